@@ -1,0 +1,67 @@
+//! The table of subcommands; each has its own file with its arguments, help and `run`.
+
+mod record;
+mod report;
+mod virt_server;
+
+use std::ffi::OsString;
+
+use clap::{ArgMatches, Command};
+
+use crate::error::Error;
+use crate::exit_code::Exit;
+
+/// One subcommand: how it reads its words and how it runs.
+struct Subcommand {
+    name: &'static str,
+    command: fn() -> Command,
+    run: fn(&ArgMatches) -> Result<Exit, Error>,
+}
+
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand { name: "record", command: record::command, run: record::run },
+    Subcommand { name: "report", command: report::command, run: report::run },
+    Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
+];
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not permitted, 4 not a trace or damaged, 5 guest not reachable.
+
+Try:
+  trace-cmd record -e sched sleep 1     record scheduler events while a command runs
+  trace-cmd report                      print what was recorded
+  trace-cmd virt-server --dom guest1 -c 2   prepare a guest for tracing from its host";
+
+fn cli() -> Command {
+    Command::new("trace-cmd")
+        .about("Traces Linux and its virtual machines as one system")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help(AFTER_HELP)
+        .subcommands(SUBCOMMANDS.iter().map(|s| (s.command)()))
+}
+
+/// Parses the words and runs the subcommand they name.
+pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
+    let matches = match cli().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => {
+            // The whole of clap's text is kept for usage errors: it names the option and the nearest one.
+            eprint!("trace-cmd: {}", error.render().to_string().trim_start_matches("error: "));
+            return Ok(Exit::Usage);
+        }
+        Err(help) => {
+            print!("{}", help.render());
+            return Ok(Exit::Success);
+        }
+    };
+    let named = matches.subcommand();
+    let found = named.and_then(|(name, matches)| {
+        SUBCOMMANDS.iter().find(|s| s.name == name).map(|s| (s, matches))
+    });
+    match found {
+        Some((subcommand, matches)) => (subcommand.run)(matches),
+        None => Err(Error::usage("no command was named").hint("see 'trace-cmd --help'")),
+    }
+}
