@@ -46,11 +46,7 @@ fn cli() -> Command {
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
     let matches = match cli().try_get_matches_from(words) {
         Ok(matches) => matches,
-        Err(error) if error.use_stderr() => {
-            // The whole of clap's text is kept for usage errors: it names the option and the nearest one.
-            eprint!("trace-cmd: {}", error.render().to_string().trim_start_matches("error: "));
-            return Ok(Exit::Usage);
-        }
+        Err(error) if error.use_stderr() => return Err(usage_error(&error)),
         Err(help) => {
             print!("{}", help.render());
             return Ok(Exit::Success);
@@ -63,5 +59,37 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Err
     match found {
         Some((subcommand, matches)) => (subcommand.run)(matches),
         None => Err(Error::usage("no command was named").hint("see 'trace-cmd --help'")),
+    }
+}
+
+/// Folds clap's paragraphs into one line: what is wrong, and the nearest option or where to look.
+fn usage_error(error: &clap::Error) -> Error {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
+    // Clap lists missing arguments on lines of their own.
+    let listed = text.lines().skip(1).take_while(|line| line.starts_with("  ")).map(str::trim);
+    let listed: Vec<&str> = listed.filter(|line| !line.starts_with("tip:")).collect();
+    let message = format!("{first} {}", listed.join(" "));
+    let tip = lines.find_map(|line| line.strip_prefix("tip: "));
+    Error::usage(message.trim()).hint(tip.unwrap_or("see 'trace-cmd COMMAND --help'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_errors_are_one_line_and_name_the_nearest_option() {
+        let words = ["trace-cmd", "record", "--virt-dri", "x"].map(OsString::from);
+        let error = run(words).unwrap_err();
+        assert_eq!(error.exit_code(), Exit::Usage);
+        let text = error.to_string();
+        assert!(text.contains("'--virt-dri'") && text.contains("'--virt-dir'"), "{text}");
+    }
+
+    #[test]
+    fn definitions_of_all_commands_are_sound() {
+        cli().debug_assert();
     }
 }

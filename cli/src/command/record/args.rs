@@ -125,7 +125,6 @@ pub(crate) fn command() -> Command {
                 .value_name("COMMAND")
                 .num_args(0..)
                 .trailing_var_arg(true)
-                .allow_hyphen_values(true)
                 .help("Record while this command runs; without it, until Ctrl-C"),
         ])
 }
