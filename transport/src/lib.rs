@@ -1,1 +1,1 @@
-//! 
+//! Moves trace data and control messages between machines; ignorant of what is inside.
