@@ -1,0 +1,54 @@
+#!/bin/busybox sh
+# The first process of a lab guest: mounts, modules, ports, the trace-cmd client, then commands
+# from the host, one at a time, over the virtio-serial port lab-shell.
+export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LC_ALL=C
+/bin/busybox --install -s /bin
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+mkdir -p /dev/pts /run/lab
+mount -t devpts devpts /dev/pts
+mount -t tracefs nodev /sys/kernel/tracing
+mount -t debugfs nodev /sys/kernel/debug 2>/dev/null
+
+while read -r module; do
+	insmod "/lab/modules/$module.ko" || echo "lab: cannot insert $module" >/dev/console
+done </lab/modules/order
+
+# Ends the guest when whoever started it is gone.
+( sleep "$(cat /lab/lifetime)"; echo 'lab: lifetime over' >/dev/console; poweroff -f ) &
+
+tries=0
+until link-ports; [ -e /dev/virtio-ports/lab-shell ]; do
+	tries=$((tries + 1))
+	if [ "$tries" -gt 100 ]; then
+		echo 'lab: no port lab-shell' >/dev/console
+		poweroff -f
+	fi
+	sleep 0.05
+done
+
+if [ -x /lab/client ]; then
+	(
+		/lab/client </dev/null
+		echo $? >/run/client.status
+		echo "lab: client ended with $(cat /run/client.status)"
+	) 2>&1 | tee /run/client.log >/dev/console &
+fi
+
+exec 3<>/dev/virtio-ports/lab-shell
+echo ready >&3
+while :; do
+	# End of file: nobody is at the other end.
+	read -r id seconds script <&3 || { sleep 0.1; continue; }
+	# New files each time: a command's children may still write to the old ones.
+	rm -f /run/lab/*
+	echo "$script" | base64 -d >/run/lab/script
+	timeout -s KILL "$seconds" sh /run/lab/script </dev/null >/run/lab/out 2>/run/lab/err 3>&-
+	status=$?
+	echo "$id $status $(stat -c %s /run/lab/out) $(stat -c %s /run/lab/err)" >&3
+	cat /run/lab/out /run/lab/err >&3
+done

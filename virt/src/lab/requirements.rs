@@ -1,0 +1,126 @@
+//! Asks a machine for what a test needs. Every `Err` is a reason to skip, ready to be shown.
+//!
+//! ```
+//! use trace_virt::lab::requirements;
+//!
+//! match requirements::root().and_then(|()| requirements::guest()) {
+//!     Ok(()) => println!("can boot a guest"),
+//!     Err(missing) => println!("skipped: {missing}"),
+//! }
+//! ```
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::command;
+use super::error::{LabError, Missing, file};
+use super::kernel::Kernel;
+use super::reference::Reference;
+
+/// Where tracefs belongs, and where older kernels have it.
+const TRACING_DIRS: &[&str] = &["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// Tests and benches of all crates that use the running kernel's tracing take this lock.
+const TRACEFS_LOCK: &str = "/tmp/tracefs.lock";
+
+/// Asks for root.
+pub fn root() -> Result<(), Missing> {
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Missing::Root) }
+}
+
+/// Asks for tracefs, and mounts it when nobody has; returns the tracing directory.
+pub fn tracefs() -> Result<PathBuf, Missing> {
+    let mounted =
+        || TRACING_DIRS.iter().map(Path::new).find(|path| path.join("current_tracer").exists());
+    if let Some(path) = mounted() {
+        return Ok(path.to_owned());
+    }
+    root()?;
+    let mut mount = Command::new("mount");
+    let result = command::output(mount.args(["-t", "tracefs", "nodev", TRACING_DIRS[0]]));
+    match (mounted(), result) {
+        (Some(path), _) => Ok(path.to_owned()),
+        (None, Err(error)) => Err(Missing::Tracefs(error.to_string())),
+        (None, Ok(_)) => Err(Missing::Tracefs(format!("{} stays empty", TRACING_DIRS[0]))),
+    }
+}
+
+/// Asks for QEMU; returns the program.
+pub fn qemu() -> Result<PathBuf, Missing> {
+    if !cfg!(target_arch = "x86_64") {
+        return Err(Missing::Architecture(std::env::consts::ARCH));
+    }
+    command::find("qemu-system-x86_64", "qemu-system-x86")
+}
+
+/// Asks for a `/dev/kvm` that may be used.
+pub fn kvm() -> Result<(), Missing> {
+    let device = File::options().read(true).write(true).open("/dev/kvm");
+    device.map(drop).map_err(|error| Missing::Kvm(error.to_string()))
+}
+
+/// Asks for all that [`super::Guest::boot`] needs; downloads a kernel when there is none.
+pub fn guest() -> Result<(), Missing> {
+    qemu()?;
+    command::find("busybox", "busybox-static")?;
+    match Kernel::fetch(&super::cache_dir()) {
+        Ok(_) => Ok(()),
+        Err(LabError::Missing(missing)) => Err(missing),
+        Err(error) => Err(Missing::Kernel(error.to_string())),
+    }
+}
+
+/// Asks for the C trace-cmd.
+pub fn reference() -> Result<Reference, Missing> {
+    Reference::find()
+}
+
+/// The sole right to the running kernel's tracing, among tests and benches.
+///
+/// The lock ends with this value or with the process, and is not inherited by programs it runs.
+#[derive(Debug)]
+pub struct TracefsLock {
+    _lock: Flock<File>,
+}
+
+impl TracefsLock {
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    ///
+    /// When the lock file cannot be made or locked.
+    pub fn take() -> Result<Self, LabError> {
+        // Others may own it: opened for reading it can be locked all the same.
+        let open = || match File::open(TRACEFS_LOCK) {
+            Err(_) => fs::OpenOptions::new().append(true).create(true).open(TRACEFS_LOCK),
+            opened => opened,
+        };
+        let lock_file = open().map_err(file("opening", TRACEFS_LOCK))?;
+        let lock = Flock::lock(lock_file, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| file("locking", TRACEFS_LOCK)(errno.into()))?;
+        Ok(Self { _lock: lock })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_that_is_not_there_is_named_with_its_package() {
+        let missing = command::find("no-such-program", "some-package").unwrap_err();
+        assert_eq!(missing.to_string(), "needs no-such-program (Debian package some-package)");
+    }
+
+    #[test]
+    fn tracefs_lock_keeps_another_out_until_it_is_dropped() {
+        let lock = TracefsLock::take().unwrap();
+        let other = File::open(TRACEFS_LOCK).unwrap();
+        let (other, errno) = Flock::lock(other, FlockArg::LockExclusiveNonblock).unwrap_err();
+        assert_eq!(errno, nix::errno::Errno::EWOULDBLOCK);
+        drop((lock, other));
+    }
+}

@@ -1,0 +1,141 @@
+//! The lab itself: a guest boots, takes commands, and its ports lead to the host.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use trace_virt::lab::{Guest, GuestFile, GuestOptions, LabError, requirements};
+
+const BOOT: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(20);
+
+fn main() {
+    let tests: [(&str, fn() -> Result<(), Failed>); 5] = [
+        ("guest_runs_commands_and_powers_off", guest_runs_commands_and_powers_off),
+        ("guest_ports_lead_to_the_host", guest_ports_lead_to_the_host),
+        ("guest_lets_its_client_talk_to_the_server", guest_lets_its_client_talk_to_the_server),
+        ("guest_that_dies_shows_its_console", guest_that_dies_shows_its_console),
+        ("guest_ends_when_its_lifetime_is_over", guest_ends_when_its_lifetime_is_over),
+    ];
+    let trials = tests.map(|(name, test)| {
+        Trial::ignorable_test(name, move || match requirements::guest() {
+            Ok(()) => test().map(|()| Completion::Completed),
+            Err(missing) => Ok(Completion::ignored_with(missing)),
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+}
+
+fn guest_runs_commands_and_powers_off() -> Result<(), Failed> {
+    let mut options = GuestOptions::new("commands");
+    options.cpus = 2;
+    options.modules = vec!["vmw_vsock_virtio_transport".into()];
+    let started = Instant::now();
+    let guest = Guest::boot(options)?;
+    guest.wait_ready(BOOT)?;
+    println!("guest took {:?} to boot", started.elapsed());
+
+    assert_eq!(guest.run("nproc")?, "2\n");
+    assert_eq!(guest.run("echo it\\'s \"$((1 + 1))\"")?, "it's 2\n");
+    assert!(guest.run("cat /sys/kernel/tracing/available_tracers")?.contains("function_graph"));
+    assert!(guest.run("lsmod")?.contains("vmw_vsock_virtio_transport"));
+
+    let failed = guest.run("echo no >&2; exit 3").unwrap_err();
+    assert!(matches!(&failed, LabError::Command { status: 3, stderr, .. } if stderr == "no\n"));
+    let slow = guest.output("echo begun; sleep 100", Duration::from_secs(1))?;
+    assert_eq!((slow.status, slow.stdout.as_slice()), (137, &b"begun\n"[..]));
+    let large = guest.output("head -c 3000000 /dev/zero", SOON)?;
+    assert_eq!(large.stdout.len(), 3_000_000);
+
+    assert!(guest.is_running());
+    let status = guest.power_off(SOON)?;
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+fn guest_ports_lead_to_the_host() -> Result<(), Failed> {
+    let virt_dir = tempfile::tempdir()?;
+    let mut options = GuestOptions::new("ports");
+    options.cpus = 2;
+    options.virt_dir = Some(virt_dir.path().into());
+    options.extra_ports = vec!["marker".into()];
+    let guest = Guest::boot(options)?;
+    guest.wait_ready(BOOT)?;
+
+    // A second program for the port to talk to, beside the one that carries commands.
+    let mut port = guest.port("marker")?;
+    port.set_read_timeout(Some(SOON))?;
+    port.write_all(b"ping\n")?;
+    guest.run("exec 4<>/dev/virtio-ports/marker; read -r word <&4; echo \"$word pong\" >&4")?;
+    let mut answer = [0; 10];
+    port.read_exact(&mut answer)?;
+    assert_eq!(&answer, b"ping pong\n");
+
+    for cpu in 0..2 {
+        let fifo = virt_dir.path().join(format!("ports/trace-path-cpu{cpu}.out"));
+        // QEMU has the other end open, so that this does not block.
+        let fifo = File::open(fifo)?;
+        guest.run(&format!("echo sub-buffer {cpu} >/dev/virtio-ports/trace-path-cpu{cpu}"))?;
+        assert_eq!(read_soon(fifo, 13)?, format!("sub-buffer {cpu}\n").as_bytes());
+    }
+    Ok(())
+}
+
+fn guest_lets_its_client_talk_to_the_server() -> Result<(), Failed> {
+    let virt_dir = tempfile::tempdir()?;
+    let server = UnixListener::bind(virt_dir.path().join("agent-ctl-path"))?;
+    let mut options = GuestOptions::new("client");
+    options.virt_dir = Some(virt_dir.path().into());
+    options.client_args = Some(vec!["--allow-exec=one,two words".into()]);
+    options.files = vec![GuestFile {
+        path: "/usr/bin/trace-cmd".into(),
+        mode: 0o755,
+        data: b"#!/bin/sh\nfor word; do echo \"$word\"; done >/dev/virtio-ports/agent-ctl-path\n\
+                exit 9\n"
+            .to_vec(),
+    }];
+    let guest = Guest::boot(options)?;
+    guest.wait_ready(BOOT)?;
+    let (stream, _) = server.accept()?;
+    let expected = b"virt-server\n--client\n--allow-exec=one,two words\n";
+    assert_eq!(read_soon(stream, expected.len())?, expected);
+    guest.run("until [ -e /run/client.status ]; do sleep 0.05; done")?;
+    assert_eq!(guest.read_file("/run/client.status")?, b"9\n");
+    Ok(())
+}
+
+fn guest_that_dies_shows_its_console() -> Result<(), Failed> {
+    let mut options = GuestOptions::new("dies");
+    options.kernel_args = "rdinit=/not-there init=/not-there".into();
+    let guest = Guest::boot(options)?;
+    let error = guest.wait_ready(BOOT).unwrap_err();
+    assert!(matches!(error, LabError::Ended { .. }), "{error}");
+    assert!(error.to_string().contains("Kernel panic"), "{error}");
+    assert!(!guest.is_running());
+    Ok(())
+}
+
+fn guest_ends_when_its_lifetime_is_over() -> Result<(), Failed> {
+    let mut options = GuestOptions::new("brief");
+    options.lifetime = Duration::from_secs(1);
+    let guest = Guest::boot(options)?;
+    assert!(guest.wait(BOOT)?.success());
+    assert!(guest.console().contains("lifetime over"), "{}", guest.console());
+    Ok(())
+}
+
+/// Reads exactly so many bytes, and gives up when they do not come.
+fn read_soon(mut from: impl Read + Send + 'static, length: usize) -> Result<Vec<u8>, Failed> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = vec![0; length];
+        let result = from.read_exact(&mut bytes).map(|()| bytes);
+        // Nobody waits any more when it took too long.
+        let _ = sender.send(result);
+    });
+    Ok(receiver.recv_timeout(SOON)??)
+}
