@@ -1,0 +1,153 @@
+//! The ring buffers of an instance: size, sub-buffer size, watermark, clear, on and off.
+
+use crate::control_file::ControlFile;
+use crate::error::Error;
+use crate::instance::Instance;
+
+/// What `buffer_size_kb` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BufferSize {
+    /// Every CPU has a buffer of this many KiB.
+    Same(u64),
+    /// Not allocated yet: the first use expands it to this many KiB per CPU.
+    NotExpanded(u64),
+    /// CPUs differ; see [`Instance::cpu_buffer_size_kb`].
+    PerCpu,
+}
+
+impl BufferSize {
+    /// Reads `1410`, `7 (expanded: 1408)` or `X`.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "X" {
+            return Some(Self::PerCpu);
+        }
+        match text.split_once(" (expanded: ") {
+            Some((_, rest)) => Some(Self::NotExpanded(rest.strip_suffix(')')?.parse().ok()?)),
+            None => Some(Self::Same(text.parse().ok()?)),
+        }
+    }
+}
+
+impl Instance {
+    /// Whether the ring buffers take events.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn tracing_on(&self) -> Result<bool, Error> {
+        Ok(number(&self.file("tracing_on"))? != 0)
+    }
+
+    /// Lets the ring buffers take events, or not.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn set_tracing_on(&self, on: bool) -> Result<(), Error> {
+        self.file("tracing_on").write(if on { "1" } else { "0" })
+    }
+
+    /// The size of the ring buffers.
+    ///
+    /// # Errors
+    /// What the kernel answers, or [`Error::Unexpected`].
+    pub fn buffer_size(&self) -> Result<BufferSize, Error> {
+        buffer_size(&self.file("buffer_size_kb"))
+    }
+
+    /// The size of one CPU's ring buffer.
+    ///
+    /// # Errors
+    /// As [`buffer_size`](Self::buffer_size).
+    pub fn cpu_buffer_size(&self, cpu: u32) -> Result<BufferSize, Error> {
+        buffer_size(&self.cpu_file(cpu, "buffer_size_kb"))
+    }
+
+    /// Sets the size of each CPU's ring buffer in KiB; the kernel rounds up to whole sub-buffers.
+    ///
+    /// # Errors
+    /// What the kernel answers; too much memory is `ENOMEM`.
+    pub fn set_buffer_size_kb(&self, size_kb: u64) -> Result<(), Error> {
+        self.file("buffer_size_kb").write(&size_kb.to_string())
+    }
+
+    /// The size of a sub-buffer in bytes, its header included.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn sub_buffer_size(&self) -> Result<usize, Error> {
+        match number(&self.file("buffer_subbuf_size_kb")) {
+            Ok(size_kb) => Ok(usize::try_from(size_kb).unwrap_or(usize::MAX).saturating_mul(1024)),
+            Err(Error::NotSupported { .. }) => Ok(crate::sys::page_size()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the size of a sub-buffer in KiB; the kernel rounds up to a power of two of pages.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    ///
+    /// # Kernel support
+    /// Since Linux 6.8.
+    pub fn set_sub_buffer_size_kb(&self, size_kb: u64) -> Result<(), Error> {
+        self.file("buffer_subbuf_size_kb").write(&size_kb.to_string())
+    }
+
+    /// How full, in percent, a ring buffer must be before a waiting reader is woken.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    ///
+    /// # Kernel support
+    /// Since Linux 5.0.
+    pub fn buffer_percent(&self) -> Result<u64, Error> {
+        number(&self.file("buffer_percent"))
+    }
+
+    /// Sets at how many percent a waiting reader is woken; 0 wakes it for every event.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn set_buffer_percent(&self, percent: u64) -> Result<(), Error> {
+        self.file("buffer_percent").write(&percent.to_string())
+    }
+
+    /// Empties the ring buffers of all CPUs.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn clear(&self) -> Result<(), Error> {
+        self.file("trace").clear()
+    }
+}
+
+fn buffer_size(file: &ControlFile) -> Result<BufferSize, Error> {
+    let text = file.read_text()?;
+    BufferSize::parse(&text).ok_or_else(|| unexpected(file, text, "a buffer size"))
+}
+
+fn number(file: &ControlFile) -> Result<u64, Error> {
+    let text = file.read_text()?;
+    text.parse().map_err(|_| unexpected(file, text, "a number"))
+}
+
+fn unexpected(file: &ControlFile, mut text: String, expected: &'static str) -> Error {
+    if let Some((end, _)) = text.char_indices().nth(80) {
+        text.truncate(end);
+    }
+    Error::Unexpected { path: file.path().to_owned(), text, expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_forms_of_buffer_size_are_read() {
+        assert_eq!(BufferSize::parse("1410"), Some(BufferSize::Same(1410)));
+        assert_eq!(BufferSize::parse("7 (expanded: 1408)"), Some(BufferSize::NotExpanded(1408)));
+        assert_eq!(BufferSize::parse("X"), Some(BufferSize::PerCpu));
+        for odd in ["", "-1", "7 (expanded: )", "7 (expanded: 3"] {
+            assert_eq!(BufferSize::parse(odd), None, "{odd:?}");
+        }
+    }
+}
