@@ -36,12 +36,15 @@ impl Initramfs {
         let busybox = command::find("busybox", "busybox-static")?;
         let mut wanted: Vec<_> = BASE_MODULES.iter().map(|&name| name.to_owned()).collect();
         wanted.extend_from_slice(modules);
-        Ok(Self {
-            busybox: fs::read(&busybox).map_err(file("reading", busybox))?,
+        let mut initramfs = Self {
+            busybox: fs::read(&busybox).map_err(file("reading", &busybox))?,
             modules: kernel.modules().in_order(&wanted)?,
             lifetime: Duration::from_secs(600),
             files: Vec::new(),
-        })
+        };
+        // The static one has none, but the other package gives its program the same name.
+        initramfs.add_libraries(&busybox)?;
+        Ok(initramfs)
     }
 
     /// Sets after how long the guest powers itself off.
@@ -60,15 +63,22 @@ impl Initramfs {
     ///
     /// When one of the files cannot be read.
     pub fn add_program(&mut self, path: &Path) -> Result<(), LabError> {
-        let mut paths = vec![path.to_owned()];
-        // `ldd` fails for a static program, which needs no more.
-        if let Ok(libraries) = command::output(Command::new("ldd").arg(path)) {
-            paths.extend(library_paths(&String::from_utf8_lossy(&libraries)));
+        self.add_host_file(path)?;
+        self.add_libraries(path)
+    }
+
+    fn add_libraries(&mut self, program: &Path) -> Result<(), LabError> {
+        // `ldd` fails for a static program.
+        let ldd = command::output(Command::new("ldd").arg(program)).unwrap_or_default();
+        for library in library_paths(&String::from_utf8_lossy(&ldd)) {
+            self.add_host_file(&library)?;
         }
-        for path in paths {
-            let data = fs::read(&path).map_err(file("reading", &path))?;
-            self.add(GuestFile { path: path.to_string_lossy().into_owned(), mode: 0o755, data });
-        }
+        Ok(())
+    }
+
+    fn add_host_file(&mut self, path: &Path) -> Result<(), LabError> {
+        let data = fs::read(path).map_err(file("reading", path))?;
+        self.add(GuestFile { path: path.to_string_lossy().into_owned(), mode: 0o755, data });
         Ok(())
     }
 

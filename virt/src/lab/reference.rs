@@ -56,6 +56,11 @@ impl Reference {
         Err(Missing::Reference(format!("{VERSION} is compared with, {} is here", self.version)))
     }
 
+    /// Returns where it is, as for a guest that shall have it too.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Returns a command that reads files.
     pub fn reader(&self) -> Command {
         let mut command = Command::new(&self.program);

@@ -78,6 +78,16 @@ pub fn reference() -> Result<Reference, Missing> {
     Reference::find()
 }
 
+/// Returns all that this machine lacks, of what the tests of all crates ask for.
+pub fn missing() -> Vec<Missing> {
+    let outcomes = [root(), tracefs().map(drop), guest(), reference().map(drop), gcc()];
+    outcomes.into_iter().filter_map(Result::err).collect()
+}
+
+fn gcc() -> Result<(), Missing> {
+    command::find("gcc", "gcc").map(drop)
+}
+
 /// The sole right to the running kernel's tracing, among tests and benches.
 ///
 /// The lock ends with this value or with the process, and is not inherited by programs it runs.
