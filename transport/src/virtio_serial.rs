@@ -1,0 +1,109 @@
+//! Virtio-serial ports, seen from inside a guest.
+//!
+//! A port can be open once at a time, so one descriptor serves both directions. While the host's end is closed, a port
+//! reads as ended (zero bytes) and polls as hung up, and comes back when the host opens its end again.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Stream};
+
+/// Where ports are looked for.
+#[derive(Debug, Clone)]
+pub struct PortDirs {
+    /// Links by name, made by udev.
+    pub links: PathBuf,
+    /// The kernel's own list: `vportNpM/name`.
+    pub class: PathBuf,
+    /// Where `vportNpM` devices are.
+    pub devices: PathBuf,
+}
+
+impl Default for PortDirs {
+    fn default() -> Self {
+        Self {
+            links: "/dev/virtio-ports".into(),
+            class: "/sys/class/virtio-ports".into(),
+            devices: "/dev".into(),
+        }
+    }
+}
+
+impl PortDirs {
+    /// The device of the port with this name: udev's link, or what the kernel's list says where there is no udev.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<PathBuf> {
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return None;
+        }
+        let link = self.links.join(name);
+        if link.exists() {
+            return Some(link);
+        }
+        let entries = fs::read_dir(&self.class).ok()?;
+        entries.flatten().find_map(|entry| {
+            let text = fs::read_to_string(entry.path().join("name")).ok()?;
+            (text.trim_end_matches('\n') == name).then(|| self.devices.join(entry.file_name()))
+        })
+    }
+}
+
+/// Opens a port for both directions, without waiting for the host.
+///
+/// # Errors
+///
+/// [`Error::Io`] with the path (EBUSY: another process has it open), [`Error::Kind`] when it is not a port.
+pub fn open(path: &Path) -> Result<Stream, Error> {
+    open_with(path, OpenOptions::new().read(true).write(true))
+}
+
+/// Opens a port to write to, without waiting for the host.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_write(path: &Path) -> Result<Stream, Error> {
+    open_with(path, OpenOptions::new().write(true))
+}
+
+fn open_with(path: &Path, options: &mut OpenOptions) -> Result<Stream, Error> {
+    let peer = path.display().to_string();
+    let failed = |source| Error::Io { step: "opening", peer: peer.clone(), source };
+    let file =
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(failed)?;
+    // FIFOs stand in for ports in tests and in nested set-ups; a plain file would swallow data silently.
+    let kind = file.metadata().map_err(failed)?.file_type();
+    if !(kind.is_char_device() || kind.is_fifo()) {
+        return Err(Error::Kind { path: peer, expected: "a virtio-serial port" });
+    }
+    Stream::new(file.into(), peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_found_by_name_without_udev() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = PortDirs {
+            links: dir.path().join("links"),
+            class: dir.path().join("class"),
+            devices: dir.path().join("dev"),
+        };
+        for (port, name) in [("vport1p1", "agent-ctl-path\n"), ("vport2p7", "trace-path-cpu1\n")] {
+            fs::create_dir_all(dirs.class.join(port)).unwrap();
+            fs::write(dirs.class.join(port).join("name"), name).unwrap();
+        }
+        assert_eq!(dirs.find("trace-path-cpu1"), Some(dirs.devices.join("vport2p7")));
+        assert_eq!(dirs.find("trace-path-cpu"), None);
+        assert_eq!(dirs.find("../vport1p1"), None);
+    }
+
+    #[test]
+    fn a_plain_file_is_no_port() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(matches!(open(file.path()), Err(Error::Kind { .. })));
+    }
+}
