@@ -9,6 +9,7 @@
 
 use std::error::Error;
 use std::io::{Read, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use trace_virt::lab::{Guest, GuestOptions, requirements, static_binary};
@@ -16,8 +17,18 @@ use trace_virt::lab::{Guest, GuestOptions, requirements, static_binary};
 const BOOT: Duration = Duration::from_secs(60);
 const POWER_OFF: Duration = Duration::from_secs(10);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab_guest: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[String]) -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["prepare"] => {
@@ -38,7 +49,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             boot(options)?;
         }
         _ => {
-            return Err("usage: lab_guest prepare | missing | boot VIRT_DIR NAME CPUS [ARG…]".into());
+            return Err(
+                "usage: lab_guest prepare | missing | boot VIRT_DIR NAME CPUS [ARG…]".into()
+            );
         }
     }
     Ok(())

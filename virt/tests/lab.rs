@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use trace_virt::lab::{Guest, GuestFile, GuestOptions, LabError, requirements};
 
+type Test = fn() -> Result<(), Failed>;
+
 const BOOT: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);
 
 fn main() {
-    let tests: [(&str, fn() -> Result<(), Failed>); 5] = [
+    let tests: [(&str, Test); 5] = [
         ("guest_runs_commands_and_powers_off", guest_runs_commands_and_powers_off),
         ("guest_ports_lead_to_the_host", guest_ports_lead_to_the_host),
         ("guest_lets_its_client_talk_to_the_server", guest_lets_its_client_talk_to_the_server),
@@ -44,8 +46,10 @@ fn guest_runs_commands_and_powers_off() -> Result<(), Failed> {
     assert!(guest.run("cat /sys/kernel/tracing/available_tracers")?.contains("function_graph"));
     assert!(guest.run("lsmod")?.contains("vmw_vsock_virtio_transport"));
 
-    let failed = guest.run("echo no >&2; exit 3").unwrap_err();
-    assert!(matches!(&failed, LabError::Command { status: 3, stderr, .. } if stderr == "no\n"));
+    let failed = guest.run("echo no >&2; exit 3");
+    assert!(
+        matches!(&failed, Err(LabError::Command { status: 3, stderr, .. }) if stderr == "no\n")
+    );
     let slow = guest.output("echo begun; sleep 100", Duration::from_secs(1))?;
     assert_eq!((slow.status, slow.stdout.as_slice()), (137, &b"begun\n"[..]));
     let large = guest.output("head -c 3000000 /dev/zero", SOON)?;
@@ -112,7 +116,7 @@ fn guest_that_dies_shows_its_console() -> Result<(), Failed> {
     let mut options = GuestOptions::new("dies");
     options.kernel_args = "rdinit=/not-there init=/not-there".into();
     let guest = Guest::boot(options)?;
-    let error = guest.wait_ready(BOOT).unwrap_err();
+    let error = guest.wait_ready(BOOT).err().ok_or("a guest without an init came up")?;
     assert!(matches!(error, LabError::Ended { .. }), "{error}");
     assert!(error.to_string().contains("Kernel panic"), "{error}");
     assert!(!guest.is_running());

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn tail_starts_at_a_whole_line() {
-        assert_eq!(tail(b"first\r\nsecond\nthird\n", 14), "third");
+        assert_eq!(tail(b"first\nsecond\r\nthird\r\n", 12), "third");
         assert_eq!(tail(b"short\n", 14), "short");
     }
 
