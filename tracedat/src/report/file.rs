@@ -1,0 +1,162 @@
+//! One input file as the report sees it: how its lines begin, and how each of its events is printed.
+
+use super::by_id::ById;
+use super::number;
+use super::options::ReportOptions;
+use crate::abi::{Abi, ByteOrder};
+use crate::event::Event;
+use crate::event_format::EventFormat;
+use crate::metadata::Metadata;
+use crate::plugin::{Binding, Handler, IntField, Observer, Registry};
+use crate::print_fmt::Names;
+
+/// Columns that the event's name fills, its colon and one blank apart.
+const NAME_WIDTH: usize = 20;
+
+/// What all threads share about a file.
+pub(crate) struct ReportFile<'m> {
+    metadata: &'m Metadata,
+    options: &'m ReportOptions,
+    registry: &'m Registry,
+    /// How lines of each buffer begin and what its time stamps are.
+    pub(crate) buffers: Vec<BufferStyle>,
+    byte_order: ByteOrder,
+    slots: ById<Option<Slot<'m>>>,
+}
+
+/// What lines of one buffer have in common.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BufferStyle {
+    /// File or instance name, aligned, with its colon; empty when there is only one buffer.
+    pub(crate) prefix: Vec<u8>,
+    /// Whether its clock ticks in nanoseconds.
+    pub(crate) seconds: bool,
+}
+
+/// How one event is printed.
+pub(crate) struct Slot<'m> {
+    /// The event.
+    pub(crate) event: &'m Event,
+    /// What prints it instead of its print fmt.
+    pub(crate) handler: Option<Box<dyn Handler>>,
+    /// Whether its fields are printed one by one.
+    pub(crate) raw: bool,
+    /// Its name with colon and blanks.
+    pub(crate) name: Vec<u8>,
+    /// `common_pid`.
+    pub(crate) pid: Option<IntField>,
+    /// The fields behind the letters of the flags column.
+    pub(crate) flags: FlagFields,
+}
+
+/// Common fields that tell what the CPU was doing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FlagFields {
+    /// `common_flags`.
+    pub(crate) flags: Option<IntField>,
+    /// `common_preempt_count`: preemption depth, migrate-disable depth in the upper half.
+    pub(crate) preempt_count: Option<IntField>,
+    /// `common_migrate_disable` of real-time kernels.
+    pub(crate) migrate_disable: Option<IntField>,
+    /// `common_lock_depth` of old kernels.
+    pub(crate) lock_depth: Option<IntField>,
+}
+
+impl<'m> ReportFile<'m> {
+    /// Prepares a file; formats are parsed when their events occur.
+    pub(crate) fn new(
+        metadata: &'m Metadata,
+        options: &'m ReportOptions,
+        registry: &'m Registry,
+        buffers: Vec<BufferStyle>,
+    ) -> Self {
+        let byte_order = metadata.abi.byte_order;
+        Self { metadata, options, registry, buffers, byte_order, slots: ById::new() }
+    }
+
+    /// Names of addresses.
+    pub(crate) fn names(&self) -> &dyn Names {
+        self.metadata
+    }
+
+    /// The event id at the start of a record's bytes.
+    #[inline]
+    pub(crate) fn event_id(&self, data: &[u8]) -> Option<u16> {
+        let bytes = data.first_chunk::<2>()?;
+        Some(self.byte_order.u16(*bytes))
+    }
+
+    /// How an event is printed; `None` when the file has no format for it.
+    #[inline]
+    pub(crate) fn slot(&self, id: u16) -> Option<&Slot<'m>> {
+        self.slots.get_or_init(id, || self.make_slot(id))?.as_ref()
+    }
+
+    /// The name the file has for a task.
+    #[inline]
+    pub(crate) fn saved_comm(&self, pid: i32) -> Option<&[u8]> {
+        self.metadata.tasks().comm(pid)
+    }
+
+    /// Where the kernel function starts that an address lies in.
+    pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
+        Some(self.metadata.symbols().find(address)?.start)
+    }
+
+    /// What has to see an event's records in order.
+    pub(crate) fn observer(&self, id: u16) -> Option<Box<dyn Observer>> {
+        self.slot(id)?.handler.as_ref()?.observer()
+    }
+
+    fn make_slot(&self, id: u16) -> Option<Slot<'m>> {
+        let event = self.metadata.event(id)?;
+        let format = &event.format;
+        let chosen = |selector: &Option<super::EventSelector>| {
+            selector.as_ref().is_some_and(|s| s.accepts(&format.system, &format.name))
+        };
+        let raw = self.options.raw || chosen(&self.options.raw_events);
+        let handled = !raw && !self.options.no_handlers && !chosen(&self.options.no_handler_events);
+        let handler = if handled { self.bind(format) } else { None };
+        let common = |name| IntField::new(format.common_field(name)?, event.abi());
+        let mut name = Vec::with_capacity(NAME_WIDTH + 2);
+        name.extend_from_slice(format.name.as_bytes());
+        name.extend_from_slice(b": ");
+        number::blanks(&mut name, NAME_WIDTH.saturating_sub(format.name.len()));
+        Some(Slot {
+            event,
+            handler,
+            raw,
+            name,
+            pid: common("common_pid"),
+            flags: FlagFields {
+                flags: common("common_flags"),
+                preempt_count: common("common_preempt_count"),
+                migrate_disable: common("common_migrate_disable"),
+                lock_depth: common("common_lock_depth"),
+            },
+        })
+    }
+
+    fn bind(&self, format: &'m EventFormat) -> Option<Box<dyn Handler>> {
+        self.registry.bind(&Binding {
+            format,
+            other: &|system, name| self.format_by_name(system, name),
+            options: &self.options.handler_options,
+            compat: self.options.compat,
+        })
+    }
+
+    fn format_by_name(&self, system: &str, name: &str) -> Option<&'m EventFormat> {
+        let line = format!("name: {name}\n");
+        let metadata = self.metadata;
+        let text = metadata
+            .event_texts()
+            .find(|t| t.system == system && t.text.starts_with(line.as_bytes()))?;
+        Some(&metadata.event(text.id?)?.format)
+    }
+
+    /// Byte order and `long` size of the traced machine.
+    pub(crate) fn abi(&self) -> Abi {
+        self.metadata.abi
+    }
+}

@@ -1,0 +1,269 @@
+//! One record to one line: task, CPU, flags, time, name, and the event's own text.
+
+use super::batch::{Batch, Header};
+use super::file::{FlagFields, ReportFile, Slot};
+use super::number;
+use super::options::{Compat, Layout, ReportOptions, TimeStyle};
+use super::pipeline::Format;
+use crate::plugin::{HandledRecord, IntField};
+use crate::print_fmt::PrintContext;
+use crate::ring_buffer::MissedEvents;
+
+/// Prints batches as `report` does.
+pub(crate) struct LineFormat<'f, 'm> {
+    /// The files that headers refer to.
+    pub(crate) files: &'f [ReportFile<'m>],
+    /// What lines look like.
+    pub(crate) options: &'m ReportOptions,
+}
+
+impl Format for LineFormat<'_, '_> {
+    fn format(&self, batch: &Batch, out: &mut Vec<u8>) {
+        let mut previous_time = batch.previous_time;
+        for (index, header) in batch.headers.iter().enumerate() {
+            let Some(file) = self.files.get(header.file as usize) else { continue };
+            let line = Line {
+                file,
+                options: self.options,
+                batch,
+                header,
+                number: batch.first_record + index as u64,
+                previous_time,
+            };
+            line.print(out);
+            previous_time = Some(header.time);
+        }
+    }
+}
+
+/// One record and what its line depends on.
+struct Line<'a, 'm> {
+    file: &'a ReportFile<'m>,
+    options: &'a ReportOptions,
+    batch: &'a Batch,
+    header: &'a Header,
+    number: u64,
+    previous_time: Option<u64>,
+}
+
+impl Line<'_, '_> {
+    fn print(&self, out: &mut Vec<u8>) {
+        let data = self.batch.data(self.header);
+        let buffer = self.file.buffers.get(self.header.buffer as usize);
+        if let Some(buffer) = buffer {
+            self.print_missed(&buffer.prefix, out);
+            out.extend_from_slice(&buffer.prefix);
+        }
+        let Some(slot) = self.file.event_id(data).and_then(|id| self.file.slot(id)) else {
+            // All that the reference has to say of a record whose format it does not know.
+            out.extend_from_slice(
+                b"[UNKNOWN EVENT][UNKNOWN EVENT] (NULL):               [UNKNOWN EVENT]\n",
+            );
+            return;
+        };
+        let pid = slot.pid.and_then(|f| f.signed(data)).unwrap_or(0) as i32;
+        match self.options.layout {
+            Layout::Default => self.print_columns(slot, data, pid, out),
+            Layout::Latency => self.print_latency_columns(slot, data, pid, out),
+        }
+        self.print_time(buffer.is_none_or(|b| b.seconds), out);
+        out.extend_from_slice(&slot.name);
+        self.print_event(slot, data, out);
+        // The line ends where the event's text does; its own last newline is not a second one.
+        if out.last() != Some(&b'\n') {
+            out.push(b'\n');
+        }
+    }
+
+    fn print_missed(&self, prefix: &[u8], out: &mut Vec<u8>) {
+        match self.header.missed {
+            MissedEvents::None => {}
+            missed => {
+                out.extend_from_slice(prefix);
+                out.extend_from_slice(b"CPU:");
+                number::decimal(out, u64::from(self.header.cpu));
+                out.extend_from_slice(b" [");
+                if let MissedEvents::Exactly(count) = missed {
+                    number::signed(out, count as i64);
+                    out.push(b' ');
+                }
+                out.extend_from_slice(b"EVENTS DROPPED]\n");
+            }
+        }
+        if self.options.boundaries && self.header.starts_sub_buffer {
+            out.extend_from_slice(prefix);
+            out.extend_from_slice(b"CPU:");
+            number::decimal(out, u64::from(self.header.cpu));
+            out.extend_from_slice(b" [SUBBUFFER START]\n");
+        }
+    }
+
+    fn comm(&self, pid: i32) -> &[u8] {
+        if pid == 0 {
+            return b"<idle>";
+        }
+        if let Some(comm) = self.file.saved_comm(pid) {
+            return comm;
+        }
+        let learned = self.batch.comms.get(self.header.file as usize);
+        learned.and_then(|comms| comms.comm(pid, self.number)).unwrap_or(b"<...>")
+    }
+
+    /// `            bash-1234  [000] d..1. ` without the last blank.
+    fn print_columns(&self, slot: &Slot<'_>, data: &[u8], pid: i32, out: &mut Vec<u8>) {
+        number::right(out, self.comm(pid), 16);
+        out.push(b'-');
+        number::signed_left(out, i64::from(pid), 5);
+        out.extend_from_slice(b" [");
+        number::decimal_zeros(out, u64::from(self.header.cpu), 3);
+        out.push(b']');
+        if self.options.compat == Compat::V3_4 {
+            if self.options.raw {
+                out.extend_from_slice(b"-0x");
+                number::hex(out, slot.flags.flags.and_then(|f| f.get(data)).unwrap_or(0), 0);
+            } else {
+                out.push(b' ');
+                print_flags(&slot.flags, data, out);
+            }
+        }
+    }
+
+    /// `    bash-1234    0d..1.`
+    fn print_latency_columns(&self, slot: &Slot<'_>, data: &[u8], pid: i32, out: &mut Vec<u8>) {
+        let comm = self.comm(pid);
+        number::right(out, comm.get(..8).unwrap_or(comm), 8);
+        out.push(b'-');
+        number::signed_left(out, i64::from(pid), 5);
+        out.push(b' ');
+        number::decimal_right(out, u64::from(self.header.cpu), 3);
+        print_flags(&slot.flags, data, out);
+    }
+
+    fn print_time(&self, seconds: bool, out: &mut Vec<u8>) {
+        let time = self.header.time;
+        let seconds = (seconds || self.options.time_in_seconds) && !self.options.raw_time;
+        if seconds {
+            out.push(b' ');
+            match self.options.time {
+                TimeStyle::Nanoseconds => {
+                    number::decimal_right(out, time / 1_000_000_000, 5);
+                    out.push(b'.');
+                    number::decimal_zeros(out, time % 1_000_000_000, 9);
+                }
+                TimeStyle::Microseconds => {
+                    let rounded = microseconds(time);
+                    number::decimal_right(out, rounded / 1_000_000, 5);
+                    out.push(b'.');
+                    number::decimal_zeros(out, rounded % 1_000_000, 6);
+                }
+            }
+        } else {
+            number::decimal_right(out, time, 12);
+        }
+        out.extend_from_slice(b": ");
+        if self.options.time_differences {
+            self.print_difference(seconds, out);
+        }
+    }
+
+    fn print_difference(&self, seconds: bool, out: &mut Vec<u8>) {
+        let start = out.len();
+        if let Some(previous) = self.previous_time {
+            let difference = if seconds && self.options.time == TimeStyle::Microseconds {
+                microseconds(self.header.time).wrapping_sub(microseconds(previous))
+            } else {
+                self.header.time.wrapping_sub(previous)
+            };
+            out.extend_from_slice(b"(+");
+            number::signed(out, difference as i64);
+            out.push(b')');
+        }
+        let width = out.len() - start;
+        number::blanks(out, 8_usize.saturating_sub(width) + 1);
+    }
+
+    fn print_event(&self, slot: &Slot<'_>, data: &[u8], out: &mut Vec<u8>) {
+        let print = PrintContext {
+            names: self.file.names(),
+            plugins: !self.options.no_handlers,
+            compat: self.options.compat,
+        };
+        if slot.raw {
+            slot.event.print_raw(data, &print, out);
+        } else if let Some(handler) = &slot.handler {
+            let record = HandledRecord {
+                data,
+                attached: self.batch.attached(self.header),
+                note: self.header.note,
+                cpu: self.header.cpu,
+                missed: self.header.missed,
+                event: slot.event,
+                print: &print,
+            };
+            handler.print(&record, out);
+        } else {
+            slot.event.print(data, &print, out);
+        }
+    }
+}
+
+/// Nanoseconds to microseconds, rounded half up.
+fn microseconds(nanoseconds: u64) -> u64 {
+    nanoseconds / 1000 + u64::from(nanoseconds % 1000 >= 500)
+}
+
+/// Letters of the flags column, 5 to 7 of them.
+fn print_flags(fields: &FlagFields, data: &[u8], out: &mut Vec<u8>) {
+    const IRQS_OFF: u64 = 0x01;
+    const IRQS_UNKNOWN: u64 = 0x02;
+    const NEED_RESCHED: u64 = 0x04;
+    const HARD_IRQ: u64 = 0x08;
+    const SOFT_IRQ: u64 = 0x10;
+
+    let value = |field: Option<IntField>| field.and_then(|f| f.get(data)).unwrap_or(0);
+    let flags = value(fields.flags);
+    out.push(match flags {
+        f if f & IRQS_OFF != 0 => b'd',
+        f if f & IRQS_UNKNOWN != 0 => b'X',
+        _ => b'.',
+    });
+    out.push(if flags & NEED_RESCHED != 0 { b'N' } else { b'.' });
+    out.push(match (flags & HARD_IRQ != 0, flags & SOFT_IRQ != 0) {
+        (true, true) => b'H',
+        (true, false) => b'h',
+        (false, true) => b's',
+        (false, false) => b'.',
+    });
+    let depth = |depth: u64, out: &mut Vec<u8>| {
+        if depth == 0 {
+            out.push(b'.');
+        } else {
+            number::hex(out, depth, 0);
+        }
+    };
+    let preempt_count = value(fields.preempt_count);
+    depth(preempt_count & 15, out);
+    depth(preempt_count >> 4 & 15, out);
+    if let Some(field) = fields.migrate_disable {
+        depth(field.get(data).unwrap_or(0), out);
+    }
+    if let Some(lock_depth) = fields.lock_depth.and_then(|f| f.signed(data)) {
+        if lock_depth < 0 {
+            out.push(b'.');
+        } else {
+            number::decimal(out, lock_depth as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn microseconds_round_half_up() {
+        assert_eq!(microseconds(1_499), 1);
+        assert_eq!(microseconds(1_500), 2);
+        assert_eq!(microseconds(u64::MAX), u64::MAX / 1000 + 1);
+    }
+}

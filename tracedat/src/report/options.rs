@@ -1,0 +1,81 @@
+//! What a report looks like.
+
+use std::num::NonZeroUsize;
+
+pub use crate::print_fmt::Compat;
+
+/// How the columns before the event's name look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Long task names, time, and flags if the release prints them.
+    #[default]
+    Default,
+    /// Short task names, CPU and flags glued together: `report -l`.
+    Latency,
+}
+
+/// How time stamps are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeStyle {
+    /// Seconds and microseconds, rounded half up, for clocks that tick in nanoseconds; else ticks.
+    #[default]
+    Microseconds,
+    /// Seconds and nanoseconds for clocks that tick in nanoseconds; else ticks.
+    Nanoseconds,
+}
+
+/// What a report looks like and how many threads make it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ReportOptions {
+    /// Which release's text is printed.
+    pub compat: Compat,
+    /// Columns before the event's name.
+    pub layout: Layout,
+    /// Digits of time stamps.
+    pub time: TimeStyle,
+    /// Prints integer ticks whatever the clock is.
+    pub raw_time: bool,
+    /// Takes every clock for one that ticks in nanoseconds, as after a conversion by frequency.
+    pub time_in_seconds: bool,
+    /// Prints the time since the line before.
+    pub time_differences: bool,
+    /// Prints fields and their values instead of the event's own text.
+    pub raw: bool,
+    /// Prints fields and their values for events this accepts, by system and name.
+    pub raw_events: Option<EventSelector>,
+    /// Uses no handler, only the events' own print formats.
+    pub no_handlers: bool,
+    /// Uses no handler for events this accepts.
+    pub no_handler_events: Option<EventSelector>,
+    /// Only these CPUs; `None` for all.
+    pub cpus: Option<Vec<u32>>,
+    /// Marks where sub-buffers start.
+    pub boundaries: bool,
+    /// Options of handlers, as `plugin:name=value`.
+    pub handler_options: crate::plugin::HandlerOptions,
+    /// Worker threads; `None` for as many as the machine runs at once.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Says by system and name whether an event is meant.
+#[derive(Clone)]
+pub struct EventSelector(std::sync::Arc<dyn Fn(&str, &str) -> bool + Send + Sync>);
+
+impl EventSelector {
+    /// Selects the events for which `accepts(system, name)` holds.
+    pub fn new(accepts: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
+        Self(std::sync::Arc::new(accepts))
+    }
+
+    /// Whether the event is meant.
+    pub fn accepts(&self, system: &str, name: &str) -> bool {
+        (self.0)(system, name)
+    }
+}
+
+impl std::fmt::Debug for EventSelector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EventSelector")
+    }
+}

@@ -1,0 +1,225 @@
+//! The one stage that sees records in order: fills batches, and does what depends on order.
+
+use std::sync::Arc;
+
+use super::batch::{Batch, Header};
+use super::comms::LearnedComms;
+use super::file::ReportFile;
+use crate::error::ReadError;
+use crate::plugin::{Observer, Order};
+use crate::ring_buffer::Record;
+
+/// Where records come from, over all files, oldest first.
+pub(crate) trait Records {
+    /// The next record and the index of its file.
+    fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError>;
+    /// The record that follows on a CPU of a buffer, without taking it.
+    fn peek_cpu(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+    ) -> Result<Option<Record<'_>>, ReadError>;
+    /// Takes the record that [`Records::peek_cpu`] shows.
+    fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError>;
+}
+
+/// Records of the first batch: small, so that the first lines come early.
+const FIRST_BATCH: usize = 128;
+/// Records of a full batch: enough to make the lock rare, small enough for a core's cache.
+const FULL_BATCH: usize = 4096;
+/// Bytes at which a batch of large records is full.
+const FULL_BATCH_BYTES: usize = 256 * 1024;
+
+/// Pulls batches from the records and keeps what handlers know from the order of events.
+pub(crate) struct Sequencer<'f, 'm, R> {
+    records: R,
+    files: &'f [ReportFile<'m>],
+    observers: Vec<Observers>,
+    comms: Vec<Arc<LearnedComms>>,
+    cpus: Option<Vec<u32>>,
+    sequence: u64,
+    taken: u64,
+    previous_time: Option<u64>,
+    limit: usize,
+    ended: bool,
+    error: Option<ReadError>,
+}
+
+/// A file's observers by event id, made when the event first occurs.
+#[derive(Default)]
+struct Observers {
+    by_id: Vec<Option<Option<Box<dyn Observer>>>>,
+}
+
+impl Observers {
+    #[inline]
+    fn get<'a>(&'a mut self, file: &ReportFile<'_>, id: u16) -> Option<&'a mut Box<dyn Observer>> {
+        let id = usize::from(id);
+        if self.by_id.len() <= id {
+            self.by_id.resize_with(id + 1, || None);
+        }
+        self.by_id.get_mut(id)?.get_or_insert_with(|| file.observer(id as u16)).as_mut()
+    }
+}
+
+impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
+    /// Starts before the first record.
+    pub(crate) fn new(records: R, files: &'f [ReportFile<'m>], cpus: Option<Vec<u32>>) -> Self {
+        Self {
+            records,
+            files,
+            observers: files.iter().map(|_| Observers::default()).collect(),
+            comms: files.iter().map(|_| Arc::default()).collect(),
+            cpus,
+            sequence: 0,
+            taken: 0,
+            previous_time: None,
+            limit: FIRST_BATCH,
+            ended: false,
+            error: None,
+        }
+    }
+
+    /// Fills `batch` with the next records; false at the end.
+    pub(crate) fn pull(&mut self, batch: &mut Batch) -> bool {
+        batch.clear();
+        if self.ended {
+            return false;
+        }
+        batch.sequence = self.sequence;
+        batch.first_record = self.taken;
+        batch.previous_time = self.previous_time;
+        while batch.headers.len() < self.limit && batch.bytes.len() < FULL_BATCH_BYTES {
+            match self.take(batch) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.ended = true;
+                    break;
+                }
+                Err(error) => {
+                    self.ended = true;
+                    self.error = Some(error);
+                    break;
+                }
+            }
+        }
+        self.limit = (self.limit * 2).min(FULL_BATCH);
+        self.sequence += 1;
+        self.taken += batch.headers.len() as u64;
+        if let Some(last) = batch.headers.last() {
+            self.previous_time = Some(last.time);
+        }
+        batch.comms.extend(self.comms.iter().cloned());
+        true
+    }
+
+    /// What ended the reading, if it was not the end of the records.
+    pub(crate) fn into_error(self) -> Option<ReadError> {
+        self.error
+    }
+
+    /// Puts one record into the batch; false at the end.
+    #[inline]
+    fn take(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
+        let Some((file, record)) = self.records.next()? else { return Ok(false) };
+        if self.cpus.as_ref().is_some_and(|cpus| !cpus.contains(&record.cpu)) {
+            return Ok(true);
+        }
+        let start = batch.bytes.len();
+        let mut header = Header {
+            time: record.time,
+            start: start as u32,
+            len: record.data.len() as u32,
+            attached: 0,
+            note: 0,
+            cpu: record.cpu,
+            buffer: record.buffer,
+            file: file as u32,
+            starts_sub_buffer: record.starts_sub_buffer,
+            missed: record.missed,
+        };
+        batch.bytes.extend_from_slice(record.data);
+        if let (Some(context), Some(observers), Some(comms)) =
+            (self.files.get(file), self.observers.get_mut(file), self.comms.get_mut(file))
+            && let Some(id) = context.event_id(record.data)
+            && let Some(observer) = observers.get(context, id)
+        {
+            let mut order = OrderedRecord {
+                records: &mut self.records,
+                file,
+                buffer: header.buffer,
+                cpu: header.cpu,
+                number: self.taken + batch.headers.len() as u64,
+                context,
+                comms,
+                bytes: &mut batch.bytes,
+                start,
+                len: header.len as usize,
+                error: None,
+            };
+            header.note = observer.observe(&mut order);
+            if let Some(error) = order.error {
+                return Err(error);
+            }
+            header.attached = (batch.bytes.len() - start) as u32 - header.len;
+        }
+        batch.headers.push(header);
+        Ok(true)
+    }
+}
+
+/// A record among its neighbours, as an observer sees it.
+struct OrderedRecord<'a, 'm, R> {
+    records: &'a mut R,
+    file: usize,
+    buffer: u32,
+    cpu: u32,
+    number: u64,
+    context: &'a ReportFile<'m>,
+    comms: &'a mut Arc<LearnedComms>,
+    bytes: &'a mut Vec<u8>,
+    start: usize,
+    len: usize,
+    error: Option<ReadError>,
+}
+
+impl<R: Records> Order for OrderedRecord<'_, '_, R> {
+    fn data(&self) -> &[u8] {
+        self.bytes.get(self.start..self.start + self.len).unwrap_or_default()
+    }
+
+    fn cpu(&self) -> u32 {
+        self.cpu
+    }
+
+    fn function_start(&self, address: u64) -> Option<u64> {
+        self.context.function_start(address)
+    }
+
+    fn learn_comm(&mut self, pid: i32, comm: &[u8]) {
+        if self.context.saved_comm(pid).is_none() && !self.comms.knows(pid) {
+            Arc::make_mut(self.comms).learn(pid, comm, self.number);
+        }
+    }
+
+    fn attach_next_if(&mut self, wanted: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> bool {
+        let next = match self.records.peek_cpu(self.file, self.buffer, self.cpu) {
+            Ok(Some(next)) => next,
+            Ok(None) => return false,
+            Err(error) => {
+                self.error = Some(error);
+                return false;
+            }
+        };
+        let own = self.bytes.get(self.start..self.start + self.len).unwrap_or_default();
+        if !wanted(own, next.data) {
+            return false;
+        }
+        self.bytes.extend_from_slice(next.data);
+        if let Err(error) = self.records.skip_cpu(self.file, self.buffer, self.cpu) {
+            self.error = Some(error);
+        }
+        true
+    }
+}
