@@ -1,9 +1,15 @@
 //! What a trace must carry along to be read on another machine, as plain bytes.
 
+use std::fs;
+use std::thread::{self, JoinHandle};
+
+use crate::control_file::ControlFile;
+use crate::cpu_mask::CpuMask;
 use crate::error::Error;
-use crate::event::EventSelection;
+use crate::event::{EventName, EventSelection};
 use crate::instance::Instance;
-use crate::tracing_dir::TracingDir;
+use crate::sys;
+use crate::tracing_dir::{TracingDir, directory_names};
 
 /// The `format` files of one system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +23,7 @@ pub struct SystemFormats {
 /// Texts of the kernel, as they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capture {
-    /// `events/header_page`.
+    /// `events/header_page`. It tells the size of a sub-buffer, so read it after that was set.
     pub header_page: Vec<u8>,
     /// `events/header_event`.
     pub header_event: Vec<u8>,
@@ -35,30 +41,53 @@ impl Capture {
     /// Reads everything now. `events`: whose formats; `None` for those of all events.
     ///
     /// # Errors
-    /// What the kernel answers for the files no trace can be read without.
+    /// What the kernel answers for the files no trace can be read without: headers and formats.
     pub fn read(dir: &TracingDir, events: Option<&EventSelection>) -> Result<Self, Error> {
-        let _ = (dir, events);
-        unimplemented!()
+        let top = dir.top();
+        let names: Vec<EventName> = match events {
+            Some(selection) => selection.events().collect(),
+            None => top.events()?,
+        };
+        Ok(Self {
+            header_page: dir.file("events/header_page").read()?,
+            header_event: dir.file("events/header_event").read()?,
+            ftrace_formats: ftrace_formats(&top)?,
+            event_formats: formats(&top, names)?,
+            kallsyms: optional(&ControlFile::at("/proc/kallsyms")),
+            printk_formats: optional(&dir.file("printk_formats")),
+        })
     }
 
     /// Reads everything in a thread, while something else goes on.
     pub fn spawn(dir: &TracingDir, events: Option<EventSelection>) -> PendingCapture {
-        let _ = (dir, events);
-        unimplemented!()
+        let reader = {
+            let (dir, events) = (dir.clone(), events.clone());
+            thread::Builder::new()
+                .name("trace-capture".to_owned())
+                .spawn(move || Self::read(&dir, events.as_ref()))
+        };
+        PendingCapture { dir: dir.clone(), events, reader: reader.ok() }
     }
 }
 
 /// A capture on its way.
 #[derive(Debug)]
-pub struct PendingCapture {}
+pub struct PendingCapture {
+    dir: TracingDir,
+    events: Option<EventSelection>,
+    reader: Option<JoinHandle<Result<Capture, Error>>>,
+}
 
 impl PendingCapture {
-    /// Waits for it.
+    /// Waits for it. Where no thread could be had, reads it now.
     ///
     /// # Errors
     /// As [`Capture::read`].
     pub fn finish(self) -> Result<Capture, Error> {
-        unimplemented!()
+        match self.reader.map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            None | Some(Err(_)) => Capture::read(&self.dir, self.events.as_ref()),
+        }
     }
 }
 
@@ -78,7 +107,7 @@ pub fn trace_clock(instance: &Instance) -> Result<Vec<u8>, Error> {
     instance.file("trace_clock").read()
 }
 
-/// The stats of one CPU as the file stores them: a line `CPU: N`, then the kernel's text.
+/// The stats of one CPU as a trace carries them: a line `CPU: N`, then the kernel's text.
 ///
 /// # Errors
 /// What the kernel answers.
@@ -86,22 +115,58 @@ pub fn cpu_stats(instance: &Instance, cpu: u32) -> Result<String, Error> {
     Ok(format!("CPU: {cpu}\n{}", instance.buffer_stats_text(cpu)?))
 }
 
-/// `uname` in one line: system, node, release, machine.
+/// This machine in one line: system, node name, release, machine.
 pub fn uname() -> String {
-    unimplemented!()
+    sys::uname().join(" ")
 }
 
-/// How many CPUs the kernel may ever have, as `/sys/devices/system/cpu/possible` says.
+/// How many CPUs the kernel may ever number: the highest possible one, plus one.
 pub fn possible_cpus() -> u32 {
-    unimplemented!()
+    cpus("possible").iter().last().map_or(1, |last| last + 1)
 }
 
 /// How many CPUs run now.
 pub fn online_cpus() -> u32 {
-    unimplemented!()
+    u32::try_from(cpus("online").len()).unwrap_or(u32::MAX).max(1)
 }
 
 /// The page size of this machine in bytes.
 pub fn page_size() -> usize {
-    crate::sys::page_size()
+    sys::page_size()
+}
+
+fn cpus(which: &str) -> CpuMask {
+    let text = fs::read_to_string(format!("/sys/devices/system/cpu/{which}")).unwrap_or_default();
+    CpuMask::parse_list(&text).unwrap_or_default()
+}
+
+/// The formats of the kernel's own entries; they have no `enable` and are in no list.
+fn ftrace_formats(top: &Instance) -> Result<Vec<Vec<u8>>, Error> {
+    let names = directory_names(&top.path().join("events/ftrace"))?;
+    let read = |event| top.event_format(&EventName::new("ftrace", event));
+    names.into_iter().map(read).filter_map(present).collect()
+}
+
+fn formats(top: &Instance, names: Vec<EventName>) -> Result<Vec<SystemFormats>, Error> {
+    let mut systems: Vec<SystemFormats> = Vec::new();
+    for name in names.into_iter().filter(|name| name.system != "ftrace") {
+        let Some(format) = present(top.event_format(&name)).transpose()? else { continue };
+        match systems.last_mut() {
+            Some(last) if last.system == name.system => last.formats.push(format),
+            _ => systems.push(SystemFormats { system: name.system, formats: vec![format] }),
+        }
+    }
+    Ok(systems)
+}
+
+/// An event whose module has gone meanwhile has no format any more.
+fn present(read: Result<Vec<u8>, Error>) -> Option<Result<Vec<u8>, Error>> {
+    match read {
+        Err(Error::NotSupported { .. }) => None,
+        other => Some(other),
+    }
+}
+
+fn optional(file: &ControlFile) -> Vec<u8> {
+    file.read().unwrap_or_default()
 }

@@ -1,10 +1,13 @@
 //! Systems and events: list, select by pattern, enable, filter, trigger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::control_file::ControlFile;
 use crate::error::Error;
+use crate::event_pattern;
 use crate::instance::Instance;
+use crate::tracing_dir::directory_names;
 
 /// An event by system and name. `Display` gives `sched:sched_switch`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,10 +42,24 @@ pub struct EventSelection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct SystemSelection {
     whole: bool,
-    events: Vec<String>,
+    events: BTreeSet<String>,
 }
 
 impl EventSelection {
+    /// Every one of `events`.
+    pub(crate) fn everything(events: Vec<EventName>) -> Self {
+        let mut selection = Self { everything: true, ..Self::default() };
+        events.into_iter().for_each(|name| selection.insert(name, true));
+        selection
+    }
+
+    /// Adds one event; `whole` if all others of its system are added too.
+    pub(crate) fn insert(&mut self, name: EventName, whole: bool) {
+        let system = self.systems.entry(name.system).or_default();
+        system.whole |= whole;
+        system.events.insert(name.event);
+    }
+
     /// All selected events, sorted.
     pub fn events(&self) -> impl Iterator<Item = EventName> + '_ {
         self.systems.iter().flat_map(|(system, selection)| {
@@ -53,6 +70,11 @@ impl EventSelection {
     /// Systems that have a selected event, sorted.
     pub fn systems(&self) -> impl Iterator<Item = &str> {
         self.systems.keys().map(String::as_str)
+    }
+
+    /// Whether all events of a system are selected.
+    pub fn is_whole(&self, system: &str) -> bool {
+        self.systems.get(system).is_some_and(|selection| selection.whole)
     }
 
     /// How many events are selected.
@@ -71,24 +93,44 @@ impl EventSelection {
     }
 
     /// Whether an event is selected.
-    pub fn contains(&self, system: &str, event: &str) -> bool {
-        self.systems.get(system).is_some_and(|s| s.events.iter().any(|e| e == event))
+    pub fn contains(&self, name: &EventName) -> bool {
+        self.systems.get(&name.system).is_some_and(|s| s.events.contains(&name.event))
     }
 
     /// Adds another selection to this one.
     pub fn add(&mut self, other: &Self) {
-        let _ = other;
-        unimplemented!()
+        self.everything |= other.everything;
+        for (name, theirs) in &other.systems {
+            let ours = self.systems.entry(name.clone()).or_default();
+            ours.whole |= theirs.whole;
+            ours.events.extend(theirs.events.iter().cloned());
+        }
+    }
+
+    /// The paths below the instance that stand for what is selected, without their last part.
+    fn directories(&self) -> Vec<String> {
+        let mut directories = Vec::new();
+        for (system, selection) in &self.systems {
+            if selection.whole {
+                directories.push(format!("events/{system}"));
+            } else {
+                let of_event = |event| format!("events/{system}/{event}");
+                directories.extend(selection.events.iter().map(of_event));
+            }
+        }
+        directories
     }
 }
 
 impl Instance {
-    /// Names of the event systems, sorted.
+    /// Names of the systems that have events, sorted.
     ///
     /// # Errors
     /// What the kernel answers.
     pub fn systems(&self) -> Result<Vec<String>, Error> {
-        unimplemented!()
+        let mut systems: Vec<String> = self.events()?.into_iter().map(|name| name.system).collect();
+        systems.dedup();
+        Ok(systems)
     }
 
     /// All events that can be enabled, sorted.
@@ -96,25 +138,45 @@ impl Instance {
     /// # Errors
     /// What the kernel answers.
     pub fn events(&self) -> Result<Vec<EventName>, Error> {
-        unimplemented!()
+        let mut events = match self.tracing_dir().file("available_events").read_text() {
+            Ok(text) => parse_names(&text),
+            Err(Error::NotSupported { .. }) => self.events_by_directory()?,
+            Err(error) => return Err(error),
+        };
+        events.sort_unstable();
+        events.dedup();
+        Ok(events)
+    }
+
+    fn events_by_directory(&self) -> Result<Vec<EventName>, Error> {
+        let mut events = Vec::new();
+        let root = self.path().join("events");
+        for system in directory_names(&root)? {
+            for event in directory_names(&root.join(&system))? {
+                if root.join(&system).join(&event).join("enable").exists() {
+                    events.push(EventName::new(&system, event));
+                }
+            }
+        }
+        Ok(events)
     }
 
     /// The events that are enabled, sorted.
     ///
     /// # Errors
     /// What the kernel answers.
-    pub fn enabled_events(&self) -> Result<Vec<EventName>, Error> {
-        unimplemented!()
+    pub fn enabled_events(&self) -> Result<BTreeSet<EventName>, Error> {
+        Ok(parse_names(&self.file("set_event").read_text()?).into_iter().collect())
     }
 
     /// Resolves `system`, `system:event`, `system/event`, `event` or `all`, with globs
-    /// (`*`, `?`, `[a-z]`) in either part.
+    /// (`*`, `?`, `[a-z]`) in either part. A word alone is a system, else an event of any system.
     ///
     /// # Errors
     /// [`Error::UnknownEvent`] with the nearest names when nothing matches.
     pub fn select(&self, pattern: &str) -> Result<EventSelection, Error> {
-        let _ = pattern;
-        unimplemented!()
+        let events = self.events()?;
+        event_pattern::select(events, pattern)
     }
 
     /// Enables or disables what is selected, in as few writes as possible.
@@ -122,8 +184,12 @@ impl Instance {
     /// # Errors
     /// What the kernel answers.
     pub fn enable(&self, selection: &EventSelection, on: bool) -> Result<(), Error> {
-        let _ = (selection, on);
-        unimplemented!()
+        let value = if on { "1" } else { "0" };
+        if selection.everything {
+            return self.file("events/enable").write(value);
+        }
+        let write = |directory: &String| self.file(&format!("{directory}/enable")).write(value);
+        selection.directories().iter().try_for_each(write)
     }
 
     /// The filter of an event, if it has one.
@@ -131,11 +197,12 @@ impl Instance {
     /// # Errors
     /// What the kernel answers.
     pub fn event_filter(&self, name: &EventName) -> Result<Option<String>, Error> {
-        let _ = name;
-        unimplemented!()
+        let text = self.event_file(name, "filter").read_text()?;
+        Ok((text != "none").then_some(text))
     }
 
-    /// Sets the filter of what is selected; `None` removes it.
+    /// Sets the filter of what is selected; `None` removes it. Of a whole system, the events
+    /// that have the fields are filtered, and there must be one.
     ///
     /// # Errors
     /// What the kernel answers, with its explanation.
@@ -144,8 +211,9 @@ impl Instance {
         selection: &EventSelection,
         filter: Option<&str>,
     ) -> Result<(), Error> {
-        let _ = (selection, filter);
-        unimplemented!()
+        let value = filter.unwrap_or("0");
+        let write = |directory: &String| self.file(&format!("{directory}/filter")).write(value);
+        selection.directories().iter().try_for_each(write)
     }
 
     /// The triggers of an event.
@@ -153,8 +221,9 @@ impl Instance {
     /// # Errors
     /// What the kernel answers.
     pub fn event_triggers(&self, name: &EventName) -> Result<Vec<String>, Error> {
-        let _ = name;
-        unimplemented!()
+        let text = self.event_file(name, "trigger").read_text()?;
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Ok(lines.map(str::to_owned).collect())
     }
 
     /// Adds a trigger to an event; one that begins with `!` removes it.
@@ -162,8 +231,7 @@ impl Instance {
     /// # Errors
     /// What the kernel answers, with its explanation.
     pub fn add_event_trigger(&self, name: &EventName, trigger: &str) -> Result<(), Error> {
-        let _ = (name, trigger);
-        unimplemented!()
+        self.event_file(name, "trigger").append(trigger)
     }
 
     /// The `format` text of an event.
@@ -171,7 +239,47 @@ impl Instance {
     /// # Errors
     /// What the kernel answers.
     pub fn event_format(&self, name: &EventName) -> Result<Vec<u8>, Error> {
-        let _ = name;
-        unimplemented!()
+        self.event_file(name, "format").read()
+    }
+
+    /// A control file of an event: `enable`, `filter`, `trigger`, `format`, `id`.
+    pub fn event_file(&self, name: &EventName, file: &str) -> ControlFile {
+        self.file(&format!("events/{}/{}/{file}", name.system, name.event))
+    }
+}
+
+/// Reads `system:event` lines; those that name a module to come are no events yet.
+fn parse_names(text: &str) -> Vec<EventName> {
+    let name = |line: &str| {
+        let (system, event) = line.trim().split_once(':')?;
+        let plain = |part: &str| !part.is_empty() && !part.contains([':', '/', '*']);
+        (plain(system) && plain(event)).then(|| EventName::new(system, event))
+    };
+    text.lines().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_modules_to_come_are_not_events() {
+        let names = parse_names("sched:sched_switch\n*:*:mod:kvm\nx\nirq:irq_handler_entry\n");
+        let words: Vec<String> = names.iter().map(ToString::to_string).collect();
+        assert_eq!(words, ["sched:sched_switch", "irq:irq_handler_entry"]);
+    }
+
+    #[test]
+    fn selections_add_up_and_write_little() {
+        let mut one = EventSelection::default();
+        one.insert(EventName::new("sched", "sched_switch"), false);
+        one.insert(EventName::new("irq", "irq_handler_entry"), false);
+        let mut other = EventSelection::default();
+        other.insert(EventName::new("sched", "sched_waking"), true);
+        one.add(&other);
+        assert_eq!(one.directories(), ["events/irq/irq_handler_entry", "events/sched"]);
+        assert_eq!(one.len(), 3);
+        assert!(one.contains(&EventName::new("sched", "sched_waking")));
+        assert!(one.is_whole("sched") && !one.is_whole("irq") && !one.is_everything());
     }
 }

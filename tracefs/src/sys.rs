@@ -1,9 +1,12 @@
 //! Every system call of this crate that the standard library does not make, safe on the outside.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
+use std::ptr;
 
 use nix::mount::{MsFlags, mount};
+use nix::sys::utsname::UtsName;
 
 /// Mounts tracefs.
 pub(crate) fn mount_tracefs(target: &Path) -> io::Result<()> {
@@ -16,4 +19,60 @@ pub(crate) fn page_size() -> usize {
     // SAFETY: sysconf only looks up a number; no memory is passed.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(size).unwrap_or(4096)
+}
+
+/// The id of the calling thread, as the kernel and its traces number it.
+pub(crate) fn thread_id() -> i32 {
+    // SAFETY: gettid takes nothing and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// Moves up to `len` bytes between two descriptors inside the kernel; returns how many moved.
+/// Never waits where the descriptors do not.
+pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
+    let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
+    // SAFETY: both descriptors are borrowed, so they stay open for the call; null offsets
+    // make the kernel use the descriptors' own positions, so no memory is passed.
+    let moved = unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), len, flags) };
+    usize::try_from(moved).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sets the capacity of a pipe in bytes; returns what it became.
+pub(crate) fn set_pipe_size(pipe: BorrowedFd<'_>, size: i32) -> io::Result<usize> {
+    // SAFETY: the descriptor is borrowed, and F_SETPIPE_SZ takes a number, no memory.
+    let became = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, size) };
+    usize::try_from(became).map_err(|_| io::Error::last_os_error())
+}
+
+/// The capacity of a pipe in bytes.
+pub(crate) fn pipe_size(pipe: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: the descriptor is borrowed, and F_GETPIPE_SZ takes nothing.
+    let size = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_GETPIPE_SZ) };
+    usize::try_from(size).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes reads and writes return instead of waiting.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    if !flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
+/// System, node name, release and machine.
+pub(crate) fn uname() -> [String; 4] {
+    let name = nix::sys::utsname::uname().ok();
+    let text = |part: Option<&std::ffi::OsStr>| {
+        part.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    let name = name.as_ref();
+    [
+        text(name.map(UtsName::sysname)),
+        text(name.map(UtsName::nodename)),
+        text(name.map(UtsName::release)),
+        text(name.map(UtsName::machine)),
+    ]
 }

@@ -1,0 +1,87 @@
+//! Where the sub-buffers of one CPU go.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+
+use crate::sys;
+
+/// Where the sub-buffers of one CPU go.
+#[non_exhaustive]
+pub enum Sink {
+    /// A file (written at its own position), pipe, FIFO, socket or virtio port. All but regular
+    /// files are made non-blocking.
+    Fd(OwnedFd),
+    /// Anything that takes bytes, one whole sub-buffer per `write_all`; the way is always
+    /// [`Way::Read`](crate::Way::Read). One that blocks for ever is left behind at the end.
+    Writer(Box<dyn Write + Send>),
+}
+
+impl From<OwnedFd> for Sink {
+    fn from(fd: OwnedFd) -> Self {
+        Self::Fd(fd)
+    }
+}
+
+impl From<File> for Sink {
+    fn from(file: File) -> Self {
+        Self::Fd(file.into())
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fd(fd) => f.debug_tuple("Fd").field(fd).finish(),
+            Self::Writer(_) => f.write_str("Writer"),
+        }
+    }
+}
+
+/// A sink made ready.
+pub(super) enum Outlet {
+    Fd(File),
+    Writer(Box<dyn Write + Send>),
+}
+
+impl Outlet {
+    pub(super) fn new(sink: Sink) -> io::Result<Self> {
+        match sink {
+            Sink::Fd(fd) => {
+                let file = File::from(fd);
+                let kind = file.metadata()?.file_type();
+                if kind.is_fifo() || kind.is_socket() || kind.is_char_device() {
+                    sys::set_nonblocking(file.as_fd())?;
+                }
+                Ok(Self::Fd(file))
+            }
+            Sink::Writer(writer) => Ok(Self::Writer(writer)),
+        }
+    }
+
+    /// The descriptor, if there is one to splice to and to wait for.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Fd(file) => Some(file.as_fd()),
+            Self::Writer(_) => None,
+        }
+    }
+
+    /// Writes some of `bytes`; a writer takes all of them or fails.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Fd(file) => file.write(bytes),
+            Self::Writer(writer) => writer.write_all(bytes).map(|()| bytes.len()),
+        }
+    }
+
+    /// Passes on what a writer holds back.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Fd(_) => Ok(()),
+            Self::Writer(writer) => writer.flush(),
+        }
+    }
+}
