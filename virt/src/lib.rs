@@ -2,8 +2,11 @@
 
 pub mod client;
 pub mod host;
+pub mod identity;
 #[cfg(feature = "lab")]
 pub mod lab;
+mod out_queue;
+pub mod protocol;
 pub mod server;
 pub mod setup;
 pub mod stop;

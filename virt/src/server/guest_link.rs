@@ -1,0 +1,195 @@
+//! One guest's connection: untrusted bytes to checked messages.
+
+use std::time::Duration;
+
+use trace_transport::message::{Command, Decoder, HelloKind, Message};
+use trace_transport::{Deadline, Stream};
+
+use crate::out_queue::OutQueue;
+use crate::setup::{GuestName, MAX_CPUS};
+
+/// Questions that may wait unread in front of a guest where no client runs.
+const MAX_QUESTIONS: u32 = 64;
+/// How long an introduction may take from its first byte to its last.
+const PARTIAL_TIME: Duration = Duration::from_secs(1);
+
+/// What a client may send during a session.
+const FROM_CLIENT: [Command; 11] = [
+    Command::SEND_DATA,
+    Command::FIN_DATA,
+    Command::NOT_SUPP,
+    Command::TRACE_RESP,
+    Command::CLOSE_RESP,
+    Command::TIME_SYNC,
+    Command::REFUSE,
+    Command::EXEC_EXIT,
+    Command::OUTPUT,
+    Command::DATA_END,
+    Command::TAIL,
+];
+
+/// What came from a guest.
+pub(super) enum GuestNews {
+    Nothing,
+    /// The client answered the last question.
+    Ready,
+    /// A client opened the port: what an earlier one did is over.
+    Announced,
+    /// What came makes no sense.
+    Broken(&'static str),
+    /// A message for the session.
+    Message(Vec<u8>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Everything is skipped but the answer to the last question.
+    Searching,
+    Ready,
+}
+
+#[derive(Debug)]
+pub(super) struct GuestLink {
+    pub(super) name: GuestName,
+    pub(super) stream: Stream,
+    pub(super) out: OutQueue,
+    /// The tool that has this guest.
+    pub(super) session: Option<u64>,
+    /// The client's last answer, to be passed on.
+    pub(super) hello: Vec<u8>,
+    pub(super) cpus: u32,
+    decoder: Decoder,
+    state: State,
+    nonce: u64,
+    questions: u32,
+    /// When an incomplete introduction is given up.
+    partial: Deadline,
+}
+
+impl GuestLink {
+    pub(super) fn new(name: GuestName, stream: Stream) -> Self {
+        Self {
+            name,
+            stream,
+            out: OutQueue::default(),
+            session: None,
+            hello: Vec::new(),
+            cpus: 0,
+            decoder: Decoder::new(),
+            state: State::Searching,
+            nonce: 0,
+            questions: 0,
+            partial: Deadline::NEVER,
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// Asks the client whether it is there. An old question that nobody read yet does as well as a new one, and a client
+    /// that floods with announcements gets no more answers than it reads.
+    pub(super) fn ask(&mut self, nonce: u64) {
+        if self.questions < MAX_QUESTIONS && self.out.has_room() {
+            self.questions += 1;
+            self.nonce = nonce;
+            self.out.push_bytes(super::question(nonce));
+        }
+        self.state = State::Searching;
+    }
+
+    /// False when the connection is gone.
+    pub(super) fn flush(&mut self) -> bool {
+        self.out.flush(&mut self.stream).is_ok()
+    }
+
+    /// Reads once, as much as there is room for; false at the end.
+    pub(super) fn read(&mut self) -> bool {
+        let space = self.decoder.space();
+        if space.is_empty() {
+            return true;
+        }
+        match self.stream.try_read(space) {
+            Ok(Some(0)) | Err(_) => false,
+            Ok(Some(count)) => {
+                self.decoder.filled(count);
+                true
+            }
+            Ok(None) => true,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        self.partial
+    }
+
+    /// Gives up waiting for the rest of an introduction that may have been cut off.
+    pub(super) fn expire(&mut self) {
+        if self.partial.has_passed() {
+            self.partial = Deadline::NEVER;
+            if self.state == State::Searching {
+                self.decoder.resync(true);
+            }
+        }
+    }
+
+    pub(super) fn next(&mut self) -> GuestNews {
+        loop {
+            if self.state == State::Searching && !self.decoder.resync(false) {
+                self.partial = Deadline::NEVER;
+                return GuestNews::Nothing;
+            }
+            let frame = match self.decoder.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    let began = self.state == State::Searching && self.decoder.is_partial();
+                    if !began {
+                        self.partial = Deadline::NEVER;
+                    } else if self.partial == Deadline::NEVER {
+                        self.partial = Deadline::after(PARTIAL_TIME);
+                    }
+                    return GuestNews::Nothing;
+                }
+                Err(_) if self.state == State::Searching => {
+                    self.decoder.resync(true);
+                    continue;
+                }
+                Err(_) => return GuestNews::Broken("the guest sent garbage"),
+            };
+            self.partial = Deadline::NEVER;
+            if frame.command == Command::HELLO {
+                let Ok(Message::Hello(hello)) = Message::decode(&frame) else { continue };
+                let (kind, nonce, cpus, bytes) = (hello.kind, hello.nonce, hello.cpus, frame.bytes().to_vec());
+                if let Some(news) = self.take_hello(kind, nonce, cpus, bytes) {
+                    return news;
+                }
+            } else if self.session.is_some() && self.state == State::Ready {
+                if FROM_CLIENT.contains(&frame.command) {
+                    return GuestNews::Message(frame.bytes().to_vec());
+                }
+                return GuestNews::Broken("the guest sent what only a host sends");
+            }
+            // Anything else is left over from an earlier session.
+        }
+    }
+
+    fn take_hello(&mut self, kind: HelloKind, nonce: u64, cpus: u32, bytes: Vec<u8>) -> Option<GuestNews> {
+        match kind {
+            HelloKind::ANSWER if nonce == self.nonce && self.state == State::Searching => {
+                self.state = State::Ready;
+                self.questions = 0;
+                self.cpus = cpus.min(MAX_CPUS);
+                self.hello = bytes;
+                Some(GuestNews::Ready)
+            }
+            HelloKind::ANNOUNCE => {
+                // A client that just began has read no question yet, whatever waits in front of it.
+                self.questions = 0;
+                self.state = State::Searching;
+                Some(GuestNews::Announced)
+            }
+            _ => None,
+        }
+    }
+}
+

@@ -1,0 +1,111 @@
+//! One host tool's connection.
+
+use std::time::Duration;
+
+use trace_transport::message::{Command, Decoder, Message};
+use trace_transport::{Deadline, MessageError, Stream};
+
+use crate::out_queue::OutQueue;
+use crate::protocol::RefuseCode;
+
+/// How long a tool has to take the last message it gets.
+const LEAVING_TIME: Duration = Duration::from_secs(5);
+
+/// What a host tool may send to a guest.
+const TO_CLIENT: [Command; 6] = [
+    Command::CLOSE,
+    Command::NOT_SUPP,
+    Command::TRACE_REQ,
+    Command::TIME_SYNC,
+    Command::CONT,
+    Command::EXEC,
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ToolState {
+    /// Has not said what it wants.
+    New,
+    /// Waits for a guest's client.
+    Asking(u64),
+    /// Has a guest.
+    Relay(u64),
+    /// Gets what is still to be sent, then it is closed.
+    Leaving,
+}
+
+/// What came from a tool.
+pub(super) enum ToolNews {
+    Nothing,
+    Open(String),
+    List,
+    Message(u64, Vec<u8>),
+    Broken(&'static str),
+}
+
+#[derive(Debug)]
+pub(super) struct ToolLink {
+    pub(super) stream: Stream,
+    pub(super) pid: i32,
+    pub(super) state: ToolState,
+    pub(super) deadline: Deadline,
+    pub(super) out: OutQueue,
+    decoder: Decoder,
+}
+
+impl ToolLink {
+    pub(super) fn new(stream: Stream, pid: i32, deadline: Deadline) -> Self {
+        Self { stream, pid, state: ToolState::New, deadline, out: OutQueue::default(), decoder: Decoder::new() }
+    }
+
+    /// Says why not, and closes after that.
+    pub(super) fn refuse(&mut self, code: RefuseCode, reason: &str) {
+        // Reasons are written here, and short.
+        let _: Result<(), MessageError> = self.out.push(&Message::Refuse { code: code.0, reason });
+        self.state = ToolState::Leaving;
+        self.deadline = Deadline::after(LEAVING_TIME);
+        self.flush();
+    }
+
+    /// False when the connection is gone.
+    pub(super) fn flush(&mut self) -> bool {
+        self.out.flush(&mut self.stream).is_ok()
+    }
+
+    /// Reads once, as much as there is room for; false at the end.
+    pub(super) fn read(&mut self) -> bool {
+        let space = self.decoder.space();
+        if space.is_empty() {
+            return true;
+        }
+        match self.stream.try_read(space) {
+            Ok(Some(0)) | Err(_) => false,
+            Ok(Some(count)) => {
+                self.decoder.filled(count);
+                true
+            }
+            Ok(None) => true,
+        }
+    }
+
+    pub(super) fn next(&mut self) -> ToolNews {
+        if matches!(self.state, ToolState::Asking(_) | ToolState::Leaving) {
+            return ToolNews::Nothing;
+        }
+        let frame = match self.decoder.next_frame() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return ToolNews::Nothing,
+            Err(_) => return ToolNews::Broken("not a message"),
+        };
+        match self.state {
+            ToolState::Relay(guest) if TO_CLIENT.contains(&frame.command) => {
+                ToolNews::Message(guest, frame.bytes().to_vec())
+            }
+            ToolState::New => match Message::decode(&frame) {
+                Ok(Message::Open { guest }) => ToolNews::Open(guest.to_owned()),
+                Ok(Message::GuestList) => ToolNews::List,
+                _ => ToolNews::Broken("this message is not expected before a guest is opened"),
+            },
+            _ => ToolNews::Broken("this message is not for a guest"),
+        }
+    }
+}
