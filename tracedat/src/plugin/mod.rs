@@ -11,6 +11,7 @@ mod futex;
 mod hrtimer;
 mod kernel_stack;
 mod kmem;
+mod kvm;
 mod options;
 mod raw_data;
 mod registry;

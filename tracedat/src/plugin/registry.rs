@@ -1,7 +1,7 @@
 //! The table of handlers.
 
 use super::{
-    Binding, Handler, function, function_graph, futex, hrtimer, kernel_stack, kmem, raw_data,
+    Binding, Handler, function, function_graph, futex, hrtimer, kernel_stack, kmem, kvm, raw_data,
 };
 use super::{sched_switch, sched_wakeup, tlb};
 
@@ -38,6 +38,16 @@ const TABLE: &[Registration] = &[
     on("kmem", "kmem_cache_alloc", kmem::bind),
     on("kmem", "kmem_cache_alloc_node", kmem::bind),
     on("kmem", "kmem_cache_free", kmem::bind),
+    on("kvm", "kvm_emulate_insn", kvm::bind_emulate_insn),
+    on("kvm", "kvm_entry", kvm::bind_entry),
+    on("kvm", "kvm_exit", kvm::bind_exit),
+    on("kvm", "kvm_nested_vmexit", kvm::bind_nested_vmexit),
+    on("kvm", "kvm_nested_vmexit_inject", kvm::bind_nested_vmexit_inject),
+    on("kvmmmu", "kvm_mmu_get_page", kvm::bind_get_page),
+    on("kvmmmu", "kvm_mmu_prepare_zap_page", kvm::bind_page),
+    on("kvmmmu", "kvm_mmu_sync_page", kvm::bind_page),
+    on("kvmmmu", "kvm_mmu_unsync_page", kvm::bind_page),
+    on("kvmmmu", "kvm_mmu_zap_page", kvm::bind_page),
     on("sched", "sched_switch", sched_switch::bind),
     on("sched", "sched_wakeup", sched_wakeup::bind),
     on("sched", "sched_wakeup_new", sched_wakeup::bind),

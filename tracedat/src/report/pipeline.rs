@@ -132,3 +132,122 @@ impl Drop for AbandonOnPanic<'_, '_> {
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ReadError;
+    use crate::report::number;
+    use crate::ring_buffer::{MissedEvents, Record};
+
+    /// So many records, each with its number as data.
+    struct Counter {
+        next: u32,
+        end: u32,
+        data: [u8; 4],
+    }
+
+    impl Records for Counter {
+        fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+            if self.next == self.end {
+                return Ok(None);
+            }
+            self.data = self.next.to_le_bytes();
+            self.next += 1;
+            let record = Record {
+                data: &self.data,
+                ticks: u64::from(self.next),
+                time: u64::from(self.next),
+                cpu: self.next % 3,
+                buffer: 0,
+                missed: MissedEvents::None,
+                starts_sub_buffer: false,
+            };
+            Ok(Some((0, record)))
+        }
+
+        fn peek_cpu(&mut self, _: usize, _: u32, _: u32) -> Result<Option<Record<'_>>, ReadError> {
+            Ok(None)
+        }
+
+        fn skip_cpu(&mut self, _: usize, _: u32, _: u32) -> Result<(), ReadError> {
+            Ok(())
+        }
+    }
+
+    struct Numbers;
+
+    impl Format for Numbers {
+        fn format(&self, batch: &Batch, out: &mut Vec<u8>) {
+            for (index, header) in batch.headers.iter().enumerate() {
+                let data = batch.data(header).try_into().map_or(0, u32::from_le_bytes);
+                assert_eq!(u64::from(data), batch.first_record + index as u64);
+                number::decimal(out, u64::from(data));
+                out.push(b'\n');
+            }
+        }
+    }
+
+    fn text(
+        end: u32,
+        threads: usize,
+        cpus: Option<Vec<u32>>,
+        out: &mut (dyn Write + Send),
+    ) -> io::Result<()> {
+        let sequencer = Sequencer::new(Counter { next: 0, end, data: [0; 4] }, &[], cpus);
+        run(sequencer, &Numbers, NonZeroUsize::new(threads).unwrap(), out)
+            .map(|error| assert!(error.is_none()))
+    }
+
+    #[test]
+    fn text_is_the_same_for_any_number_of_threads() {
+        let expected: String = (0..50_000).map(|n| format!("{n}\n")).collect();
+        for threads in [1, 2, 3, 8] {
+            let mut out = Vec::new();
+            text(50_000, threads, None, &mut out).unwrap();
+            assert!(out == expected.as_bytes(), "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn no_record_is_no_text() {
+        for threads in [1, 2] {
+            let mut out = Vec::new();
+            text(0, threads, None, &mut out).unwrap();
+            assert!(out.is_empty());
+        }
+    }
+
+    /// Takes so many bytes, then its reader is gone.
+    struct Pipe(usize);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn closed_pipe_stops_every_thread() {
+        for threads in [1, 2, 8] {
+            let error = text(u32::MAX, threads, None, &mut Pipe(100_000)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        }
+    }
+
+    #[test]
+    fn other_cpus_are_left_out() {
+        let sequencer =
+            Sequencer::new(Counter { next: 0, end: 9, data: [0; 4] }, &[], Some(vec![1]));
+        let mut sequencer = sequencer;
+        let mut batch = Batch::default();
+        assert!(sequencer.pull(&mut batch));
+        assert_eq!(batch.headers.iter().map(|h| h.time).collect::<Vec<_>>(), [1, 4, 7]);
+        assert!(!sequencer.pull(&mut batch));
+    }
+}
