@@ -8,7 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use trace_virt::lab::{Guest, GuestFile, GuestOptions, LabError, requirements};
+use trace_virt::lab::{
+    Guest, GuestFile, GuestOptions, LabError, Missing, TracefsLock, requirements,
+};
 
 type Test = fn() -> Result<(), Failed>;
 
@@ -16,20 +18,34 @@ const BOOT: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);
 
 fn main() {
-    let tests: [(&str, Test); 5] = [
+    let in_guest: [(&str, Test); 5] = [
         ("guest_runs_commands_and_powers_off", guest_runs_commands_and_powers_off),
         ("guest_ports_lead_to_the_host", guest_ports_lead_to_the_host),
         ("guest_lets_its_client_talk_to_the_server", guest_lets_its_client_talk_to_the_server),
         ("guest_that_dies_shows_its_console", guest_that_dies_shows_its_console),
         ("guest_ends_when_its_lifetime_is_over", guest_ends_when_its_lifetime_is_over),
     ];
-    let trials = tests.map(|(name, test)| {
-        Trial::ignorable_test(name, move || match requirements::guest() {
-            Ok(()) => test().map(|()| Completion::Completed),
-            Err(missing) => Ok(Completion::ignored_with(missing)),
-        })
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+    let mut trials: Vec<Trial> =
+        in_guest.into_iter().map(|(name, test)| trial(name, requirements::guest, test)).collect();
+    trials.push(trial(
+        "guest_runs_the_reference_with_its_libraries",
+        || requirements::guest().and_then(|()| requirements::reference().map(drop)),
+        guest_runs_the_reference_with_its_libraries,
+    ));
+    trials.push(trial(
+        "root_reference_records_and_reads",
+        || requirements::recording_reference().map(drop),
+        root_reference_records_and_reads,
+    ));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// A test that is skipped where the machine lacks what it needs.
+fn trial(name: &str, needs: fn() -> Result<(), Missing>, test: Test) -> Trial {
+    Trial::ignorable_test(name, move || match needs() {
+        Ok(()) => test().map(|()| Completion::Completed),
+        Err(missing) => Ok(Completion::ignored_with(missing)),
+    })
 }
 
 fn guest_runs_commands_and_powers_off() -> Result<(), Failed> {
@@ -129,6 +145,40 @@ fn guest_ends_when_its_lifetime_is_over() -> Result<(), Failed> {
     let guest = Guest::boot(options)?;
     assert!(guest.wait(BOOT)?.success());
     assert!(guest.console().contains("lifetime over"), "{}", guest.console());
+    Ok(())
+}
+
+fn guest_runs_the_reference_with_its_libraries() -> Result<(), Failed> {
+    let reference = requirements::reference()?;
+    let mut options = GuestOptions::new("reference");
+    options.programs = vec![reference.program().into()];
+    let guest = Guest::boot(options)?;
+    guest.wait_ready(BOOT)?;
+    let program = reference.program().display();
+    let record = format!("cd /tmp && {program} record -e sched_switch sleep 0.1");
+    // Under emulation it takes its time over the formats of all events.
+    let recorded = guest.output(&record, Duration::from_secs(90))?;
+    assert_eq!(recorded.status, 0, "{}", String::from_utf8_lossy(&recorded.stderr));
+    let report = guest.run(&format!("cd /tmp && {program} report -i trace.dat"))?;
+    assert!(report.contains("sched_switch:"), "{report}");
+    Ok(())
+}
+
+fn root_reference_records_and_reads() -> Result<(), Failed> {
+    let reference = requirements::recording_reference()?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("trace.dat");
+    let lock = TracefsLock::take()?;
+    // In an instance, which goes away with the recording: the top-level buffer is left alone.
+    let mut record = reference.recorder()?;
+    record.arg("record").arg("-o").arg(&file);
+    let output = record.args(["-B", "trace_lab", "-e", "sched_switch", "sleep", "0.1"]).output()?;
+    drop(lock);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let report = reference.reader().arg("report").arg("-i").arg(&file).output()?;
+    let text = String::from_utf8_lossy(&report.stdout);
+    assert!(text.contains("sched_switch:") && text.contains("sleep"), "{text}");
     Ok(())
 }
 

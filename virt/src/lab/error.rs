@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::setup::SetupError;
+
 /// Something this machine lacks. Its text is the reason a test gives for being skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -64,6 +66,9 @@ pub enum LabError {
         /// The end of what it said.
         stderr: String,
     },
+    /// The guest's directory and FIFOs could not be made.
+    #[error("setting up the guest's ports")]
+    Setup(#[from] SetupError),
     /// The kernel package has no such module, neither as a file nor built in.
     #[error("kernel {kernel} has no module {module}")]
     NoModule {

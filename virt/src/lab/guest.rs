@@ -9,9 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
 use super::command;
@@ -22,6 +19,7 @@ use super::options::{Accel, GuestFile, GuestOptions};
 use super::qemu::{self, GuestDir};
 use super::requirements;
 use super::shell::{Output, Shell, ShellError};
+use crate::setup::{GuestName, SetupError, SetupOptions, VirtDir};
 
 const STARTING: Duration = Duration::from_secs(10);
 const RUN_LIMIT: Duration = Duration::from_secs(30);
@@ -61,13 +59,14 @@ impl Guest {
         let directory = GuestDir::new(files.path());
 
         write_initramfs(&options, &kernel, &directory.initramfs())?;
-        if let Some(virt_dir) = &options.virt_dir {
-            make_fifos(&virt_dir.join(&options.name), options.cpus)?;
-        }
+        let trace_ports = match &options.virt_dir {
+            Some(virt_dir) => set_up(virt_dir, &options)?,
+            None => Vec::new(),
+        };
         let messages = directory.messages();
         let log = File::create(&messages).map_err(file("creating", &messages))?;
         let child = Command::new(&qemu)
-            .args(qemu::arguments(&options, kernel.image(), &directory))
+            .args(qemu::arguments(&options, trace_ports, kernel.image(), &directory))
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(file("copying", &messages))?)
             .stderr(log)
@@ -307,17 +306,10 @@ fn write_initramfs(options: &GuestOptions, kernel: &Kernel, path: &Path) -> Resu
     initramfs.write_to(&mut out).and_then(|()| out.flush()).map_err(file("writing", path))
 }
 
-/// QEMU opens both FIFOs of a port when it starts, and makes neither.
-fn make_fifos(directory: &Path, cpus: u32) -> Result<(), LabError> {
-    fs::create_dir_all(directory).map_err(file("creating", directory))?;
-    for cpu in 0..cpus {
-        for end in ["in", "out"] {
-            let path = directory.join(format!("trace-path-cpu{cpu}.{end}"));
-            match mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(file("creating", path)(errno.into())),
-            }
-        }
-    }
-    Ok(())
+/// Makes the guest's FIFOs, which QEMU opens when it starts, and returns the arguments for them.
+fn set_up(virt_dir: &Path, options: &GuestOptions) -> Result<Vec<String>, SetupError> {
+    let virt_dir = VirtDir::new(virt_dir);
+    let name = GuestName::new(&options.name)?;
+    virt_dir.setup(&name, &SetupOptions { cpus: options.cpus, ..SetupOptions::default() })?;
+    virt_dir.qemu_args(&name, options.cpus)
 }

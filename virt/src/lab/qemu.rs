@@ -43,9 +43,10 @@ impl GuestDir {
     }
 }
 
-/// Returns all arguments. The trace ports' FIFOs have to exist when QEMU starts.
+/// Returns all arguments; `trace_ports` are those that the set-up of the guest asks for.
 pub(super) fn arguments(
     options: &GuestOptions,
+    trace_ports: Vec<String>,
     kernel: &Path,
     directory: &GuestDir,
 ) -> Vec<OsString> {
@@ -70,10 +71,8 @@ pub(super) fn arguments(
     add(&["-initrd", &directory.initramfs().to_string_lossy()]);
     add(&["-append", &format!("console=ttyS0 quiet panic=-1 {}", options.kernel_args)]);
 
-    // A bus of its own leaves the first one as virt-server's set-up describes it.
-    if let Some(virt_dir) = &options.virt_dir {
-        add_words(&mut arguments, trace_ports(virt_dir, options));
-    }
+    add_words(&mut arguments, trace_ports);
+    // A bus of its own leaves the others as the set-up describes them.
     add_words(&mut arguments, ["-device".into(), "virtio-serial-pci,id=lab-serial".into()]);
     let ports = [SHELL_PORT].into_iter().chain(options.extra_ports.iter().map(String::as_str));
     for (number, name) in (1..).zip(ports) {
@@ -98,28 +97,6 @@ fn add_words(arguments: &mut Vec<OsString>, words: impl IntoIterator<Item = Stri
     arguments.extend(words.into_iter().map(OsString::from));
 }
 
-/// The control port and one data port for each vCPU.
-fn trace_ports(virt_dir: &Path, options: &GuestOptions) -> Vec<String> {
-    let port = |number: u32, chardev: String, name: &str| {
-        let device = format!(
-            "virtserialport,bus=virtio-serial0.0,nr={number},chardev=charchannel{number},name={name}"
-        );
-        ["-chardev".to_owned(), chardev, "-device".to_owned(), device]
-    };
-    let control = escape(&virt_dir.join("agent-ctl-path").to_string_lossy());
-    let mut words = vec!["-device".to_owned(), "virtio-serial-pci,id=virtio-serial0".to_owned()];
-    // With `reconnect`, QEMU starts without a server, and comes back to it.
-    let chardev = format!("socket,id=charchannel1,path={control},reconnect=1");
-    words.extend(port(1, chardev, "agent-ctl-path"));
-    for cpu in 0..options.cpus {
-        let name = format!("trace-path-cpu{cpu}");
-        let fifo = escape(&virt_dir.join(&options.name).join(&name).to_string_lossy());
-        let chardev = format!("pipe,id=charchannel{},path={fifo}", cpu + 2);
-        words.extend(port(cpu + 2, chardev, &name));
-    }
-    words
-}
-
 /// QEMU takes a doubled comma for one that does not end a property.
 fn escape(value: &str) -> String {
     value.replace(',', ",,")
@@ -129,31 +106,27 @@ fn escape(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn line(options: &GuestOptions) -> String {
-        let words = arguments(options, Path::new("/boot/vmlinuz"), &GuestDir::new("/tmp/a,b"));
+    fn line(options: &GuestOptions, trace_ports: &[&str]) -> String {
+        let trace_ports = trace_ports.iter().map(|&word| word.to_owned()).collect();
+        let directory = GuestDir::new("/tmp/a,b");
+        let words = arguments(options, trace_ports, Path::new("/boot/vmlinuz"), &directory);
         words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
-    fn every_vcpu_gets_a_data_port() {
+    fn ports_of_the_lab_are_on_a_bus_behind_those_for_tracing() {
         let mut options = GuestOptions::new("guest1");
-        options.cpus = 2;
-        options.virt_dir = Some("/virt".into());
-        let line = line(&options);
-        for expected in [
-            "-name guest1 ",
-            "-chardev socket,id=charchannel1,path=/virt/agent-ctl-path,reconnect=1 ",
-            "nr=1,chardev=charchannel1,name=agent-ctl-path ",
-            "-chardev pipe,id=charchannel2,path=/virt/guest1/trace-path-cpu0 ",
-            "-chardev pipe,id=charchannel3,path=/virt/guest1/trace-path-cpu1 ",
-            "nr=3,chardev=charchannel3,name=trace-path-cpu1 ",
-        ] {
-            assert!(line.contains(expected), "{expected} in {line}");
-        }
+        options.extra_ports = vec!["marker".into()];
+        let line = line(&options, &["-device", "virtio-serial-pci,id=trace-serial0"]);
+        assert!(line.starts_with("-name guest1 "), "{line}");
+        let expected = "id=trace-serial0 -device virtio-serial-pci,id=lab-serial ";
+        assert!(line.contains(expected), "{line}");
+        assert!(line.contains("bus=lab-serial.0,nr=2,chardev=lab2,name=marker"), "{line}");
     }
 
     #[test]
     fn commas_in_paths_do_not_end_a_property() {
-        assert!(line(&GuestOptions::new("g")).contains("path=/tmp/a,,b/lab-shell.port,server=on"));
+        let line = line(&GuestOptions::new("g"), &[]);
+        assert!(line.contains("path=/tmp/a,,b/lab-shell.port,server=on"), "{line}");
     }
 }

@@ -78,6 +78,14 @@ pub fn reference() -> Result<Reference, Missing> {
     Reference::find()
 }
 
+/// Asks for the C trace-cmd and all that it needs to record on the running kernel.
+pub fn recording_reference() -> Result<Reference, Missing> {
+    root()?;
+    tracefs()?;
+    gcc()?;
+    reference()
+}
+
 /// Returns all that this machine lacks, of what the tests of all crates ask for.
 pub fn missing() -> Vec<Missing> {
     let outcomes = [root(), tracefs().map(drop), guest(), reference().map(drop), gcc()];
