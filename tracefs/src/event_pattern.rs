@@ -112,7 +112,7 @@ fn nearest(events: &[EventName], pattern: &str) -> Vec<String> {
             candidates.insert(name.event.clone());
         }
     }
-    let limit = (asked.len() / 3).max(2);
+    let limit = (asked.len() / 5).max(2);
     let near = |name: String| {
         let distance = distance(&asked, &name, limit)?;
         Some((distance, name))
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(selected("sched:sched_switch"), ["sched:sched_switch"]);
         assert_eq!(selected("sched/sched_switch"), ["sched:sched_switch"]);
         assert_eq!(selected("sched_wakeup"), ["sched:sched_wakeup", "xen:sched_wakeup"]);
-        assert_eq!(selected("s*:s*_?[a-s]*t*"), ["sched:sched_switch", "syscalls:sys_enter_read"]);
+        assert_eq!(selected("s*:s*_?[a-w]*t*"), ["sched:sched_switch", "syscalls:sys_enter_read"]);
         assert_eq!(selected("*_entry"), ["irq:irq_handler_entry", "irq:softirq_entry"]);
         assert_eq!(selected(":sched_switch"), ["sched:sched_switch"]);
         assert_eq!(selected("all").len(), 6);
@@ -200,6 +200,7 @@ mod tests {
         assert_eq!(near("sched:sched_swich"), ["sched:sched_switch"]);
         assert_eq!(near("sched/sched_swtich"), ["sched:sched_switch"]);
         assert_eq!(near("sched_wakeupp"), ["sched_wakeup"]);
+        assert_eq!(near("xem"), ["xen"]);
         assert!(near("something_else").is_empty() && near("").is_empty());
     }
 

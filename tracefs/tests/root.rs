@@ -1,0 +1,359 @@
+//! The same against the running kernel. Needs root and tracefs; without, every test is ignored
+//! with the reason.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::fcntl::{Flock, FlockArg};
+use tempfile::TempDir;
+use tracefs::pid_filter::PidFilter;
+use tracefs::{
+    Capture, Changes, Error, EventName, Instance, Ledger, Recorder, RecorderOptions, Sink,
+    TracingDir, Way,
+};
+
+type Test = fn(&TracingDir) -> Result<(), Failed>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("root_splice_records_whole_sub_buffers", splice_records),
+    ("root_read_records_whole_sub_buffers", read_records),
+    ("root_top_instance_is_left_as_found", top_is_left_as_found),
+    ("root_all_events_are_left_as_found", all_events_are_left_as_found),
+    ("root_a_panic_leaves_everything_as_found", panic_leaves_as_found),
+    ("root_stop_ends_while_tracing_goes_on", stop_ends),
+    ("root_unknown_events_and_clocks_name_what_there_is", unknown_names),
+    ("root_refused_filters_are_explained_by_the_kernel", refused_filter),
+    ("root_function_tracer_files_work_or_are_refused", function_tracer),
+    ("root_capture_has_what_a_trace_needs", capture),
+    ("root_recorder_threads_can_be_left_out", left_out),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trial = |&(name, test): &(&'static str, Test)| {
+        Trial::ignorable_test(name, move || match TracingDir::find_or_mount() {
+            Err(error @ (Error::NotRoot { .. } | Error::NoTracefs | Error::Mount { .. })) => {
+                Ok(Completion::ignored_with(error))
+            }
+            Err(error) => Err(error.into()),
+            Ok(dir) => {
+                // The tracing directory is shared by all on the machine.
+                let lock = File::create("/tmp/tracefs.lock")?;
+                let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e)?;
+                test(&dir).map(|()| Completion::Completed)
+            }
+        })
+    };
+    libtest_mimic::run(&arguments, TESTS.iter().map(trial).collect()).exit_code()
+}
+
+/// What recordings change, as text.
+fn state(dir: &TracingDir) -> Vec<String> {
+    let files = [
+        "tracing_on",
+        "trace_clock",
+        "buffer_size_kb",
+        "buffer_subbuf_size_kb",
+        "buffer_percent",
+        "trace_options",
+        "set_event",
+        "set_event_pid",
+        "set_event_notrace_pid",
+        "current_tracer",
+        "tracing_cpumask",
+        "events/sched/filter",
+        "events/sched/sched_switch/filter",
+        "events/sched/sched_waking/filter",
+    ];
+    let read = |name: &&str| format!("{name}: {:?}", dir.file(name).read_text().ok());
+    let mut state: Vec<String> = files.iter().map(read).collect();
+    state.push(format!("instances: {:?}", dir.instances().ok()));
+    state
+}
+
+fn left_as_found(
+    dir: &TracingDir,
+    work: impl FnOnce() -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let before = state(dir);
+    work()?;
+    let after = state(dir);
+    for (before, after) in before.iter().zip(&after) {
+        check(before == after, || format!("was {before}\nis  {after}"))?;
+    }
+    Ok(())
+}
+
+fn check(holds: bool, message: impl FnOnce() -> String) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(message().into()) }
+}
+
+fn sinks(instance: &Instance, out: &Path) -> Result<Vec<(u32, Sink)>, Failed> {
+    let mut sinks = Vec::new();
+    for cpu in instance.cpus()? {
+        sinks.push((cpu, File::create(out.join(format!("cpu{cpu}")))?.into()));
+    }
+    Ok(sinks)
+}
+
+/// Makes events on every CPU: threads that go to sleep and wake up again.
+fn load() {
+    let busy = || (0..200).for_each(|_| thread::sleep(Duration::from_micros(200)));
+    let threads: Vec<_> = (0..4).map(|_| thread::spawn(busy)).collect();
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+/// Checks that a file is whole sub-buffers in the order of time, as the ledger says.
+fn check_sub_buffers(out: &Path, ledger: &Ledger, size: usize) -> Result<(), Failed> {
+    for cpu in &ledger.cpus {
+        let data = fs::read(out.join(format!("cpu{}", cpu.cpu)))?;
+        check(cpu.error.is_none(), || format!("{cpu:?}"))?;
+        check(
+            data.len() as u64 == cpu.bytes && cpu.bytes == cpu.sub_buffers * size as u64,
+            || format!("{} bytes in the file, {cpu:?}", data.len()),
+        )?;
+        let mut last = 0;
+        for (index, page) in data.chunks(size).enumerate() {
+            let stamp = u64::from_ne_bytes(page[..8].try_into()?);
+            let commit = u64::from_ne_bytes(page[8..16].try_into()?) & 0x07ff_ffff;
+            check(stamp >= last && stamp > 0, || format!("sub-buffer {index}: {stamp} < {last}"))?;
+            check(commit > 0 && commit as usize <= size - 16, || {
+                format!("sub-buffer {index} has {commit} bytes")
+            })?;
+            last = stamp;
+        }
+    }
+    Ok(())
+}
+
+fn records(dir: &TracingDir, way: Way) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let out = TempDir::new()?;
+        let mut changes = Changes::new();
+        let (instance, existed) = changes.create_instance(dir, "root-test-records")?;
+        check(!existed, || "left over from another run".to_owned())?;
+        changes.set_trace_clock(&instance, "mono")?;
+        changes.set_buffer_size_kb(&instance, 256)?;
+        let mut options = RecorderOptions::default();
+        options.way = way;
+        let recorder = Recorder::start(&instance, sinks(&instance, out.path())?, &options)?;
+        changes.enable(&instance, &instance.select("sched")?)?;
+        load();
+        changes.set_tracing_on(&instance, false)?;
+        let started = Instant::now();
+        let ledger = recorder.stop();
+        check(started.elapsed() < Duration::from_secs(5), || "slow stop".to_owned())?;
+        let left: u64 = instance
+            .cpus()?
+            .iter()
+            .map(|cpu| instance.buffer_stats(*cpu).map_or(0, |stats| stats.entries))
+            .sum();
+        check(left == 0, || format!("{left} events left in the ring buffers"))?;
+        let read: u64 = ledger.cpus.iter().map(|cpu| cpu.stats.read_events).sum();
+        check(read >= 800, || format!("{read} events only"))?;
+        check(ledger.cpus.iter().all(|cpu| cpu.way == way), || format!("{ledger:?}"))?;
+        check_sub_buffers(out.path(), &ledger, instance.sub_buffer_size()?)?;
+        changes.restore()?;
+        Ok(())
+    })
+}
+
+fn splice_records(dir: &TracingDir) -> Result<(), Failed> {
+    records(dir, Way::Splice)
+}
+
+fn read_records(dir: &TracingDir) -> Result<(), Failed> {
+    records(dir, Way::Read)
+}
+
+fn top_is_left_as_found(dir: &TracingDir) -> Result<(), Failed> {
+    let top = dir.top();
+    let name = EventName::new("sched", "sched_wakeup");
+    let was_on = top.enabled_events()?.contains(&name);
+    // Somebody else traces this one already.
+    top.event_file(&name, "enable").write("1")?;
+    let result = left_as_found(dir, || {
+        let out = TempDir::new()?;
+        let mut changes = Changes::new();
+        changes.set_tracing_on(&top, false)?;
+        changes.set_trace_clock(&top, "boot")?;
+        changes.set_buffer_size_kb(&top, 300)?;
+        top.clear()?;
+        let sched = top.select("sched")?;
+        changes.set_event_filter(&top, &sched, "common_pid != 1")?;
+        let waking = top.select("sched_waking")?;
+        changes.set_event_filter(&top, &waking, "prio < 200")?;
+        let recorder =
+            Recorder::start(&top, sinks(&top, out.path())?, &RecorderOptions::default())?;
+        changes.exclude_pids(&top, recorder.thread_ids())?;
+        changes.enable(&top, &sched)?;
+        changes.set_tracing_on(&top, true)?;
+        load();
+        changes.set_tracing_on(&top, false)?;
+        let ledger = recorder.stop();
+        check(ledger.bytes() > 0, || format!("{ledger:?}"))?;
+        check_sub_buffers(out.path(), &ledger, top.sub_buffer_size()?)?;
+        changes.restore()?;
+        Ok(())
+    });
+    top.event_file(&name, "enable").write(if was_on { "1" } else { "0" })?;
+    result
+}
+
+fn all_events_are_left_as_found(dir: &TracingDir) -> Result<(), Failed> {
+    let top = dir.top();
+    left_as_found(dir, || {
+        let before = top.enabled_events()?;
+        let mut changes = Changes::new();
+        changes.set_tracing_on(&top, false)?;
+        changes.enable(&top, &top.select("all")?)?;
+        let on = top.enabled_events()?;
+        check(on.len() > before.len() + 500, || format!("{} events on", on.len()))?;
+        changes.restore()?;
+        check(top.enabled_events()? == before, || "other events are on".to_owned())
+    })
+}
+
+fn panic_leaves_as_found(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let out = TempDir::new()?;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut changes = Changes::new();
+            let (instance, _) = changes.create_instance(dir, "root-test-panic").unwrap();
+            changes.enable(&dir.top(), &dir.top().select("irq").unwrap()).unwrap();
+            let sinks = sinks(&instance, out.path()).unwrap();
+            let _recorder = Recorder::start(&instance, sinks, &RecorderOptions::default()).unwrap();
+            std::panic::resume_unwind(Box::new("in the middle of it"));
+        }));
+        check(result.is_err(), || "no panic".to_owned())
+    })
+}
+
+fn stop_ends(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let mut changes = Changes::new();
+        let (instance, _) = changes.create_instance(dir, "root-test-stop")?;
+        changes.set_buffer_size_kb(&instance, 64)?;
+        changes.enable(&instance, &instance.select("raw_syscalls")?)?;
+        let running = File::create("/dev/null")?;
+        let until = Instant::now() + Duration::from_secs(4);
+        let noise = thread::spawn(move || {
+            while Instant::now() < until {
+                let _ = (&running).write(b"x");
+            }
+        });
+        let cpus = instance.cpus()?;
+        let sinks = cpus.iter().map(|cpu| Ok((*cpu, File::create("/dev/null")?.into())));
+        let sinks = sinks.collect::<Result<Vec<_>, Failed>>()?;
+        let recorder = Recorder::start(&instance, sinks, &RecorderOptions::default())?;
+        thread::sleep(Duration::from_millis(200));
+        // Tracing stays on: there is always more to take.
+        let started = Instant::now();
+        let ledger = recorder.stop();
+        let took = started.elapsed();
+        check(took < Duration::from_secs(3), || format!("stopping took {took:?}"))?;
+        check(ledger.bytes() > 0 && ledger.errors().count() == 0, || format!("{ledger:?}"))?;
+        let _ = noise.join();
+        changes.restore()?;
+        Ok(())
+    })
+}
+
+fn unknown_names(dir: &TracingDir) -> Result<(), Failed> {
+    let top = dir.top();
+    match top.select("sched:sched_swich") {
+        Err(Error::UnknownEvent { nearest, .. }) => {
+            check(nearest.first().is_some_and(|name| name == "sched:sched_switch"), || {
+                format!("{nearest:?}")
+            })?;
+        }
+        other => return Err(format!("{other:?}").into()),
+    }
+    match top.set_trace_clock("mono_") {
+        Err(Error::UnknownName { available, .. }) => {
+            let available: BTreeSet<_> = available.iter().map(String::as_str).collect();
+            check(available.contains("mono") && available.contains("local"), || {
+                format!("{available:?}")
+            })
+        }
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+fn refused_filter(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let mut changes = Changes::new();
+        let (instance, _) = changes.create_instance(dir, "root-test-filter")?;
+        let selection = instance.select("sched:sched_switch")?;
+        let error = match instance.set_event_filter(&selection, Some("prev_pdi > 3")) {
+            Err(error) => error.to_string(),
+            Ok(()) => return Err("a filter of no field was taken".into()),
+        };
+        check(error.contains("writing \"prev_pdi > 3\" to"), || error.clone())?;
+        check(error.contains("(kernel: Field not found"), || error.clone())?;
+        changes.restore()?;
+        Ok(())
+    })
+}
+
+/// Lockdown refuses these files; elsewhere they work. Either way the crate must say the same as
+/// the kernel.
+fn function_tracer(dir: &TracingDir) -> Result<(), Failed> {
+    for name in ["set_ftrace_filter", "available_filter_functions"] {
+        let refused = File::open(dir.path().join(name)).err();
+        let refused = refused.map(|error| error.kind());
+        match (refused, dir.file(name).read()) {
+            (Some(std::io::ErrorKind::PermissionDenied), Err(Error::Refused { path, .. })) => {
+                check(path.ends_with(name), || format!("{}", path.display()))?;
+            }
+            (Some(std::io::ErrorKind::NotFound), Err(Error::NotSupported { .. }))
+            | (None, Ok(_)) => {}
+            (kernel, crate_) => return Err(format!("{name}: {kernel:?}, {crate_:?}").into()),
+        }
+    }
+    Ok(())
+}
+
+fn capture(dir: &TracingDir) -> Result<(), Failed> {
+    let selection = dir.top().select("sched")?;
+    let capture = Capture::spawn(dir, Some(selection.clone())).finish()?;
+    check(capture.header_page.starts_with(b"\tfield: u64 timestamp"), || "header".to_owned())?;
+    check(capture.ftrace_formats.len() > 5, || "ftrace formats".to_owned())?;
+    check(capture.event_formats.len() == 1, || "one system".to_owned())?;
+    check(capture.event_formats[0].formats.len() == selection.len(), || "formats".to_owned())?;
+    check(capture.kallsyms.ends_with(b"\n"), || "kallsyms".to_owned())?;
+    let stats = tracefs::capture::cpu_stats(&dir.top(), 0)?;
+    check(stats.starts_with("CPU: 0\nentries: "), || stats.clone())?;
+    check(tracefs::capture::possible_cpus() >= tracefs::capture::online_cpus(), || {
+        "fewer CPUs possible than on-line".to_owned()
+    })?;
+    let uname = tracefs::capture::uname();
+    check(uname.starts_with("Linux ") && uname.split(' ').count() == 4, || uname.clone())
+}
+
+fn left_out(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let out = TempDir::new()?;
+        let mut changes = Changes::new();
+        let (instance, _) = changes.create_instance(dir, "root-test-pids")?;
+        let recorder =
+            Recorder::start(&instance, sinks(&instance, out.path())?, &RecorderOptions::default())?;
+        let ids: BTreeSet<i32> = recorder.thread_ids().iter().copied().collect();
+        check(ids.len() == instance.cpus()?.len(), || format!("{ids:?}"))?;
+        changes.exclude_pids(&instance, recorder.thread_ids())?;
+        let listed: BTreeSet<i32> = instance.pid_filter(PidFilter::Except)?.into_iter().collect();
+        check(listed == ids, || format!("{listed:?}, not {ids:?}"))?;
+        drop(recorder);
+        changes.restore()?;
+        Ok(())
+    })
+}
