@@ -1,0 +1,75 @@
+//! zstd, one frame per chunk.
+
+use std::fmt;
+
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ErrorCode, get_error_name};
+
+use super::{Codec, CompressError};
+
+/// The most bytes one compressed byte can become: a block that repeats one byte takes four bytes
+/// and makes 128 KiB.
+pub(super) const MAX_RATIO: usize = 128 * 1024 / 4;
+
+/// The version of the library.
+pub(super) fn version() -> &'static str {
+    zstd_safe::version_string()
+}
+
+/// A compression context.
+pub(super) struct Compressor(CCtx<'static>);
+
+impl Compressor {
+    pub(super) fn new() -> Result<Self, CompressError> {
+        let mut context = CCtx::try_create().ok_or_else(no_context)?;
+        // Sizes stand before each frame, so the frame itself carries none.
+        context.set_parameter(CParameter::ContentSizeFlag(false)).map_err(failed)?;
+        Ok(Self(context))
+    }
+
+    pub(super) fn compress(&mut self, src: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
+        let start = out.len();
+        out.resize(start + zstd_safe::compress_bound(src.len()), 0);
+        let len = self.0.compress2(&mut out[start..], src).map_err(failed)?;
+        out.truncate(start + len);
+        Ok(())
+    }
+}
+
+/// A decompression context.
+pub(super) struct Decompressor(DCtx<'static>);
+
+impl Decompressor {
+    pub(super) fn new() -> Result<Self, CompressError> {
+        DCtx::try_create().map(Self).ok_or_else(no_context)
+    }
+
+    /// Fills the capacity of `out`, which is empty.
+    pub(super) fn decompress(
+        &mut self,
+        src: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), CompressError> {
+        self.0.decompress(out, src).map_err(failed)?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("zstd::Compressor")
+    }
+}
+
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("zstd::Decompressor")
+    }
+}
+
+fn no_context() -> CompressError {
+    CompressError::Failed { codec: Codec::Zstd, reason: "no memory for a context".to_owned() }
+}
+
+fn failed(code: ErrorCode) -> CompressError {
+    CompressError::Failed { codec: Codec::Zstd, reason: get_error_name(code).to_lowercase() }
+}
