@@ -11,7 +11,7 @@ pub enum BufferSize {
     Same(u64),
     /// Not allocated yet: the first use expands it to this many KiB per CPU.
     NotExpanded(u64),
-    /// CPUs differ; see [`Instance::cpu_buffer_size_kb`].
+    /// CPUs differ; see [`Instance::cpu_buffer_size`].
     PerCpu,
 }
 

@@ -308,16 +308,14 @@ fn restore_events(
     }
     let now = instance.enabled_events()?;
     let mut turn_off = EventSelection::default();
-    for name in now.difference(before).filter(|name| touched.contains(name)) {
+    for name in now.difference(before).filter(|name| touched.contains(&name.system, &name.event)) {
         // A system that was all off goes off in one write.
         let whole = touched.is_whole(&name.system)
             && !before.iter().any(|other| other.system == name.system);
         turn_off.insert(name.clone(), whole);
     }
-    let mut turn_on = EventSelection::default();
-    for name in before.difference(&now).filter(|name| touched.contains(name)) {
-        turn_on.insert(name.clone(), false);
-    }
+    let gone = before.difference(&now).filter(|name| touched.contains(&name.system, &name.event));
+    let turn_on: EventSelection = gone.cloned().collect();
     let off = instance.enable(&turn_off, false);
     instance.enable(&turn_on, true).and(off)
 }

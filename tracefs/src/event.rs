@@ -93,8 +93,8 @@ impl EventSelection {
     }
 
     /// Whether an event is selected.
-    pub fn contains(&self, name: &EventName) -> bool {
-        self.systems.get(&name.system).is_some_and(|s| s.events.contains(&name.event))
+    pub fn contains(&self, system: &str, event: &str) -> bool {
+        self.systems.get(system).is_some_and(|selection| selection.events.contains(event))
     }
 
     /// Adds another selection to this one.
@@ -119,6 +119,15 @@ impl EventSelection {
             }
         }
         directories
+    }
+}
+
+/// Selects single events by name, without asking whether the kernel has them.
+impl FromIterator<EventName> for EventSelection {
+    fn from_iter<I: IntoIterator<Item = EventName>>(names: I) -> Self {
+        let mut selection = Self::default();
+        names.into_iter().for_each(|name| selection.insert(name, false));
+        selection
     }
 }
 
@@ -279,7 +288,7 @@ mod tests {
         one.add(&other);
         assert_eq!(one.directories(), ["events/irq/irq_handler_entry", "events/sched"]);
         assert_eq!(one.len(), 3);
-        assert!(one.contains(&EventName::new("sched", "sched_waking")));
+        assert!(one.contains("sched", "sched_waking"));
         assert!(one.is_whole("sched") && !one.is_whole("irq") && !one.is_everything());
     }
 }

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tracefs::recorder::SinkError;
 use tracefs::{
-    Capture, Changes, Error, EventName, Instance, Ledger, Recorder, RecorderOptions, Sink,
-    TracingDir, Way,
+    Capture, Changes, Error, Instance, Ledger, Recorder, RecorderOptions, Sink, TracingDir, Way,
 };
 
 const SUB_BUFFER: usize = 4096;
@@ -248,7 +247,7 @@ fn missing_files_are_told_from_wrong_values() {
 fn a_capture_has_the_formats_that_were_asked_for() {
     let fake = Fake::new();
     let selection = fake.top().select("sched_waking").unwrap();
-    assert!(selection.contains(&EventName::new("sched", "sched_waking")));
+    assert!(selection.contains("sched", "sched_waking"));
     let capture = Capture::spawn(&fake.dir, Some(selection)).finish().unwrap();
     assert_eq!(capture.header_event, b"type_len : 5 bits\n");
     assert_eq!(capture.ftrace_formats, [b"name: print\n"]);

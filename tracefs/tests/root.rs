@@ -1,6 +1,8 @@
 //! The same against the running kernel. Needs root and tracefs; without, every test is ignored
 //! with the reason.
 
+#![expect(clippy::unwrap_used, reason = "in a closure that is to panic anyway")]
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;

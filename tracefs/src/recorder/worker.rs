@@ -17,6 +17,9 @@ use crate::ring_buffer::{CpuBuffer, SplicePipe, SubBuffer, Way};
 
 /// Sub-buffers read in one go, before the word to stop is looked for.
 const READ_ROUND: u32 = 64;
+/// Longest pause where the ring buffer says ready and has no whole sub-buffer, as kernels before
+/// 6.1 do for every event; a busy CPU fills its buffer in some ten milliseconds.
+const SOURCE_PAUSE: Duration = Duration::from_millis(20);
 /// Longest pause between tries to write to a sink that says ready and takes nothing.
 const SINK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -109,7 +112,7 @@ impl Worker {
     }
 
     fn record(&mut self) -> Result<(), SinkError> {
-        let mut backoff = Backoff::new(self.interval);
+        let mut backoff = Backoff::new(self.interval.min(SOURCE_PAUSE));
         let mut woken = false;
         while !self.waiter.is_stopped() {
             if self.take_some()? > 0 {
