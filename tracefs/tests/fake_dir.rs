@@ -65,7 +65,8 @@ impl Fake {
 
     fn cpu(&self, cpu: u32, data: &[u8]) {
         self.put(&format!("per_cpu/cpu{cpu}/trace_pipe_raw"), data);
-        self.put(&format!("per_cpu/cpu{cpu}/buffer_size_kb"), "1410\n");
+        // What is left at the end is taken up to this size.
+        self.put(&format!("per_cpu/cpu{cpu}/buffer_size_kb"), "100000\n");
         self.put(&format!("per_cpu/cpu{cpu}/stats"), "overrun: 0\n");
     }
 
@@ -291,6 +292,31 @@ fn a_sub_buffer_that_is_not_full_is_padded_with_zeros() {
     let written = fs::read(&out).unwrap();
     assert_eq!(written.len(), 2 * SUB_BUFFER);
     assert!(written[SUB_BUFFER + 100..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn what_is_left_is_taken_up_to_the_size_of_the_ring_buffer() {
+    let fake = Fake::new();
+    fake.cpu(0, &sub_buffers(500));
+    fake.put("per_cpu/cpu0/buffer_size_kb", "40\n");
+    // Nothing is taken before the end: the sink is a pipe that is full at first.
+    let (mut reader, mut pipe) = std::io::pipe().unwrap();
+    pipe.write_all(&vec![0; 65536]).unwrap();
+    let recorder =
+        Recorder::start(&fake.top(), vec![(0, Sink::Fd(pipe.into()))], &options(Way::Read))
+            .unwrap();
+    let consumer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).unwrap();
+        all.len()
+    });
+    let ledger = recorder.stop();
+    assert!(ledger.cpus[0].error.is_none(), "{ledger:?}");
+    // One round was under way; twice what fits, and four more, are taken at most.
+    let most = 64 + 2 * 10 + 4;
+    assert!((1..=most).contains(&ledger.cpus[0].sub_buffers), "{ledger:?}");
+    assert_eq!(consumer.join().unwrap() as u64, 65536 + ledger.bytes());
 }
 
 #[test]

@@ -26,6 +26,7 @@ type Test = fn(&TracingDir) -> Result<(), Failed>;
 const TESTS: &[(&str, Test)] = &[
     ("root_splice_records_whole_sub_buffers", splice_records),
     ("root_read_records_whole_sub_buffers", read_records),
+    ("root_a_buffer_full_at_the_end_is_taken_whole", full_buffer),
     ("root_top_instance_is_left_as_found", top_is_left_as_found),
     ("root_all_events_are_left_as_found", all_events_are_left_as_found),
     ("root_a_panic_leaves_everything_as_found", panic_leaves_as_found),
@@ -175,6 +176,34 @@ fn splice_records(dir: &TracingDir) -> Result<(), Failed> {
 
 fn read_records(dir: &TracingDir) -> Result<(), Failed> {
     records(dir, Way::Read)
+}
+
+fn full_buffer(dir: &TracingDir) -> Result<(), Failed> {
+    for way in [Way::Splice, Way::Read] {
+        let out = TempDir::new()?;
+        let mut changes = Changes::new();
+        let (instance, _) = changes.create_instance(dir, "root-test-full")?;
+        changes.set_buffer_size_kb(&instance, 64)?;
+        changes.enable(&instance, &instance.select("raw_syscalls")?)?;
+        let cpus = instance.cpus()?;
+        let stats = |cpu: &u32| instance.buffer_stats(*cpu).unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while cpus.iter().any(|cpu| stats(cpu).overrun == 0) {
+            check(Instant::now() < until, || "the buffers do not fill".to_owned())?;
+            load();
+        }
+        changes.set_tracing_on(&instance, false)?;
+        let there: u64 = cpus.iter().map(|cpu| stats(cpu).entries).sum();
+        let mut options = RecorderOptions::default();
+        options.way = way;
+        let ledger = Recorder::start(&instance, sinks(&instance, out.path())?, &options)?.stop();
+        let left: u64 = cpus.iter().map(|cpu| stats(cpu).entries).sum();
+        let read: u64 = ledger.cpus.iter().map(|cpu| cpu.stats.read_events).sum();
+        check(left == 0 && read == there, || format!("{there} there, {read} read, {left} left"))?;
+        check_sub_buffers(out.path(), &ledger, instance.sub_buffer_size()?)?;
+        changes.restore()?;
+    }
+    Ok(())
 }
 
 fn top_is_left_as_found(dir: &TracingDir) -> Result<(), Failed> {

@@ -200,11 +200,12 @@ impl CpuThread {
     }
 }
 
-/// Bytes the ring buffer of a CPU can hold, as a bound for what is taken after the end.
+/// More bytes than the ring buffer of a CPU can hold, as a bound for what is taken after the end.
+/// The kernel's size counts neither headers nor the sub-buffer lent to the reader.
 fn capacity(instance: &Instance, cpu: u32) -> u64 {
     match instance.cpu_buffer_size(cpu) {
         Ok(BufferSize::Same(size_kb) | BufferSize::NotExpanded(size_kb)) => {
-            size_kb.saturating_mul(1024)
+            size_kb.saturating_mul(2 * 1024)
         }
         _ => 1 << 30,
     }

@@ -133,7 +133,7 @@ impl Worker {
     /// always more, so what was there at the end is the bound.
     fn take_rest(&mut self) -> Result<(), SinkError> {
         let size = self.buffer.sub_buffer_size() as u64;
-        let mut budget = self.capacity.saturating_add(size.saturating_mul(2));
+        let mut budget = self.capacity.saturating_add(size.saturating_mul(4));
         while budget > 0 && self.pipe.is_some() {
             match self.take_some()? {
                 0 => break,
