@@ -1,5 +1,6 @@
 //! The `format` file of an event: names, fields and the print fmt's text.
 mod field;
+mod parse;
 
 pub use field::{Field, FieldFlags};
 
@@ -21,19 +22,22 @@ pub struct EventFormat {
     pub common_fields: Vec<Field>,
     /// The event's own fields, in the order of the file.
     pub fields: Vec<Field>,
-    /// Text after `print fmt: `, empty where there is none.
-    pub print_fmt: String,
+    /// Text after `print fmt:`, empty where there is none.
+    pub print_fmt: Vec<u8>,
+    /// What is wrong after the last field: the event can be named and its fields up to there
+    /// printed, but nothing more.
+    pub broken: Option<FormatError>,
 }
 
 impl EventFormat {
-    /// Parses the text of a `format` file.
+    /// Parses the text of a `format` file. Damage after the list of fields has begun is kept in
+    /// [`EventFormat::broken`], so that the event still has its name and the fields before it.
     ///
     /// # Errors
     ///
-    /// The text has no name, id or fields, or a field declaration is broken.
+    /// The text has no name, no id that fits an event, or no list of fields.
     pub fn parse(system: &str, text: &[u8], abi: Abi) -> Result<Self, FormatError> {
-        let _ = (system, text, abi);
-        Err(FormatError { line: 0, cause: String::from("being written") })
+        parse::event_format(system, text, abi)
     }
 
     /// The event's own field of that name.

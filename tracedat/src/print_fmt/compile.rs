@@ -1,0 +1,411 @@
+//! From arguments and conversions to steps.
+use super::ast::{Expr, Table, cast_mask};
+use super::conversion::{self, Conversion, Kind, Piece, Pointer, Star};
+use super::functions::Function;
+use super::number::{self, Layout};
+use super::parse::{NotUnderstood, PrintFmt};
+use super::program::{Form, FormIndex, Literal, Program, Step, TableRange};
+use super::value::{Load, Op, Place, STACK, Value};
+use crate::event_format::{EventFormat, Field};
+
+type Compiled<T> = Result<T, NotUnderstood>;
+
+/// Fills the program with the steps of a print fmt.
+pub(super) fn compile(program: &mut Program, format: &EventFormat, print_fmt: &PrintFmt) -> Compiled<()> {
+    let pieces = conversion::split(&print_fmt.text, false).map_err(|_| NotUnderstood)?;
+    let mut compiler = Compiler { program, format };
+    let mut args = print_fmt.args.iter();
+    for piece in &pieces {
+        match piece {
+            Piece::Literal(text) => compiler.literal_step(text)?,
+            Piece::Conversion(conversion) => {
+                let star = match conversion.star {
+                    Star::None => None,
+                    _ => Some(compiler.value(args.next().ok_or(NotUnderstood)?)?),
+                };
+                let arg = args.next().ok_or(NotUnderstood)?;
+                compiler.conversion(conversion, star, arg)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Compiler<'a> {
+    program: &'a mut Program,
+    format: &'a EventFormat,
+}
+
+impl<'a> Compiler<'a> {
+    fn push(&mut self, step: Step) {
+        self.program.steps.push(step);
+    }
+
+    fn field(&self, name: &str) -> Option<&'a Field> {
+        self.format.field(name)
+    }
+
+    fn load(&self, size: u32) -> Load {
+        Load::new(size, self.format.abi.byte_order)
+    }
+
+    fn literal(&mut self, text: &[u8]) -> Compiled<Literal> {
+        let start = u32::try_from(self.program.literals.len()).map_err(|_| NotUnderstood)?;
+        self.program.literals.extend_from_slice(text);
+        let end = u32::try_from(self.program.literals.len()).map_err(|_| NotUnderstood)?;
+        Ok(Literal { start, end })
+    }
+
+    /// Prints a text; one that follows another becomes part of it. Only for places that no jump leads to.
+    fn literal_step(&mut self, text: &[u8]) -> Compiled<()> {
+        let literal = self.literal(text)?;
+        self.push(Step::Literal(literal));
+        Ok(())
+    }
+
+    fn form(&mut self, conversion: &Conversion, star: Option<Value>) -> Compiled<FormIndex> {
+        if conversion.layout.is_plain() && star.is_none() {
+            return Ok(None);
+        }
+        let form = Form {
+            layout: conversion.layout,
+            width: star.filter(|_| conversion.star == Star::Width),
+            precision: star.filter(|_| conversion.star == Star::Precision),
+        };
+        let index = u16::try_from(self.program.forms.len()).map_err(|_| NotUnderstood)?;
+        self.program.forms.push(form);
+        Ok(Some(index))
+    }
+
+    fn conversion(&mut self, conversion: &Conversion, star: Option<Value>, arg: &Expr) -> Compiled<()> {
+        match conversion.kind {
+            Kind::Number { base, bits } => {
+                let value = self.value(arg)?;
+                let form = self.form(conversion, star)?;
+                if let (Value::Const(value), None) = (value, form) {
+                    let mut text = Vec::new();
+                    number::plain(&mut text, value, base, bits);
+                    return self.literal_step(&text);
+                }
+                let bits = bits as u8;
+                self.push(match form {
+                    None => Step::Number { value, base, bits },
+                    Some(form) => Step::LaidOutNumber { value, base, bits, form },
+                });
+                Ok(())
+            }
+            Kind::Char => Err(NotUnderstood),
+            Kind::Text => {
+                let form = self.form(conversion, star)?;
+                self.text(arg, form)
+            }
+            Kind::Pointer(pointer) => self.pointer(pointer, star, arg),
+        }
+    }
+
+    /// What `%s` prints of an argument.
+    fn text(&mut self, arg: &Expr, form: FormIndex) -> Compiled<()> {
+        match arg {
+            Expr::Atom(text) => {
+                let text = self.literal(text)?;
+                self.push(match form {
+                    None => Step::Literal(text),
+                    Some(form) => Step::LaidOutLiteral { text, form },
+                });
+            }
+            Expr::Field(name) => {
+                let Some(field) = self.field(name) else { return Ok(()) };
+                if !field.flags.array && field.size == u32::from(self.format.abi.long_size) {
+                    let value = Value::Load { load: self.load(field.size), offset: field.offset };
+                    self.push(Step::PointedText { value });
+                } else {
+                    self.push(Step::FieldText { start: field.offset, len: field.size, form });
+                }
+            }
+            Expr::Flags { value, delimiter, table } => {
+                let value = self.value(value)?;
+                let delimiter = self.literal(delimiter)?;
+                let table = self.table(table)?;
+                self.push(Step::Flags { value, delimiter, table, form });
+            }
+            Expr::Symbolic { value, table } => {
+                let value = self.value(value)?;
+                let table = self.table(table)?;
+                self.push(Step::Symbolic { value, table, form });
+            }
+            Expr::Hex { data, len, blanks } => {
+                let Some(place) = self.data_place(data) else { return Ok(()) };
+                let len = self.value(len)?;
+                self.push(Step::Hex { place, len, blanks: *blanks });
+            }
+            Expr::Array { data, count, element_size } => {
+                let Some(place) = self.data_place(data) else { return Ok(()) };
+                let (count, element_size) = (self.value(count)?, self.value(element_size)?);
+                self.push(Step::Array { place, count, element_size });
+            }
+            Expr::Str(name) => {
+                if let Some(place) = self.located(name) {
+                    self.push(Step::LocatedText { place, form });
+                }
+            }
+            Expr::Bitmask(name) => {
+                if let Some(place) = self.located(name) {
+                    self.push(Step::Bitmask { place, form });
+                }
+            }
+            Expr::Cpumask(name) => {
+                if let Some(place) = self.located(name) {
+                    self.push(Step::Cpumask { place, form });
+                }
+            }
+            Expr::Choice { condition, yes, no } => {
+                let value = self.value(condition)?;
+                let branch = self.program.steps.len();
+                self.push(Step::JumpIfZero { value, target: 0 });
+                self.text(yes, form)?;
+                let skip = self.program.steps.len();
+                self.push(Step::Jump { target: 0 });
+                let no_at = self.program.steps.len() as u32;
+                self.text(no, form)?;
+                let end = self.program.steps.len() as u32;
+                self.program.steps[branch] = Step::JumpIfZero { value, target: no_at };
+                self.program.steps[skip] = Step::Jump { target: end };
+            }
+            Expr::Call { function, args } => {
+                let zero = Value::Const(0);
+                let (place, value, len) = match args.as_slice() {
+                    [_, cdb, len] => (self.data_place(cdb), zero, self.value(len)?),
+                    [arg, ..] => (self.data_place(arg), self.value(arg)?, zero),
+                    [] => (None, zero, zero),
+                };
+                self.push(Step::Call { function: *function, value, place, len });
+            }
+            Expr::Null
+            | Expr::Cast { .. }
+            | Expr::DynamicArray(_)
+            | Expr::DynamicArrayLen(_)
+            | Expr::Unary { .. }
+            | Expr::Binary { .. }
+            | Expr::Index { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// What `%p…` prints of an argument.
+    fn pointer(&mut self, pointer: Pointer, star: Option<Value>, arg: &Expr) -> Compiled<()> {
+        let step = match pointer {
+            Pointer::Plain => Step::Pointer { value: self.value(arg)? },
+            Pointer::Symbol { offset } => Step::Symbol { value: self.value(arg)?, offset },
+            Pointer::Backtrace => Step::NewPointer { value: self.value(arg)?, letter: b'B' },
+            Pointer::Hex => Step::NewPointer { value: self.value(arg)?, letter: b'x' },
+            Pointer::Bits { list } => Step::Bits {
+                value: self.value(arg)?,
+                place: self.data_place(arg),
+                len: star.unwrap_or(Value::Const(0)),
+                list,
+            },
+            Pointer::Nothing => return Ok(()),
+            Pointer::Socket { plain, port, compressed } => {
+                let Some(place) = self.data_place(arg) else {
+                    let kind = arg.without_casts().kind();
+                    let text = format!("ARG NOT FIELD NOR DYNAMIC ARRAY BUT TYPE {kind}");
+                    return self.literal_step(text.as_bytes());
+                };
+                Step::Socket { place, plain, port, compressed }
+            }
+            Pointer::Bytes { separator } => {
+                let Expr::DynamicArray(name) = arg else { return self.not_a_field(arg.kind()) };
+                let place = self.located(name).ok_or(NotUnderstood)?;
+                Step::Bytes { place, len: star.unwrap_or(Value::Const(1)), separator }
+            }
+            Pointer::Mac { separator, reversed } => match self.field_of(arg, 6, "INVALIDMAC")? {
+                Some(start) => Step::Mac { start, separator, reversed },
+                None => return Ok(()),
+            },
+            Pointer::Ipv4 { padded, reversed } => match self.field_of(arg, 4, "INVALIDIPv4")? {
+                Some(start) => Step::Ipv4 { start, padded, reversed },
+                None => return Ok(()),
+            },
+            Pointer::Ipv6 { colons, compressed } => match self.field_of(arg, 16, "INVALIDIPv6")? {
+                Some(start) => Step::Ipv6 { start, colons, compressed },
+                None => return Ok(()),
+            },
+            Pointer::Uuid { upper, little } => match self.field_of(arg, 16, "INVALIDUUID")? {
+                Some(start) => Step::Uuid { start, upper, little },
+                None => return Ok(()),
+            },
+        };
+        self.push(step);
+        Ok(())
+    }
+
+    /// Offset of a field of exactly that size. Otherwise the complaint becomes part of the program.
+    fn field_of(&mut self, arg: &Expr, size: u32, complaint: &str) -> Compiled<Option<u32>> {
+        let arg = arg.without_casts();
+        let Expr::Field(name) = arg else {
+            self.not_a_field(arg.kind())?;
+            return Ok(None);
+        };
+        match self.field(name) {
+            Some(field) if field.size == size => Ok(Some(field.offset)),
+            _ => {
+                self.literal_step(complaint.as_bytes())?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn not_a_field(&mut self, kind: u8) -> Compiled<()> {
+        self.literal_step(format!("ARG TYPE NOT FIELD BUT {kind}").as_bytes())
+    }
+
+    fn table(&mut self, table: &Table) -> Compiled<TableRange> {
+        let start = u32::try_from(self.program.table.len()).map_err(|_| NotUnderstood)?;
+        for (value, text) in table {
+            let text = self.literal(text)?;
+            self.program.table.push((*value, text));
+        }
+        let end = u32::try_from(self.program.table.len()).map_err(|_| NotUnderstood)?;
+        Ok(TableRange { start, end })
+    }
+
+    /// Where a dynamic field's word points; `None` for other fields.
+    fn located(&self, name: &str) -> Option<Place> {
+        let field = self.field(name).filter(|field| field.flags.dynamic)?;
+        let base = if field.flags.relative { field.offset.checked_add(field.size)? } else { 0 };
+        Some(Place::Located { load: self.load(field.size), word: field.offset, base })
+    }
+
+    /// The bytes that a pointer argument stands for.
+    fn data_place(&self, arg: &Expr) -> Option<Place> {
+        match arg.without_casts() {
+            Expr::DynamicArray(name) => self.located(name),
+            Expr::Field(name) => {
+                let field = self.field(name)?;
+                Some(Place::Fixed { start: field.offset, len: field.size })
+            }
+            _ => None,
+        }
+    }
+
+    /// The number that an argument stands for.
+    fn value(&mut self, expr: &Expr) -> Compiled<Value> {
+        if let Some(value) = expr.constant() {
+            return Ok(Value::Const(value));
+        }
+        if let Expr::Field(name) = expr.without_casts()
+            && let Some(field) = self.field(name)
+        {
+            // A cast that cuts nothing off is not worth a step.
+            let load = self.load(field.size);
+            let mut mask = u64::MAX;
+            let mut inner = expr;
+            while let Expr::Cast { type_name, value } = inner {
+                mask &= cast_mask(type_name);
+                inner = value;
+            }
+            let kept = 64 - mask.leading_zeros();
+            if kept >= field.size.saturating_mul(8) || load == Load::Zero {
+                return Ok(Value::Load { load, offset: field.offset });
+            }
+        }
+        let start = self.program.code.len();
+        self.code(expr)?;
+        let code = self.program.code.get(start..).unwrap_or_default();
+        let (mut depth, mut deepest) = (0isize, 0isize);
+        for op in code {
+            depth += op.growth();
+            deepest = deepest.max(depth);
+        }
+        if deepest > STACK as isize {
+            return Err(NotUnderstood);
+        }
+        let index = |at: usize| u32::try_from(at).map_err(|_| NotUnderstood);
+        Ok(Value::Code { start: index(start)?, end: index(self.program.code.len())? })
+    }
+
+    /// Appends code that leaves an expression's number on the stack.
+    fn code(&mut self, expr: &Expr) -> Compiled<()> {
+        if let Some(value) = expr.constant() {
+            self.program.code.push(Op::Const(value));
+            return Ok(());
+        }
+        let op = match expr {
+            Expr::Field(name) => match self.field(name) {
+                Some(field) => Op::Load { load: self.load(field.size), offset: field.offset },
+                None => Op::Const(0),
+            },
+            Expr::Cast { type_name, value } => {
+                self.code(value)?;
+                Op::Mask(cast_mask(type_name))
+            }
+            Expr::Unary { op, value } => {
+                self.code(value)?;
+                Op::Unary(*op)
+            }
+            Expr::Binary { op, left, right } => {
+                self.code(left)?;
+                self.code(right)?;
+                Op::Binary(*op)
+            }
+            Expr::Choice { condition, yes, no } => {
+                self.code(condition)?;
+                self.code(yes)?;
+                self.code(no)?;
+                Op::Choose
+            }
+            Expr::Index { array, index } => {
+                self.code(index)?;
+                match array.without_casts() {
+                    Expr::Field(name) => match self.field(name) {
+                        Some(field) => Op::Element {
+                            load: self.load(field.element_size),
+                            base: field.offset,
+                            stride: field.element_size,
+                        },
+                        None => Op::Mask(0),
+                    },
+                    Expr::DynamicArray(name) => {
+                        let size = self.field(name).map_or(0, |field| field.element_size);
+                        match self.located(name) {
+                            Some(place) => Op::DynamicElement { load: self.load(size), place },
+                            None => Op::Mask(0),
+                        }
+                    }
+                    _ => Op::Mask(0),
+                }
+            }
+            Expr::DynamicArrayLen(name) => self.located(name).map_or(Op::Const(0), Op::Length),
+            Expr::DynamicArray(name) => self.located(name).map_or(Op::Const(0), Op::Start),
+            Expr::Call { function, args } => match (function, args.as_slice()) {
+                (Function::JiffiesToMsecs, [value]) => return self.code(value),
+                (Function::Le16ToCpup, [pointer]) => {
+                    let Some(place) = self.data_place(pointer) else { return Err(NotUnderstood) };
+                    self.program.code.push(Op::Const(0));
+                    Op::DynamicElement { load: Load::Le16, place }
+                }
+                _ => Op::Const(0),
+            },
+            _ => Op::Const(0),
+        };
+        self.program.code.push(op);
+        Ok(())
+    }
+}
+
+impl Form {
+    /// The layout for one record, given how to evaluate a value.
+    #[inline]
+    pub(super) fn resolve(&self, value: impl Fn(Value) -> u64) -> Layout {
+        let mut layout = self.layout;
+        if let Some(width) = self.width {
+            let width = value(width) as i32;
+            layout.left |= width < 0;
+            layout.width = width.unsigned_abs().min(65_535);
+        }
+        if let Some(precision) = self.precision {
+            layout.precision = u32::try_from(value(precision) as i32).ok();
+        }
+        layout
+    }
+}

@@ -1,0 +1,138 @@
+//! The compiled form of a print fmt.
+use super::CompileOptions;
+use super::functions::Function;
+use super::number::{Base, Layout};
+use super::value::{Op, Place, Value};
+use super::{compile, parse};
+use crate::abi::Abi;
+use crate::event_format::{EventFormat, Field};
+
+/// A range of the literal text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Literal {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+/// A layout whose width or precision may be an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) layout: Layout,
+    pub(super) width: Option<Value>,
+    pub(super) precision: Option<Value>,
+}
+
+/// Index of a [`Form`], or that there is nothing to lay out.
+pub(super) type FormIndex = Option<u16>;
+
+/// A range of the table entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TableRange {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+/// One step of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Literal(Literal),
+    /// A number without width or precision.
+    Number { value: Value, base: Base, bits: u8 },
+    LaidOutNumber { value: Value, base: Base, bits: u8, form: u16 },
+    LaidOutLiteral { text: Literal, form: u16 },
+    /// Text in the record up to a NUL, at most so many bytes.
+    FieldText { start: u32, len: u32, form: FormIndex },
+    /// Text up to a NUL at a place that a word tells.
+    LocatedText { place: Place, form: FormIndex },
+    /// A `const char *`: the text known for that address, or the address.
+    PointedText { value: Value },
+    Flags { value: Value, delimiter: Literal, table: TableRange, form: FormIndex },
+    Symbolic { value: Value, table: TableRange, form: FormIndex },
+    Hex { place: Place, len: Value, blanks: bool },
+    Array { place: Place, count: Value, element_size: Value },
+    Bitmask { place: Place, form: FormIndex },
+    Cpumask { place: Place, form: FormIndex },
+    Pointer { value: Value },
+    Symbol { value: Value, offset: bool },
+    /// `%pB`, `%px`: the letter is printed by versions that do not know it.
+    NewPointer { value: Value, letter: u8 },
+    Bits { value: Value, place: Option<Place>, len: Value, list: bool },
+    Mac { start: u32, separator: Option<u8>, reversed: bool },
+    Ipv4 { start: u32, padded: bool, reversed: bool },
+    Ipv6 { start: u32, colons: bool, compressed: bool },
+    Socket { place: Place, plain: bool, port: bool, compressed: bool },
+    Uuid { start: u32, upper: bool, little: bool },
+    Bytes { place: Place, len: Value, separator: Option<u8> },
+    Call { function: Function, value: Value, place: Option<Place>, len: Value },
+    JumpIfZero { value: Value, target: u32 },
+    Jump { target: u32 },
+}
+
+/// What a program prints beside its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The steps.
+    Steps,
+    /// `[FAILED TO PARSE]` and the fields.
+    Failed,
+    /// A binary `trace_printk` record, format and arguments.
+    Binary,
+}
+
+/// A print fmt as a flat list of steps; running one allocates nothing but what the output needs.
+#[derive(Debug)]
+pub struct Program {
+    pub(super) mode: Mode,
+    pub(super) abi: Abi,
+    pub(super) steps: Vec<Step>,
+    pub(super) code: Vec<Op>,
+    pub(super) forms: Vec<Form>,
+    pub(super) literals: Vec<u8>,
+    pub(super) table: Vec<(u64, Literal)>,
+    pub(super) fields: Box<[Field]>,
+}
+
+impl Program {
+    /// Compiles with default options.
+    pub fn compile(format: &EventFormat, abi: Abi) -> Self {
+        Self::compile_with(format, abi, CompileOptions::default())
+    }
+
+    /// Compiles. A print fmt that is not understood gives a program that prints
+    /// `[FAILED TO PARSE]` and the fields.
+    pub fn compile_with(format: &EventFormat, abi: Abi, options: CompileOptions) -> Self {
+        let mut program = Self::empty(Mode::Steps, abi, format.fields.clone().into());
+        if format.system == "ftrace" && format.name == "bprint" {
+            program.mode = Mode::Binary;
+            return program;
+        }
+        let compiled = parse::print_fmt(format, options)
+            .and_then(|print_fmt| compile::compile(&mut program, format, &print_fmt));
+        if compiled.is_err() {
+            program = Self::empty(Mode::Failed, abi, program.fields);
+        }
+        program
+    }
+
+    fn empty(mode: Mode, abi: Abi, fields: Box<[Field]>) -> Self {
+        Self {
+            mode,
+            abi,
+            steps: Vec::new(),
+            code: Vec::new(),
+            forms: Vec::new(),
+            literals: Vec::new(),
+            table: Vec::new(),
+            fields,
+        }
+    }
+
+    /// Whether the print fmt was not understood.
+    pub fn has_failed(&self) -> bool {
+        self.mode == Mode::Failed
+    }
+
+    pub(super) fn literal(&self, literal: Literal) -> &[u8] {
+        self.literals.get(literal.start as usize..literal.end as usize).unwrap_or_default()
+    }
+}

@@ -1,0 +1,73 @@
+//! Fields as ` name=value`, uninterpreted (`report -R`).
+use super::{PrintContext, Program, number};
+use crate::event_format::Field;
+
+impl Program {
+    /// Appends ` field=value` for every field but the common ones.
+    pub fn run_raw(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
+        let _ = cx;
+        for field in &self.fields {
+            out.push(b' ');
+            out.extend_from_slice(field.name.as_bytes());
+            out.push(b'=');
+            self.raw_field(field, data, out);
+        }
+    }
+
+    fn raw_field(&self, field: &Field, data: &[u8], out: &mut Vec<u8>) {
+        if field.flags.array {
+            return self.raw_array(field, data, out);
+        }
+        let value = field.uint(self.abi, data).unwrap_or(0);
+        if field.flags.pointer {
+            return number::prefixed_hex(out, value);
+        }
+        if !field.flags.signed {
+            return if field.flags.long {
+                number::prefixed_hex(out, value);
+            } else {
+                number::decimal(out, value);
+            };
+        }
+        match field.size {
+            4 if field.flags.long => number::prefixed_hex(out, value),
+            1 => number::signed(out, i64::from(value as i8)),
+            2 => {
+                let value = i64::from(value as i16);
+                if (0..10).contains(&value) {
+                    out.push(b' ');
+                }
+                number::signed(out, value);
+            }
+            4 => number::signed(out, i64::from(value as i32)),
+            _ => number::signed(out, value as i64),
+        }
+    }
+
+    fn raw_array(&self, field: &Field, data: &[u8], out: &mut Vec<u8>) {
+        let (start, len) = field.place(self.abi, data).unwrap_or((0, 0));
+        let rest = data.get(start..).unwrap_or_default();
+        let bytes = &rest[..len.min(rest.len())];
+        if field.flags.string && is_text(bytes) {
+            // The text ends at a NUL, wherever the field ends.
+            let end = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
+            return out.extend_from_slice(&rest[..end]);
+        }
+        out.extend_from_slice(b"ARRAY[");
+        for (index, &byte) in bytes.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            number::byte(out, byte);
+        }
+        out.push(b']');
+    }
+}
+
+/// Whether all bytes before the first NUL are printable or blank.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .take_while(|&&byte| byte != 0)
+        .all(|byte| matches!(byte, b' '..=b'~' | b'\t'..=b'\r'))
+}

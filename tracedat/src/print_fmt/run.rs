@@ -1,0 +1,368 @@
+//! Runs a program on a record.
+use super::functions::{self, Function};
+use super::number::{self, Layout};
+use super::program::{FormIndex, Literal, Mode, Program, Step, TableRange};
+use super::value::{Load, Place, Value};
+use super::{Compat, PrintContext, address, value};
+use crate::abi::ByteOrder;
+
+impl Program {
+    /// Appends the text of one record. A record that ends early has zeros for what is missing.
+    pub fn run(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
+        match self.mode {
+            Mode::Steps => self.steps(data, cx, out),
+            Mode::Failed => {
+                out.extend_from_slice(b"[FAILED TO PARSE]");
+                self.run_raw(data, cx, out);
+            }
+            Mode::Binary => self.run_binary(data, cx, out),
+        }
+    }
+
+    #[inline]
+    fn value(&self, value: Value, data: &[u8]) -> u64 {
+        match value {
+            Value::Const(value) => value,
+            Value::Load { load, offset } => load.at(data, offset as usize),
+            Value::Code { start, end } => {
+                value::run(self.code.get(start as usize..end as usize).unwrap_or_default(), data)
+            }
+        }
+    }
+
+    #[inline]
+    fn layout(&self, form: FormIndex, data: &[u8]) -> Option<Layout> {
+        let form = self.forms.get(usize::from(form?))?;
+        Some(form.resolve(|value| self.value(value, data)))
+    }
+
+    /// Appends a text, laid out if so wanted.
+    #[inline]
+    fn text(&self, out: &mut Vec<u8>, text: &[u8], form: FormIndex, data: &[u8]) {
+        match self.layout(form, data) {
+            None => out.extend_from_slice(text),
+            Some(layout) => number::text(out, text, layout),
+        }
+    }
+
+    fn steps(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
+        let mut at = 0usize;
+        while let Some(&step) = self.steps.get(at) {
+            at += 1;
+            match step {
+                Step::Literal(literal) => out.extend_from_slice(self.literal(literal)),
+                Step::Number { value, base, bits } => {
+                    number::plain(out, self.value(value, data), base, u32::from(bits));
+                }
+                Step::LaidOutNumber { value, base, bits, form } => {
+                    let layout = self.layout(Some(form), data).unwrap_or_default();
+                    number::laid_out(out, self.value(value, data), base, u32::from(bits), layout);
+                }
+                Step::LaidOutLiteral { text, form } => {
+                    self.text(out, self.literal(text), Some(form), data);
+                }
+                Step::FieldText { start, len, form } => {
+                    let text = until_nul(Place::Fixed { start, len }.bytes(data));
+                    self.text(out, text, form, data);
+                }
+                Step::LocatedText { place, form } => {
+                    if is_inside(place, data) {
+                        self.text(out, until_nul(place.rest(data)), form, data);
+                    }
+                }
+                Step::PointedText { value } => {
+                    let address = self.value(value, data);
+                    match cx.names.printk_formats().text(address) {
+                        Some(text) => out.extend_from_slice(text),
+                        None => number::hex(out, address),
+                    }
+                }
+                Step::Flags { value, delimiter, table, form } => {
+                    self.flags(out, data, value, delimiter, table, form);
+                }
+                Step::Symbolic { value, table, form } => self.symbolic(out, data, value, table, form),
+                Step::Hex { place, len, blanks } => {
+                    let bytes = place.rest(data);
+                    let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
+                    let separator = if blanks { Some(b' ') } else { None };
+                    address::bytes(out, &bytes[..len.min(bytes.len())], separator);
+                }
+                Step::Array { place, count, element_size } => {
+                    self.array(out, data, place, count, element_size);
+                }
+                Step::Bitmask { place, form } => {
+                    if is_inside(place, data) {
+                        self.bitmask(out, data, place, form);
+                    }
+                }
+                Step::Cpumask { place, form } => {
+                    if is_inside(place, data) {
+                        let start = out.len();
+                        self.cpumask(out, place.bytes(data));
+                        self.lay_out_from(out, start, form, data);
+                    }
+                }
+                Step::Pointer { value } => address::pointer(out, self.value(value, data)),
+                Step::Symbol { value, offset } => {
+                    address::symbol(out, self.value(value, data), offset, cx.names.symbols());
+                }
+                Step::NewPointer { value, letter } => {
+                    let value = self.value(value, data);
+                    if cx.compat == Compat::V3_1_6 {
+                        address::pointer(out, value);
+                        out.push(letter);
+                    } else if letter == b'B' {
+                        address::symbol(out, value, true, cx.names.symbols());
+                    } else {
+                        address::pointer(out, value);
+                    }
+                }
+                Step::Bits { value, place, len, list } => match place {
+                    Some(place) if cx.compat > Compat::V3_1_6 => {
+                        let bits = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
+                        let bytes = place.bytes(data);
+                        let bytes = &bytes[..bytes.len().min(bits.div_ceil(8))];
+                        if list { self.cpumask(out, bytes) } else { self.words(out, bytes) }
+                    }
+                    _ => {
+                        address::pointer(out, self.value(value, data));
+                        out.extend_from_slice(if list { b"bl" } else { b"b" });
+                    }
+                },
+                Step::Mac { start, separator, reversed } => {
+                    address::mac(out, &fixed(data, start), separator, reversed);
+                }
+                Step::Ipv4 { start, padded, reversed } => {
+                    address::ipv4(out, fixed(data, start), padded, reversed);
+                }
+                Step::Ipv6 { start, colons, compressed } => {
+                    address::ipv6(out, &fixed(data, start), colons, compressed);
+                }
+                Step::Socket { place, plain, port, compressed } => {
+                    let order = self.abi.byte_order;
+                    address::socket(out, place.bytes(data), order, plain, port, compressed);
+                }
+                Step::Uuid { start, upper, little } => {
+                    address::uuid(out, &fixed(data, start), upper, little);
+                }
+                Step::Bytes { place, len, separator } => {
+                    let bytes = place.bytes(data);
+                    let len = usize::try_from(self.value(len, data) as i32).unwrap_or(usize::MAX);
+                    address::bytes(out, &bytes[..len.min(bytes.len())], separator);
+                }
+                Step::Call { function, value, place, len } => {
+                    self.call(out, data, function, value, place, len);
+                }
+                Step::JumpIfZero { value, target } => {
+                    if self.value(value, data) == 0 {
+                        at = target as usize;
+                    }
+                }
+                Step::Jump { target } => at = target as usize,
+            }
+        }
+    }
+
+    fn flags(
+        &self,
+        out: &mut Vec<u8>,
+        data: &[u8],
+        value: Value,
+        delimiter: Literal,
+        table: TableRange,
+        form: FormIndex,
+    ) {
+        let mut value = self.value(value, data);
+        let table = self.table.get(table.start as usize..table.end as usize).unwrap_or_default();
+        let mut first = true;
+        for &(mask, name) in table {
+            if value == 0 && (mask as i64) < 0 {
+                self.text(out, self.literal(name), form, data);
+                break;
+            }
+            if mask as i64 > 0 && value & mask == mask {
+                if !std::mem::take(&mut first) {
+                    out.extend_from_slice(self.literal(delimiter));
+                }
+                self.text(out, self.literal(name), form, data);
+                value &= !mask;
+            }
+        }
+        if value != 0 {
+            if !first {
+                out.extend_from_slice(self.literal(delimiter));
+            }
+            number::prefixed_hex(out, value);
+        }
+    }
+
+    fn symbolic(
+        &self,
+        out: &mut Vec<u8>,
+        data: &[u8],
+        value: Value,
+        table: TableRange,
+        form: FormIndex,
+    ) {
+        let value = self.value(value, data);
+        let table = self.table.get(table.start as usize..table.end as usize).unwrap_or_default();
+        match table.iter().find(|(key, _)| *key == value) {
+            Some(&(_, name)) => self.text(out, self.literal(name), form, data),
+            None => number::prefixed_hex(out, value),
+        }
+    }
+
+    fn array(&self, out: &mut Vec<u8>, data: &[u8], place: Place, count: Value, element_size: Value) {
+        let size = self.value(element_size, data);
+        let count = self.value(count, data);
+        let bytes = place.rest(data);
+        let integer = matches!(size, 1 | 2 | 4 | 8);
+        let load = Load::new(if integer { size as u32 } else { 1 }, self.abi.byte_order);
+        let step = usize::try_from(size).unwrap_or(usize::MAX).max(1);
+        let mut at = 0usize;
+        for index in 0..count {
+            if at >= bytes.len() {
+                break;
+            }
+            if index > 0 {
+                out.push(b' ');
+            }
+            if integer {
+                number::decimal(out, load.at(bytes, at));
+            } else {
+                out.extend_from_slice(b"BAD SIZE:");
+                number::decimal(out, size);
+                out.extend_from_slice(b" 0x");
+                number::hex(out, load.at(bytes, at));
+                at = at.saturating_add(1);
+                continue;
+            }
+            at = at.saturating_add(step);
+        }
+    }
+
+    /// Lays out what was appended since `start`.
+    fn lay_out_from(&self, out: &mut Vec<u8>, start: usize, form: FormIndex, data: &[u8]) {
+        let Some(layout) = self.layout(form, data) else { return };
+        if let Some(most) = layout.precision {
+            out.truncate(out.len().min(start.saturating_add(most as usize)));
+        }
+        let len = out.len() - start;
+        let blanks = (layout.width as usize).saturating_sub(len);
+        number::fill(out, b' ', blanks);
+        if !layout.left {
+            out[start..].rotate_right(blanks);
+        }
+    }
+
+    fn bitmask(&self, out: &mut Vec<u8>, data: &[u8], place: Place, form: FormIndex) {
+        let start = out.len();
+        self.words(out, place.bytes(data));
+        self.lay_out_from(out, start, form, data);
+    }
+
+    /// The bytes of a bit mask, least significant first.
+    fn mask_byte(&self, bytes: &[u8], index: usize) -> u8 {
+        let long = usize::from(self.abi.long_size).max(1);
+        let at = match self.abi.byte_order {
+            ByteOrder::Little => index,
+            ByteOrder::Big => index / long * long + (long - 1 - index % long),
+        };
+        bytes.get(at).copied().unwrap_or(0)
+    }
+
+    /// A bit mask as hexadecimal words of 32 bits, most significant first.
+    fn words(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+        for index in (0..bytes.len()).rev() {
+            number::byte(out, self.mask_byte(bytes, index));
+            if index % 4 == 0 && index > 0 {
+                out.push(b',');
+            }
+        }
+    }
+
+    /// A bit mask as a list of ranges.
+    fn cpumask(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+        let bits = bytes.len() * 8;
+        let is_set = |bit: usize| self.mask_byte(bytes, bit / 8) >> (bit % 8) & 1 == 1;
+        let mut bit = 0;
+        let mut first = true;
+        while bit < bits {
+            if !is_set(bit) {
+                bit += 1;
+                continue;
+            }
+            let start = bit;
+            while bit < bits && is_set(bit) {
+                bit += 1;
+            }
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            number::decimal(out, start as u64);
+            if bit - start > 1 {
+                out.push(b'-');
+                number::decimal(out, bit as u64 - 1);
+            }
+        }
+    }
+
+    fn call(
+        &self,
+        out: &mut Vec<u8>,
+        data: &[u8],
+        function: Function,
+        value: Value,
+        place: Option<Place>,
+        len: Value,
+    ) {
+        match function {
+            Function::Jbd2DevToName => {
+                let device = self.value(value, data) & 0xffff_ffff;
+                number::decimal(out, device >> 20);
+                out.push(b':');
+                number::decimal(out, device & 0xf_ffff);
+            }
+            Function::JiffiesToMsecs => number::decimal(out, self.value(value, data)),
+            Function::XenHypercallName => {
+                let name = functions::hypercall_name(self.value(value, data));
+                if !name.is_empty() {
+                    out.push(b'(');
+                    out.extend_from_slice(name.as_bytes());
+                    out.push(b')');
+                }
+            }
+            Function::ScsiTraceParseCdb => {
+                let bytes = place.map_or(&[][..], |place| place.rest(data));
+                let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
+                functions::parse_cdb(out, &bytes[..len.min(bytes.len())]);
+            }
+            Function::Le16ToCpup => {
+                let place = place.map_or(0, |place| Load::Le16.at(place.rest(data), 0));
+                number::decimal(out, place);
+            }
+        }
+    }
+}
+
+/// Whether the bytes that a word locates are there; the reference prints nothing otherwise.
+#[inline]
+fn is_inside(place: Place, data: &[u8]) -> bool {
+    let (start, len) = place.range(data);
+    // Only the word's own offset counts, also where it is relative.
+    let base = if let Place::Located { base, .. } = place { base as usize } else { 0 };
+    len > 0 && start - base + len <= data.len()
+}
+
+#[inline]
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.iter().position(|&byte| byte == 0).map_or(bytes, |end| &bytes[..end])
+}
+
+/// So many bytes of the record, zeros where it ends.
+fn fixed<const N: usize>(data: &[u8], start: u32) -> [u8; N] {
+    let mut bytes = [0; N];
+    let found = Place::Fixed { start, len: N as u32 }.bytes(data);
+    bytes[..found.len()].copy_from_slice(found);
+    bytes
+}
