@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use trace_virt::lab::{
-    Guest, GuestFile, GuestOptions, LabError, Missing, TracefsLock, requirements,
+    Accel, Guest, GuestFile, GuestOptions, LabError, Missing, TracefsLock, requirements,
 };
 
 type Test = fn() -> Result<(), Failed>;
@@ -36,6 +36,15 @@ fn main() {
         "root_reference_records_and_reads",
         || requirements::recording_reference().map(drop),
         root_reference_records_and_reads,
+    ));
+    trials.push(trial(
+        "root_kvm_shows_the_clock_of_a_guest_in_its_firmware",
+        || {
+            requirements::root()
+                .and_then(|()| requirements::qemu())
+                .and_then(|_| requirements::kvm())
+        },
+        root_kvm_shows_the_clock_of_a_guest_in_its_firmware,
     ));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
@@ -179,6 +188,36 @@ fn root_reference_records_and_reads() -> Result<(), Failed> {
     let report = reference.reader().arg("report").arg("-i").arg(&file).output()?;
     let text = String::from_utf8_lossy(&report.stdout);
     assert!(text.contains("sched_switch:") && text.contains("sleep"), "{text}");
+    Ok(())
+}
+
+fn root_kvm_shows_the_clock_of_a_guest_in_its_firmware() -> Result<(), Failed> {
+    let mut options = GuestOptions::new("firmware");
+    options.accel = Accel::Kvm;
+    options.firmware_only = true;
+    options.cpus = 2;
+    let guest = Guest::boot(options)?;
+    let debugfs = requirements::kvm_debugfs()?;
+    let prefix = format!("{}-", guest.pid());
+    // QEMU makes its vCPUs after the sockets that `boot` waits for.
+    let last = Instant::now() + SOON;
+    let vm = loop {
+        let found = std::fs::read_dir(&debugfs)?
+            .flatten()
+            .find(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+            .map(|entry| entry.path())
+            .filter(|path| path.join("vcpu1/tsc-offset").exists());
+        match found {
+            Some(path) => break path,
+            None if Instant::now() < last => thread::sleep(Duration::from_millis(10)),
+            None => return Err(format!("KVM does not list the guest: {}", guest.console()).into()),
+        }
+    };
+    for vcpu in ["vcpu0", "vcpu1"] {
+        let offset = std::fs::read_to_string(vm.join(vcpu).join("tsc-offset"))?;
+        offset.trim_end_matches(['\n', '\0']).parse::<i64>()?;
+    }
+    assert!(guest.is_running());
     Ok(())
 }
 

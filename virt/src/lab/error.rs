@@ -31,6 +31,9 @@ pub enum Missing {
     /// `/dev/kvm` is not there or may not be used.
     #[error("needs /dev/kvm: {0}")]
     Kvm(String),
+    /// debugfs is neither mounted nor could be, or KVM tells nothing there.
+    #[error("needs KVM in debugfs: {0}")]
+    KvmDebugfs(String),
     /// No kernel for the guest in the cache and none could be downloaded.
     #[error("needs a guest kernel: {0}")]
     Kernel(String),

@@ -51,22 +51,28 @@ impl Guest {
         if options.accel == Accel::Kvm {
             requirements::kvm()?;
         }
-        let kernel = Kernel::fetch(&super::cache_dir())?;
+        let kernel = match options.firmware_only {
+            true => None,
+            false => Some(Kernel::fetch(&super::cache_dir())?),
+        };
         let prefix = format!("trace-lab-{}-", options.name);
         let mut files =
             tempfile::Builder::new().prefix(&prefix).tempdir().map_err(file("creating", prefix))?;
         files.disable_cleanup(std::env::var_os("TRACE_LAB_KEEP").is_some());
         let directory = GuestDir::new(files.path());
 
-        write_initramfs(&options, &kernel, &directory.initramfs())?;
+        if let Some(kernel) = &kernel {
+            write_initramfs(&options, kernel, &directory.initramfs())?;
+        }
         let trace_ports = match &options.virt_dir {
             Some(virt_dir) => set_up(virt_dir, &options)?,
             None => Vec::new(),
         };
         let messages = directory.messages();
         let log = File::create(&messages).map_err(file("creating", &messages))?;
+        let image = kernel.as_ref().map(Kernel::image);
         let child = Command::new(&qemu)
-            .args(qemu::arguments(&options, trace_ports, kernel.image(), &directory))
+            .args(qemu::arguments(&options, trace_ports, image, &directory))
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(file("copying", &messages))?)
             .stderr(log)

@@ -60,6 +60,8 @@ pub struct GuestOptions {
     pub qemu_args: Vec<String>,
     /// Whether the guest comes back after a reboot, instead of ending.
     pub reboot: bool,
+    /// Leaves the guest in its firmware, without a kernel: it never gets ready, but its vCPUs run.
+    pub firmware_only: bool,
     /// After how long the guest powers itself off, in case nobody else does.
     pub lifetime: Duration,
 }
@@ -83,6 +85,7 @@ impl GuestOptions {
             kernel_args: String::new(),
             qemu_args: Vec::new(),
             reboot: false,
+            firmware_only: false,
             lifetime: Duration::from_secs(600),
         }
     }

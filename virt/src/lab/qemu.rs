@@ -47,7 +47,7 @@ impl GuestDir {
 pub(super) fn arguments(
     options: &GuestOptions,
     trace_ports: Vec<String>,
-    kernel: &Path,
+    kernel: Option<&Path>,
     directory: &GuestDir,
 ) -> Vec<OsString> {
     let mut arguments = Vec::new();
@@ -57,7 +57,8 @@ pub(super) fn arguments(
     add(&["-name", &escape(&options.name), "-M", &options.machine]);
     match options.accel {
         Accel::Tcg => add(&["-accel", "tcg,thread=multi", "-cpu", "max"]),
-        Accel::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
+        // A KVM that runs in a VM itself may refuse that register.
+        Accel::Kvm => add(&["-accel", "kvm", "-cpu", "host,-arch-capabilities"]),
     }
     add(&["-smp", &options.cpus.to_string(), "-m", &options.memory_mb.to_string()]);
     add(&["-nodefaults", "-display", "none"]);
@@ -67,9 +68,11 @@ pub(super) fn arguments(
     add(&["-chardev", &format!("file,id=console,path={}", path(directory.console()))]);
     add(&["-serial", "chardev:console"]);
     add(&["-qmp", &format!("unix:{},server=on,wait=off", path(directory.qmp_socket()))]);
-    add(&["-kernel", &kernel.to_string_lossy()]);
-    add(&["-initrd", &directory.initramfs().to_string_lossy()]);
-    add(&["-append", &format!("console=ttyS0 quiet panic=-1 {}", options.kernel_args)]);
+    if let Some(kernel) = kernel {
+        add(&["-kernel", &kernel.to_string_lossy()]);
+        add(&["-initrd", &directory.initramfs().to_string_lossy()]);
+        add(&["-append", &format!("console=ttyS0 quiet panic=-1 {}", options.kernel_args)]);
+    }
 
     add_words(&mut arguments, trace_ports);
     // A bus of its own leaves the others as the set-up describes them.
@@ -109,7 +112,7 @@ mod tests {
     fn line(options: &GuestOptions, trace_ports: &[&str]) -> String {
         let trace_ports = trace_ports.iter().map(|&word| word.to_owned()).collect();
         let directory = GuestDir::new("/tmp/a,b");
-        let words = arguments(options, trace_ports, Path::new("/boot/vmlinuz"), &directory);
+        let words = arguments(options, trace_ports, Some(Path::new("/boot/vmlinuz")), &directory);
         words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 

@@ -62,6 +62,23 @@ pub fn kvm() -> Result<(), Missing> {
     device.map(drop).map_err(|error| Missing::Kvm(error.to_string()))
 }
 
+/// Asks for KVM's directory in debugfs, which lists each VM, and mounts debugfs when nobody has;
+/// returns it.
+pub fn kvm_debugfs() -> Result<PathBuf, Missing> {
+    root()?;
+    kvm()?;
+    let kvm = Path::new("/sys/kernel/debug/kvm");
+    if !kvm.exists() {
+        let mut mount = Command::new("mount");
+        command::output(mount.args(["-t", "debugfs", "nodev", "/sys/kernel/debug"]))
+            .map_err(|error| Missing::KvmDebugfs(error.to_string()))?;
+    }
+    match kvm.exists() {
+        true => Ok(kvm.to_owned()),
+        false => Err(Missing::KvmDebugfs(format!("no {}", kvm.display()))),
+    }
+}
+
 /// Asks for all that [`super::Guest::boot`] needs; downloads a kernel when there is none.
 pub fn guest() -> Result<(), Missing> {
     qemu()?;
