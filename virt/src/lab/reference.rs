@@ -116,9 +116,6 @@ mod tests {
 
     #[test]
     fn shim_compiles_and_is_built_once() {
-        if command::find("gcc", "gcc").is_err() {
-            return;
-        }
         let directory = tempfile::tempdir().unwrap();
         let library = shim(directory.path()).unwrap();
         let built = fs::metadata(&library).unwrap().modified().unwrap();

@@ -1,6 +1,6 @@
 //! Asks a machine for what a test needs. Every `Err` is a reason to skip, ready to be shown.
 //!
-//! ```
+//! ```no_run
 //! use trace_virt::lab::requirements;
 //!
 //! match requirements::root().and_then(|()| requirements::guest()) {
