@@ -1,7 +1,39 @@
-//! The client in the guest.
-use std::io::Read;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+//! The client in the guest: waits for the host and records when it is asked to.
+//!
+//! ```text
+//!  host tool                          client                       recorder
+//!   ├ TRACE_REQ(args, exec, mark) ────►│ policy; opens data ports
+//!   │                                  ├ mark on each data port
+//!   │                                  ├ start(args, data ports) ──►│ records
+//!   │◄──────────── TRACE_RESP ─────────┤◄───────────────────────────┤
+//!   │◄──────────── SEND_DATA … FIN_DATA┤◄── head ───────────────────┤
+//!   ├ EXEC ───────────────────────────►│ runs the command
+//!   │◄──────────── OUTPUT …, EXEC_EXIT ┤
+//!   ├ CLOSE ──────────────────────────►├ stop ─────────────────────►│ flushes, puts all back
+//!   │◄──────────── DATA_END per CPU ───┤◄── bytes, tail ────────────┤
+//!   │◄──────────── TAIL …, CLOSE_RESP ─┤
+//!   ├ TIME_SYNC ──────────────────────►│
+//!   │◄──────────── TIME_SYNC ──────────┤ at any time, before all else
+//! ```
+//!
+//! A HELLO request of the server ends whatever goes on: the recording is aborted and everything put back. So does a host
+//! that goes away. What is refused is answered with REFUSE and the reason.
+
+mod exec;
+mod serve;
+mod worker;
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use trace_transport::Stream;
+use trace_transport::virtio_serial::{self, PortDirs};
+
+use crate::setup::CONTROL_PORT;
+use serve::{End, Serving};
+use worker::Worker;
 
 /// Which commands the host may run in this guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,12 +47,28 @@ pub enum ExecPolicy {
     Only(Vec<String>),
 }
 
+impl ExecPolicy {
+    /// Whether this command may run.
+    #[must_use]
+    pub fn allows(&self, command: &[String]) -> bool {
+        match (self, command.first()) {
+            (Self::Deny, _) | (_, None) => false,
+            (Self::Any, Some(_)) => true,
+            (Self::Only(allowed), Some(program)) => allowed.contains(program),
+        }
+    }
+}
+
 /// What records in the guest.
 pub trait GuestRecorder: Send {
-    /// Checks the `record` arguments, sets tracing up and starts moving each CPU's sub-buffers into
-    /// `data[cpu]`, or says why not (a text for the person at the host). On refusal nothing is left changed.
+    /// Checks the `record` arguments, sets tracing up and starts to move each CPU's sub-buffers into `data[cpu]`, or
+    /// says why not, in a text for the person at the host. On refusal nothing is left changed.
     ///
-    /// The descriptors are non-blocking: a full one means wait with `poll`, and be ready to be stopped while waiting.
+    /// The descriptors are non-blocking: where one is full, wait with `poll`, and be ready to be stopped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not recorded.
     fn start(
         &mut self,
         args: &[String],
@@ -28,20 +76,33 @@ pub trait GuestRecorder: Send {
     ) -> Result<Box<dyn GuestRecording>, String>;
 }
 
-/// A running recording in the guest. Dropping it without [`stop`](Self::stop) must also stop tracing and put everything back.
+/// A running recording in the guest. Dropping it without [`stop`](Self::stop) must stop tracing and put everything back, too.
 pub trait GuestRecording: Send {
     /// Bytes per sub-buffer on the data ports.
     fn sub_buffer_size(&self) -> u32;
+
     /// What the host's file needs before the CPU data; sent while the recording already runs.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had; the host ends the session.
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String>;
-    /// Stops tracing, flushes, puts everything back. All data has been written to the ports when this returns.
+
+    /// Stops tracing, flushes, puts everything back and closes the data ports. All data has been written to them when
+    /// this returns.
+    ///
+    /// # Errors
+    ///
+    /// What could not be saved.
     fn stop(self: Box<Self>) -> Result<RecordingEnd, String>;
-    /// The host is gone and nobody drains the ports: stop at once, lose what is left, put everything back.
+
+    /// The host is gone and nobody drains the ports: stops at once, loses what is left, puts everything back and closes
+    /// the data ports.
     fn abort(self: Box<Self>);
 }
 
 /// How a recording in the guest ended.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordingEnd {
     /// Bytes written to each CPU's port.
     pub bytes: Vec<u64>,
@@ -50,55 +111,204 @@ pub struct RecordingEnd {
 }
 
 /// How the client runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ClientOptions {
     /// Commands the host may run.
     pub exec: ExecPolicy,
     /// Version text shown to the host.
     pub version: String,
-    /// Where ports are found; default: `/dev/virtio-ports` and `/sys/class/virtio-ports`.
-    pub ports: Option<PathBuf>,
+    /// Where ports are found.
+    pub ports: PortDirs,
 }
 
 /// Something worth a log line.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// The host's server answers.
+    /// No server on the host; waiting for one.
+    Waiting,
+    /// The host's server asked who is here, and was answered.
     Connected,
+    /// A recording runs.
+    Started {
+        /// Its arguments.
+        args: Vec<String>,
+    },
+    /// A request was refused.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The host's command runs.
+    Executing {
+        /// The command.
+        command: Vec<String>,
+    },
+    /// A recording was stopped as the host asked.
+    Stopped,
+    /// The host went away or started over; the recording was aborted.
+    Aborted,
 }
 
 /// Why the client could not run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// No such port.
-    #[error("no virtio port {name:?}")]
+    /// The VM has no such port, or its driver is not loaded.
+    #[error(
+        "no virtio-serial port {name:?}; the VM needs the arguments that `trace-cmd virt-server --dom` prints"
+    )]
     NoPort {
         /// Its name.
-        name: String,
+        name: &'static str,
+    },
+    /// The port cannot be opened (EBUSY: another client has it).
+    #[error(transparent)]
+    Port(#[from] trace_transport::Error),
+    /// The recorder's thread ended.
+    #[error("the recorder ended by itself")]
+    Recorder,
+    /// The system refused.
+    #[error("{action}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
     },
 }
 
 /// The waiting side in the guest.
-pub struct Client {}
+pub struct Client {
+    options: ClientOptions,
+    stream: Stream,
+    /// A port comes back after a hang-up, a socket does not.
+    is_port: bool,
+    worker: Worker,
+}
 
 impl Client {
-    /// Finds the control port.
+    /// Opens the control port.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NoPort`], or it cannot be opened.
     pub fn new(
         options: ClientOptions,
         recorder: Box<dyn GuestRecorder>,
     ) -> Result<Self, ClientError> {
-        let _ = (options, recorder);
-        unimplemented!()
+        let path =
+            options.ports.find(CONTROL_PORT).ok_or(ClientError::NoPort { name: CONTROL_PORT })?;
+        let stream = virtio_serial::open(&path)?;
+        Ok(Self { worker: Worker::spawn(recorder)?, options, stream, is_port: true })
     }
-    /// Serves the host until `stop` becomes readable.
+
+    /// Serves whoever is at the other end of a stream that is already open, until it is closed.
+    ///
+    /// # Errors
+    ///
+    /// The recorder's thread cannot be started.
+    pub fn over(
+        stream: Stream,
+        options: ClientOptions,
+        recorder: Box<dyn GuestRecorder>,
+    ) -> Result<Self, ClientError> {
+        Ok(Self { worker: Worker::spawn(recorder)?, options, stream, is_port: false })
+    }
+
+    /// Serves the host until `stop` becomes readable; a host that goes away is waited for.
+    ///
+    /// # Errors
+    ///
+    /// Waiting fails, or the recorder is gone.
     pub fn run(
-        self,
+        mut self,
         stop: BorrowedFd<'_>,
         log: &mut dyn FnMut(ClientEvent),
     ) -> Result<(), ClientError> {
-        let _ = (stop, log);
-        unimplemented!()
+        loop {
+            if self.is_port && !self.wait_for_host(stop, log)? {
+                return Ok(());
+            }
+            let mut serving = Serving::new(&mut self.stream, &self.options, &self.worker, log);
+            match serving.run(stop)? {
+                End::Stop => return Ok(()),
+                End::HostGone if self.is_port => {}
+                End::HostGone => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits until the host's end of the port is open; false when asked to stop.
+    ///
+    /// A port whose host end is closed polls as hung up all the time. Edge-triggered waiting wakes only when that
+    /// changes, so waiting costs nothing.
+    fn wait_for_host(
+        &self,
+        stop: BorrowedFd<'_>,
+        log: &mut dyn FnMut(ClientEvent),
+    ) -> Result<bool, ClientError> {
+        // Were a change ever missed, the client would still notice.
+        const AT_LEAST_EVERY_MS: u16 = 10_000;
+        let failed = |errno: nix::Error| ClientError::Io {
+            action: "waiting for the host",
+            source: errno.into(),
+        };
+        if !is_hung_up(self.stream.as_fd()).map_err(failed)? {
+            return Ok(true);
+        }
+        log(ClientEvent::Waiting);
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
+        let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        epoll.add(&self.stream, EpollEvent::new(edge, 0)).map_err(failed)?;
+        epoll.add(stop, EpollEvent::new(EpollFlags::EPOLLIN, 1)).map_err(failed)?;
+        loop {
+            let mut events = [EpollEvent::empty(); 2];
+            let count = match epoll.wait(&mut events, EpollTimeout::from(AT_LEAST_EVERY_MS)) {
+                Ok(count) => count,
+                Err(nix::Error::EINTR) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
+            if events.iter().take(count).any(|event| event.data() == 1) {
+                return Ok(false);
+            }
+            if !is_hung_up(self.stream.as_fd()).map_err(failed)? {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("options", &self.options)
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_hung_up(fd: BorrowedFd<'_>) -> nix::Result<bool> {
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO)?;
+    Ok(fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policy_compares_the_first_word_exactly() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert!(!ExecPolicy::default().allows(&words("true")));
+        assert!(ExecPolicy::Any.allows(&words("rm -r x")));
+        assert!(!ExecPolicy::Any.allows(&[]));
+        let some = ExecPolicy::Only(words("ls /usr/bin/stress"));
+        assert!(some.allows(&words("ls -l")));
+        assert!(some.allows(&words("/usr/bin/stress")));
+        for other in ["/tmp/ls", "stress", "lsof", "sh -c ls", "./ls"] {
+            assert!(!some.allows(&words(other)), "{other}");
+        }
     }
 }

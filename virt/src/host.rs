@@ -1,18 +1,66 @@
 //! The host's side of a recording in a guest.
-use std::os::fd::OwnedFd;
+//!
+//! ```no_run
+//! # use trace_virt::{host::{Guest, Sink, StartRequest}, setup::{GuestName, VirtDir}};
+//! let guest = Guest::connect(&VirtDir::default(), &GuestName::new("guest1")?)?;
+//! let mut session = guest.start(&StartRequest {
+//!     args: vec!["-e".into(), "sched".into()],
+//!     host_clock: Some("mono".into()),
+//!     guest_clock: Some("mono".into()),
+//!     ..StartRequest::default()
+//! })?;
+//! let mut sinks = Vec::new();
+//! for cpu in 0..session.cpus {
+//!     let file = std::fs::File::create(format!("guest1.cpu{cpu}"))?;
+//!     sinks.push(Sink { to: file.into(), offset: None });
+//! }
+//! session.collect(sinks, None)?;
+//! std::thread::sleep(std::time::Duration::from_secs(1));
+//! let finished = session.close()?;
+//! println!("{} clock samples", finished.samples.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod collect;
+mod control;
+mod error;
+mod link;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use trace_transport::message::{Hello, Message, ParameterId, ParameterList};
+use trace_transport::{Connection, Deadline, MessageError, fifo, unix};
 
-use crate::setup::{GuestName, VirtDir};
-use crate::time_sync::Sample;
+use crate::protocol::{MARK_SIZE, RefuseCode, clean};
+use crate::setup::{GuestName, MAX_CPUS, SetupError, VirtDir};
+use crate::time_sync::{self, Clock, NotComparable, Ping, Sample};
+use collect::{Collector, Totals};
+use control::Control;
+use link::{Incoming, Link};
 
-/// A guest whose client answers; owns the guest until dropped (others get "busy").
-#[derive(Debug)]
-pub struct Guest {}
+pub use collect::{CpuReport, Sink};
+pub use error::{HostError, Step};
 
-/// What the guest said about itself (hostile text is cleaned, numbers are bounded).
-#[derive(Debug, Clone)]
+/// The server asks the guest's client, which gets 3 s.
+const CONNECT_TIME: Duration = Duration::from_secs(8);
+/// Enabling all events of an emulated guest takes seconds.
+const START_TIME: Duration = Duration::from_secs(60);
+/// How long a guest that is sending may be silent.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How long data may be on its way after the guest said how much it is.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// How long what is on its way is taken from a guest that is gone.
+const LAST_DATA: Duration = Duration::from_millis(500);
+/// Largest head of a guest's trace: formats of all events and all symbols are a few MB.
+const MAX_HEAD: u64 = 128 << 20;
+
+/// What the guest said about itself; text is cleaned and numbers are bounded.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GuestInfo {
     /// CPUs with a data port.
@@ -21,6 +69,10 @@ pub struct GuestInfo {
     pub page_size: u32,
     /// Version text of its client.
     pub version: String,
+    /// Whether it runs commands at all for the host.
+    pub allows_exec: bool,
+    /// Trace clocks of the guest that can be compared with the host's.
+    pub clocks: Vec<String>,
 }
 
 /// What to record.
@@ -28,47 +80,16 @@ pub struct GuestInfo {
 pub struct StartRequest {
     /// `record` arguments.
     pub args: Vec<String>,
-    /// A command to run in the guest when [`GuestSession::exec`] is called; checked by the guest's policy at the start.
+    /// A command to run in the guest when [`GuestSession::exec`] is called; the guest's policy is asked at the start.
     pub exec: Option<Vec<String>>,
     /// Ties the files of one run together.
     pub trace_id: u64,
-    /// The host's trace clock, `None` for no time sync.
+    /// The host's trace clock; without both clocks none are compared.
     pub host_clock: Option<String>,
     /// The guest's trace clock.
     pub guest_clock: Option<String>,
-    /// Time between rounds of time sync; 1 s unless given.
+    /// Time between comparisons of the clocks; 1 s unless given.
     pub sync_interval: Option<Duration>,
-}
-
-/// Which step failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Step {
-    /// Reaching the guest through the server.
-    Connect,
-}
-
-/// Why a guest could not be recorded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HostError {
-    /// Nobody set this guest up.
-    #[error("guest {guest}: no directory {}; run `trace-cmd virt-server --dom {guest} -c CPUS`", path.display())]
-    NoDirectory {
-        /// The guest.
-        guest: String,
-        /// What is missing.
-        path: std::path::PathBuf,
-    },
-}
-
-/// Where one CPU's sub-buffers go.
-#[derive(Debug)]
-pub struct Sink {
-    /// A file (not opened for append), pipe or socket.
-    pub to: OwnedFd,
-    /// Where in the file to start; `None`: at the descriptor's own position.
-    pub offset: Option<u64>,
 }
 
 /// Something that happened in a session.
@@ -79,25 +100,243 @@ pub enum SessionEvent {
     Output {
         /// 1 or 2.
         stream: u32,
-        /// What it wrote.
+        /// What it wrote: anything, so not for a terminal as it is.
         bytes: Vec<u8>,
     },
     /// The guest's command ended.
     Exited(ExecStatus),
-    /// The guest or the server went away; the session is over, [`GuestSession::close`] gives what was saved.
+    /// The guest or the server went away; [`GuestSession::close`] gives what was saved.
     Gone,
 }
 
 /// How a command in the guest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExecStatus {
-    /// It ended with this exit code.
+    /// With this exit code.
     Code(i32),
-    /// A signal ended it.
+    /// By this signal.
     Signal(i32),
 }
 
-/// A recording that runs in a guest.
+/// A guest that a server knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GuestStatus {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub state: GuestState,
+    /// Its data ports, once its client answered.
+    pub cpus: u32,
+}
+
+/// How far a guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GuestState {
+    /// Its QEMU is connected.
+    Connected,
+    /// Its client answered.
+    Ready,
+    /// A session has it.
+    InSession,
+}
+
+/// A guest whose client answered; nobody else gets it until this is dropped.
+#[derive(Debug)]
+pub struct Guest {
+    dir: VirtDir,
+    name: GuestName,
+    link: Link,
+    info: GuestInfo,
+}
+
+impl Guest {
+    /// Reaches a guest through the running server.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::NoDirectory`], [`HostError::ServerNotRunning`], [`HostError::NotConnected`], [`HostError::NoClient`],
+    /// [`HostError::Busy`], [`HostError::NoFifo`] and others, each with the guest's name.
+    pub fn connect(dir: &VirtDir, name: &GuestName) -> Result<Self, HostError> {
+        let fifos = count_fifos(dir, name)?;
+        let guest = name.to_string();
+        let mut connection = connect_server(dir, &guest)?;
+        let deadline = Deadline::after(CONNECT_TIME);
+        let failed = |source| link::stream_error(&guest, Step::Connect, CONNECT_TIME, source);
+        connection.send(&Message::Open { guest: name.as_str() }, deadline).map_err(failed)?;
+        let info = match connection.receive(deadline).map_err(failed)? {
+            Message::Hello(hello) => read_info(&hello),
+            Message::Refuse { code, reason } => {
+                return Err(link::refused(&guest, Step::Connect, RefuseCode(code), reason));
+            }
+            other => {
+                let message = format!("{:?}", other.command());
+                return Err(HostError::Unexpected { guest, step: Step::Connect, message });
+            }
+        };
+        if info.cpus > fifos {
+            return Err(HostError::NoFifo { guest, cpus: info.cpus, fifos });
+        }
+        let link = Link::new(guest, connection);
+        Ok(Self { dir: dir.clone(), name: name.clone(), link, info })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &GuestName {
+        &self.name
+    }
+
+    /// What it said about itself.
+    #[must_use]
+    pub fn info(&self) -> &GuestInfo {
+        &self.info
+    }
+
+    /// Starts a recording. When this returns, the guest records and the head of its trace is here.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the guest's own words, a time-out, or the guest is gone.
+    pub fn start(mut self, request: &StartRequest) -> Result<GuestSession, HostError> {
+        let guest = self.name.to_string();
+        let mut problems = Vec::new();
+        match clocks(request) {
+            Some(Ok((host, guest_clock))) => self.link.set_ping(Ping::new(host, guest_clock)),
+            Some(Err(source)) => problems.push(HostError::Clock { guest: guest.clone(), source }),
+            None => {}
+        }
+        let mark = random_mark().map_err(|source| self.io(source))?;
+        let totals = Arc::new(Totals { kept: AtomicU64::new(0), quota: AtomicU64::new(u64::MAX) });
+        let collectors = self.open_streams(mark, &totals)?;
+        // The first comparison comes before the first event.
+        self.link.compare_clocks()?;
+        self.request(request, &mark)?;
+        let sub_buffer_size = self.await_start(request.trace_id)?;
+        let head = self.receive_head()?;
+
+        let interval = request.sync_interval.unwrap_or(Duration::from_secs(1));
+        let control = Control::spawn(self.link, self.info.cpus, interval)
+            .map_err(|source| HostError::Io { guest: guest.clone(), step: Step::Start, source })?;
+        Ok(GuestSession {
+            head,
+            cpus: self.info.cpus,
+            sub_buffer_size,
+            info: self.info,
+            guest,
+            control,
+            collectors,
+            totals,
+            collecting: false,
+            problems,
+        })
+    }
+
+    fn open_streams(
+        &self,
+        mark: [u8; MARK_SIZE],
+        totals: &Arc<Totals>,
+    ) -> Result<Vec<Collector>, HostError> {
+        (0..self.info.cpus)
+            .map(|cpu| {
+                let path =
+                    self.dir.data_fifo(&self.name, cpu).ok_or_else(|| HostError::NoFifo {
+                        guest: self.name.to_string(),
+                        cpus: self.info.cpus,
+                        fifos: cpu,
+                    })?;
+                let stream = fifo::open_read(&path).map_err(|source| HostError::Stream {
+                    guest: self.name.to_string(),
+                    step: Step::Start,
+                    source,
+                })?;
+                // Less is only slower.
+                let _ = fifo::set_capacity(&stream, fifo::WANTED_CAPACITY);
+                Collector::spawn(cpu, stream, mark, totals.clone())
+                    .map_err(|source| self.io(source))
+            })
+            .collect()
+    }
+
+    fn request(&mut self, request: &StartRequest, mark: &[u8]) -> Result<(), HostError> {
+        let parameters = || -> Result<ParameterList, MessageError> {
+            let mut list = ParameterList::new();
+            list.push_counted(ParameterId::ARGUMENTS, &request.args)?;
+            list.push(ParameterId::STREAM_MARK, mark)?;
+            if let Some(command) = &request.exec {
+                list.push_counted(ParameterId::EXEC, command)?;
+            }
+            Ok(list)
+        };
+        let list = parameters().map_err(|source| HostError::Stream {
+            guest: self.name.to_string(),
+            step: Step::Start,
+            source: trace_transport::Error::Encode { peer: self.name.to_string(), source },
+        })?;
+        let message = Message::TraceReq {
+            flags: Message::USE_FIFOS,
+            trace_id: request.trace_id,
+            parameters: list.parameters(),
+        };
+        self.link.send(&message, Step::Start)
+    }
+
+    fn await_start(&mut self, wanted: u64) -> Result<u32, HostError> {
+        let deadline = Deadline::after(START_TIME);
+        loop {
+            match self.link.receive(Step::Start, deadline, START_TIME)? {
+                Incoming::Started { cpus, page_size, trace_id } => {
+                    let plausible =
+                        page_size.is_power_of_two() && (512..=1 << 26).contains(&page_size);
+                    if cpus == self.info.cpus && plausible && trace_id == wanted {
+                        return Ok(page_size);
+                    }
+                    let message = format!(
+                        "answer: {cpus} CPUs, sub-buffers of {page_size} bytes, id {trace_id}"
+                    );
+                    return Err(self.link.unexpected(Step::Start, message));
+                }
+                Incoming::Refused { code, reason } => {
+                    return Err(self.link.refused(Step::Start, code, &reason));
+                }
+                Incoming::TimeSync { .. } => {}
+                other => return Err(self.link.unexpected(Step::Start, other.name())),
+            }
+        }
+    }
+
+    fn receive_head(&mut self) -> Result<Vec<u8>, HostError> {
+        let mut head = Vec::new();
+        loop {
+            match self.link.receive(Step::Head, Deadline::after(SILENCE), SILENCE)? {
+                Incoming::Head(bytes) => {
+                    head.extend_from_slice(&bytes);
+                    if head.len() as u64 > MAX_HEAD {
+                        let guest = self.name.to_string();
+                        return Err(HostError::TooMuch {
+                            guest,
+                            step: Step::Head,
+                            limit: MAX_HEAD,
+                        });
+                    }
+                }
+                Incoming::HeadEnd => return Ok(head),
+                Incoming::Refused { code, reason } => {
+                    return Err(self.link.refused(Step::Head, code, &reason));
+                }
+                Incoming::TimeSync { .. } => {}
+                other => return Err(self.link.unexpected(Step::Head, other.name())),
+            }
+        }
+    }
+
+    fn io(&self, source: io::Error) -> HostError {
+        HostError::Io { guest: self.name.to_string(), step: Step::Start, source }
+    }
+}
+
+/// A recording that runs in a guest. Dropped without [`close`](Self::close), it is aborted.
 #[derive(Debug)]
 pub struct GuestSession {
     /// What the file needs before the CPU data.
@@ -106,18 +345,14 @@ pub struct GuestSession {
     pub cpus: u32,
     /// Bytes per sub-buffer.
     pub sub_buffer_size: u32,
-}
-
-/// What one CPU's stream brought.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CpuReport {
-    /// Bytes in the sink.
-    pub bytes: u64,
-    /// Bytes that came but were not kept (quota, failing sink).
-    pub discarded: u64,
-    /// Bytes the guest says it sent that never came.
-    pub missing: u64,
+    /// What the guest said about itself.
+    pub info: GuestInfo,
+    guest: String,
+    control: Control,
+    collectors: Vec<Collector>,
+    totals: Arc<Totals>,
+    collecting: bool,
+    problems: Vec<HostError>,
 }
 
 /// How a session ended.
@@ -128,49 +363,193 @@ pub struct Finished {
     pub cpus: Vec<CpuReport>,
     /// What the guest's recorder added at the end.
     pub tail: Vec<u8>,
-    /// Guest clock to host clock; empty when clocks cannot be compared.
+    /// Guest clock to host clock, to be interpolated; empty when they were not compared.
     pub samples: Vec<Sample>,
-    /// What went wrong on the way without making the data useless.
+    /// How the guest's command ended, if that was told.
+    pub exec: Option<ExecStatus>,
+    /// What went wrong on the way and left the rest of use.
     pub problems: Vec<HostError>,
 }
 
-impl Guest {
-    /// Reaches a guest through the running server.
-    pub fn connect(dir: &VirtDir, name: &GuestName) -> Result<Self, HostError> {
-        let _ = (dir, name);
-        unimplemented!()
+impl GuestSession {
+    /// Lets each CPU's data flow to `sinks[cpu]`, at most about `quota` bytes of all CPUs together; what is beyond is counted
+    /// and thrown away. Until then it waits in the FIFOs and in the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Unexpected`] when there is not one sink per CPU.
+    pub fn collect(&mut self, sinks: Vec<Sink>, quota: Option<u64>) -> Result<(), HostError> {
+        if sinks.len() != self.collectors.len() {
+            let message =
+                format!("number of sinks: {} for {} CPUs", sinks.len(), self.collectors.len());
+            return Err(HostError::Unexpected {
+                guest: self.guest.clone(),
+                step: Step::Data,
+                message,
+            });
+        }
+        self.totals.quota.store(quota.unwrap_or(u64::MAX), Ordering::Relaxed);
+        for (collector, sink) in self.collectors.iter().zip(sinks) {
+            collector.set_sink(sink);
+        }
+        self.collecting = true;
+        Ok(())
     }
-    /// What it said about itself.
-    pub fn info(&self) -> &GuestInfo {
-        unimplemented!()
+
+    /// Tells the guest to run the command of the request; its output and end come as [`events`](Self::events).
+    pub fn exec(&mut self) {
+        self.control.exec();
     }
-    /// Starts a recording; on return the guest records and its head is here.
-    pub fn start(self, request: StartRequest) -> Result<GuestSession, HostError> {
-        let _ = request;
-        unimplemented!()
+
+    /// What happens, to be waited for together with other guests'.
+    #[must_use]
+    pub fn events(&self) -> &Receiver<SessionEvent> {
+        self.control.events()
+    }
+
+    /// Bytes kept so far, of all CPUs.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.totals.kept.load(Ordering::Relaxed)
+    }
+
+    /// The guest's name.
+    #[must_use]
+    pub fn guest(&self) -> &str {
+        &self.guest
+    }
+
+    /// Compares the clocks a last time, stops the guest, and takes the rest of its data.
+    ///
+    /// # Errors
+    ///
+    /// None today that would make what was saved useless: see [`Finished::problems`].
+    pub fn close(mut self) -> Result<Finished, HostError> {
+        if !self.collecting {
+            // Nobody wants the data, but the guest must get rid of it.
+            let sinks =
+                self.collectors.iter().map(|_| File::options().write(true).open("/dev/null"));
+            let sinks: io::Result<Vec<_>> =
+                sinks.map(|file| Ok(Sink { to: file?.into(), offset: None })).collect();
+            let failed =
+                |source| HostError::Io { guest: self.guest.clone(), step: Step::Close, source };
+            let sinks = sinks.map_err(failed)?;
+            self.collect(sinks, Some(0))?;
+        }
+        let closed = self.control.close();
+        let mut problems = self.problems;
+        problems.extend(closed.problems);
+
+        for (collector, end) in self.collectors.iter().zip(&closed.ends) {
+            match end {
+                Some(bytes) => collector.end_at(*bytes, DRAIN_TIME),
+                None => collector.end_when_quiet(LAST_DATA),
+            }
+        }
+        let mut cpus = Vec::with_capacity(self.collectors.len());
+        for (cpu, collector) in (0..).zip(self.collectors) {
+            let guest = || self.guest.clone();
+            let (report, error) = collector.finish();
+            if let Some(source) = error {
+                problems.push(HostError::Data { guest: guest(), cpu, source });
+            }
+            if report.missing > 0 {
+                problems.push(HostError::Missing { guest: guest(), cpu, missing: report.missing });
+            }
+            if report.excess > 0 {
+                problems.push(HostError::Excess { guest: guest(), cpu, excess: report.excess });
+            }
+            cpus.push(report);
+        }
+        let samples = time_sync::estimate(&closed.rounds);
+        Ok(Finished { cpus, tail: closed.tail, samples, exec: closed.exec, problems })
     }
 }
 
-impl GuestSession {
-    /// Starts one thread per CPU that moves its data to `sinks[cpu]`, at most `quota` bytes of all CPUs together.
-    pub fn collect(&mut self, sinks: Vec<Sink>, quota: Option<u64>) -> Result<(), HostError> {
-        let _ = (sinks, quota);
-        unimplemented!()
+/// Guests that the running server knows.
+///
+/// # Errors
+///
+/// The server does not run or does not answer; the guest named in the error is `*`.
+pub fn list(dir: &VirtDir) -> Result<Vec<GuestStatus>, HostError> {
+    let mut connection = connect_server(dir, "*")?;
+    let deadline = Deadline::after(CONNECT_TIME);
+    let failed = |source| link::stream_error("*", Step::Connect, CONNECT_TIME, source);
+    connection.send(&Message::GuestList, deadline).map_err(failed)?;
+    let mut guests = Vec::new();
+    loop {
+        match connection.receive(deadline).map_err(failed)? {
+            Message::GuestEntry { guest: "", .. } => return Ok(guests),
+            Message::GuestEntry { state, cpus, guest } => {
+                let state = match state {
+                    0 => GuestState::Connected,
+                    1 => GuestState::Ready,
+                    _ => GuestState::InSession,
+                };
+                guests.push(GuestStatus { name: clean(guest), state, cpus });
+            }
+            other => {
+                let message = format!("{:?}", other.command());
+                return Err(HostError::Unexpected {
+                    guest: "*".to_owned(),
+                    step: Step::Connect,
+                    message,
+                });
+            }
+        }
     }
-    /// Tells the guest to run the command of the request.
-    pub fn exec(&mut self) -> Result<(), HostError> {
-        unimplemented!()
+}
+
+fn count_fifos(dir: &VirtDir, name: &GuestName) -> Result<u32, HostError> {
+    let guest = name.to_string();
+    match dir.cpus(name) {
+        Ok(0) => Err(HostError::NoFifo { guest, cpus: 1, fifos: 0 }),
+        Ok(fifos) => Ok(fifos),
+        Err(SetupError::NotSetUp { path, .. }) => Err(HostError::NoDirectory { guest, path }),
+        Err(source) => Err(HostError::Setup { guest, source }),
     }
-    /// What happens, for `select!` over several guests.
-    pub fn events(&self) -> &Receiver<SessionEvent> {
-        unimplemented!()
+}
+
+fn connect_server(dir: &VirtDir, guest: &str) -> Result<Connection, HostError> {
+    let path = dir.manager_socket();
+    match unix::connect(&path) {
+        Ok(mut stream) => {
+            stream.set_peer(format!("guest {guest}"));
+            Ok(Connection::new(stream))
+        }
+        Err(trace_transport::Error::Io { source, .. })
+            if matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Err(HostError::ServerNotRunning { guest: guest.to_owned(), path })
+        }
+        Err(source) => {
+            Err(HostError::Stream { guest: guest.to_owned(), step: Step::Connect, source })
+        }
     }
-    /// Bytes collected so far, all CPUs.
-    pub fn bytes(&self) -> u64 {
-        unimplemented!()
+}
+
+fn read_info(hello: &Hello<'_>) -> GuestInfo {
+    // A list that breaks off has no more words; that costs the guest its clocks.
+    let mut words = hello.words.iter().map_while(Result::ok);
+    GuestInfo {
+        cpus: hello.cpus.min(MAX_CPUS),
+        page_size: hello.page_size,
+        version: clean(words.next().unwrap_or_default()),
+        allows_exec: hello.exec != trace_transport::message::ExecRule::DENY,
+        clocks: words.take(64).map(clean).collect(),
     }
-    /// Stops the guest, drains its data, measures the clocks a last time.
-    pub fn close(self) -> Result<Finished, HostError> {
-        unimplemented!()
-    }
+}
+
+fn clocks(request: &StartRequest) -> Option<Result<(Clock, Clock), NotComparable>> {
+    let (host, guest) = (request.host_clock.as_ref()?, request.guest_clock.as_ref()?);
+    Some(Clock::of_trace_clock(host).and_then(|host| Ok((host, Clock::of_trace_clock(guest)?))))
+}
+
+fn random_mark() -> io::Result<[u8; MARK_SIZE]> {
+    let mut mark = [0; MARK_SIZE];
+    File::open("/dev/urandom")?.read_exact(&mut mark)?;
+    Ok(mark)
 }

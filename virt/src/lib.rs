@@ -1,4 +1,24 @@
-//! Tracing of virtual machines from their host, over plain virtio-serial.
+//! Tracing of virtual machines from their host, over plain virtio-serial: no network, no vsock.
+//!
+//! ```text
+//!            guest                        QEMU                       host
+//!  ┌──────────────────────────┐                        ┌──────────────────────────────────┐
+//!  │ client ── agent-ctl-path ├── control messages ────┤ agent-ctl-path ─ server          │
+//!  │   │                      │                        │                    │ server-ctl  │
+//!  │ recorder ─ trace-path-   ├── sub-buffers ─────────┤ trace-path-cpuN.out ─► host      │
+//!  │            cpuN          │   (spliced all the way)│                        │         │
+//!  └──────────────────────────┘                        └────────────────────────┼─────────┘
+//!                                                               sinks, samples ─┘
+//! ```
+//!
+//! * [`setup`] makes a guest's FIFOs and tells what its VM needs.
+//! * [`server`] is the process that QEMU and host tools connect to, and [`identity`] how it tells guests apart.
+//! * [`client`] runs in the guest and is handed what records ([`client::GuestRecorder`]).
+//! * [`host`] records a guest: it gives the head of its trace, moves its data to descriptors, and compares clocks.
+//! * [`time_sync`] turns probes into samples with a stated error.
+//!
+//! Nothing here knows what a recording contains: heads, tails and data are bytes. Bytes from a guest are hostile: they name
+//! no path and no size that is allocated, and every step that waits for a guest has a deadline.
 
 pub mod client;
 pub mod host;
@@ -10,4 +30,5 @@ pub mod protocol;
 pub mod server;
 pub mod setup;
 pub mod stop;
+mod sys;
 pub mod time_sync;

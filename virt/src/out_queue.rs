@@ -52,11 +52,6 @@ impl OutQueue {
         self.bytes = self.messages.iter().map(Vec::len).sum::<usize>() - self.sent;
     }
 
-    /// Forgets everything: the stream itself starts anew.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// Writes as much as the stream takes now.
     pub(crate) fn flush(&mut self, stream: &mut Stream) -> io::Result<()> {
         while let Some(first) = self.messages.front() {

@@ -163,17 +163,27 @@ impl Server {
     /// # Errors
     ///
     /// As [`bind`](Self::bind).
-    pub fn bind_with(dir: &VirtDir, options: &ServerOptions, resolver: Resolver) -> Result<Self, ServerError> {
+    pub fn bind_with(
+        dir: &VirtDir,
+        options: &ServerOptions,
+        resolver: Resolver,
+    ) -> Result<Self, ServerError> {
         dir.create()?;
         let path = dir.path();
         let file = File::open(path).map_err(|e| failed("opening", path, e))?;
-        let owner = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            nix::Error::EWOULDBLOCK => ServerError::AlreadyRunning { path: path.to_owned() },
-            errno => failed("locking", path, errno.into()),
-        })?;
+        let owner =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
+                |(_, errno)| match errno {
+                    nix::Error::EWOULDBLOCK => {
+                        ServerError::AlreadyRunning { path: path.to_owned() }
+                    }
+                    errno => failed("locking", path, errno.into()),
+                },
+            )?;
         let agent = listen(&dir.agent_socket(), 0o660, options.group.as_deref())?;
         let manager_mode = if options.manager_group.is_some() { 0o660 } else { 0o600 };
-        let manager = listen(&dir.manager_socket(), manager_mode, options.manager_group.as_deref())?;
+        let manager =
+            listen(&dir.manager_socket(), manager_mode, options.manager_group.as_deref())?;
         Ok(Self {
             dir: dir.clone(),
             agent,
@@ -236,7 +246,9 @@ impl Server {
         for tool in self.tools.values() {
             let read = match tool.state {
                 ToolState::New => true,
-                ToolState::Relay(guest) => self.guests.get(&guest).is_some_and(|guest| guest.out.has_room()),
+                ToolState::Relay(guest) => {
+                    self.guests.get(&guest).is_some_and(|guest| guest.out.has_room())
+                }
                 ToolState::Asking(_) | ToolState::Leaving => false,
             };
             fds.push(PollFd::new(tool.stream.as_fd(), interest(read, !tool.out.is_empty())));
@@ -250,8 +262,10 @@ impl Server {
         let mut events = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR));
         let mut next = || events.next().unwrap_or(PollFlags::empty());
         let (stop, agent, manager) = (!next().is_empty(), !next().is_empty(), !next().is_empty());
-        let guests = self.guests.keys().map(|&id| (id, next())).filter(|(_, e)| !e.is_empty()).collect();
-        let tools = self.tools.keys().map(|&id| (id, next())).filter(|(_, e)| !e.is_empty()).collect();
+        let guests =
+            self.guests.keys().map(|&id| (id, next())).filter(|(_, e)| !e.is_empty()).collect();
+        let tools =
+            self.tools.keys().map(|&id| (id, next())).filter(|(_, e)| !e.is_empty()).collect();
         Ok(Ready { stop, agent, manager, guests, tools })
     }
 
@@ -265,8 +279,12 @@ impl Server {
         let Some(name) = (self.resolver)(&process) else {
             return log(rejected("no guest's name found in the process"));
         };
-        let same_name: Vec<_> =
-            self.guests.iter().filter(|(_, g)| g.name == name).map(|(&id, g)| (id, is_open(g.stream.as_fd()))).collect();
+        let same_name: Vec<_> = self
+            .guests
+            .iter()
+            .filter(|(_, g)| g.name == name)
+            .map(|(&id, g)| (id, is_open(g.stream.as_fd())))
+            .collect();
         for (id, open) in same_name {
             if open {
                 return log(rejected("a guest of this name is connected"));
@@ -309,7 +327,12 @@ impl Server {
                     self.answer_asking(id, log);
                 }
                 GuestNews::Announced => {
-                    self.end_session(id, RefuseCode::GONE, "the client in the guest was restarted", log);
+                    self.end_session(
+                        id,
+                        RefuseCode::GONE,
+                        "the client in the guest was restarted",
+                        log,
+                    );
                     self.ask(id);
                 }
                 GuestNews::Broken(reason) => {
@@ -358,7 +381,10 @@ impl Server {
                 }
             }
         }
-        let done = self.tools.get(&id).is_some_and(|tool| tool.state == ToolState::Leaving && tool.out.is_empty());
+        let done = self
+            .tools
+            .get(&id)
+            .is_some_and(|tool| tool.state == ToolState::Leaving && tool.out.is_empty());
         if !alive || done {
             self.release(id, "the host tool closed it", log);
             self.tools.remove(&id);
@@ -455,7 +481,12 @@ impl Server {
     }
 
     /// A tool is done: its guest is told, and asked anew.
-    fn release(&mut self, tool_id: u64, reason: &'static str, log: &mut dyn FnMut(ServerEvent<'_>)) {
+    fn release(
+        &mut self,
+        tool_id: u64,
+        reason: &'static str,
+        log: &mut dyn FnMut(ServerEvent<'_>),
+    ) {
         let held = self.guests.iter_mut().find(|(_, guest)| guest.session == Some(tool_id));
         if let Some((&id, guest)) = held {
             guest.session = None;
@@ -481,7 +512,8 @@ impl Server {
         for guest in self.guests.values_mut() {
             guest.expire();
         }
-        let late: Vec<_> = self.tools.iter().filter(|(_, t)| t.deadline.has_passed()).map(|(&id, _)| id).collect();
+        let late: Vec<_> =
+            self.tools.iter().filter(|(_, t)| t.deadline.has_passed()).map(|(&id, _)| id).collect();
         for id in late {
             let Some(tool) = self.tools.get_mut(&id) else { continue };
             match tool.state {
@@ -509,7 +541,10 @@ impl Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("dir", &self.dir).field("guests", &self.guests.len()).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("dir", &self.dir)
+            .field("guests", &self.guests.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -536,7 +571,8 @@ fn is_open(fd: BorrowedFd<'_>) -> bool {
 
 /// Differs from that of the last server, so that an answer to it is not taken for one to this.
 fn first_nonce() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     now.as_nanos() as u64 ^ (u64::from(std::process::id()) << 40)
 }
 

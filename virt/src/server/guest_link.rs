@@ -159,7 +159,8 @@ impl GuestLink {
             self.partial = Deadline::NEVER;
             if frame.command == Command::HELLO {
                 let Ok(Message::Hello(hello)) = Message::decode(&frame) else { continue };
-                let (kind, nonce, cpus, bytes) = (hello.kind, hello.nonce, hello.cpus, frame.bytes().to_vec());
+                let (kind, nonce, cpus, bytes) =
+                    (hello.kind, hello.nonce, hello.cpus, frame.bytes().to_vec());
                 if let Some(news) = self.take_hello(kind, nonce, cpus, bytes) {
                     return news;
                 }
@@ -173,7 +174,13 @@ impl GuestLink {
         }
     }
 
-    fn take_hello(&mut self, kind: HelloKind, nonce: u64, cpus: u32, bytes: Vec<u8>) -> Option<GuestNews> {
+    fn take_hello(
+        &mut self,
+        kind: HelloKind,
+        nonce: u64,
+        cpus: u32,
+        bytes: Vec<u8>,
+    ) -> Option<GuestNews> {
         match kind {
             HelloKind::ANSWER if nonce == self.nonce && self.state == State::Searching => {
                 self.state = State::Ready;
@@ -192,4 +199,3 @@ impl GuestLink {
         }
     }
 }
-

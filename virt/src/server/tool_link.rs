@@ -54,7 +54,14 @@ pub(super) struct ToolLink {
 
 impl ToolLink {
     pub(super) fn new(stream: Stream, pid: i32, deadline: Deadline) -> Self {
-        Self { stream, pid, state: ToolState::New, deadline, out: OutQueue::default(), decoder: Decoder::new() }
+        Self {
+            stream,
+            pid,
+            state: ToolState::New,
+            deadline,
+            out: OutQueue::default(),
+            decoder: Decoder::new(),
+        }
     }
 
     /// Says why not, and closes after that.

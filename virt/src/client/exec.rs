@@ -1,0 +1,125 @@
+//! A command that the host runs in the guest.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use trace_transport::Stream;
+use trace_transport::message::Message;
+
+use crate::out_queue::OutQueue;
+use crate::sys;
+
+/// Output that is in the pipes when the command has ended is still sent, up to this.
+const LAST_OUTPUT: usize = 1 << 20;
+const PIECE: usize = 4096;
+
+/// A running command; killed with all its group when it is dropped.
+#[derive(Debug)]
+pub(super) struct Exec {
+    child: Child,
+    /// Readable when the command has ended; `None` on kernels without it.
+    pidfd: Option<OwnedFd>,
+    output: [Option<Stream>; 2],
+    status: Option<ExitStatus>,
+}
+
+impl Exec {
+    pub(super) fn spawn(command: &[String]) -> std::io::Result<Self> {
+        let Some((program, args)) = command.split_first() else {
+            return Err(std::io::ErrorKind::InvalidInput.into());
+        };
+        let mut child = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, to be ended as a whole.
+            .process_group(0)
+            .spawn()?;
+        let stdout = child.stdout.take().and_then(|pipe| Stream::new(pipe.into(), "stdout").ok());
+        let stderr = child.stderr.take().and_then(|pipe| Stream::new(pipe.into(), "stderr").ok());
+        let pidfd = sys::pidfd_open(child.id()).ok();
+        Ok(Self { child, pidfd, output: [stdout, stderr], status: None })
+    }
+
+    pub(super) fn end_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    pub(super) fn output_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.output.iter().flatten().map(AsFd::as_fd)
+    }
+
+    /// Sends what was written as long as there is room.
+    pub(super) fn pump(&mut self, out: &mut OutQueue) {
+        self.copy_output(out, OutQueue::has_room);
+    }
+
+    /// The message that tells how it ended, once it has.
+    pub(super) fn poll_end(&mut self, out: &mut OutQueue) -> bool {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().ok().flatten();
+        }
+        let Some(status) = self.status else { return false };
+        let mut budget = LAST_OUTPUT / PIECE;
+        self.copy_output(out, |_| {
+            budget = budget.saturating_sub(1);
+            budget > 0
+        });
+        let _ = out.push(&exit_message(status));
+        true
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        // Not yet waited for, so the number still is this group's.
+        if self.status.is_none()
+            && let Ok(pid) = i32::try_from(self.child.id())
+        {
+            let _ = killpg(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Ends it for good.
+    pub(super) fn kill(&mut self, out: &mut OutQueue) {
+        self.signal(Signal::SIGKILL);
+        self.status = self.child.wait().ok().or(self.status);
+        self.poll_end(out);
+    }
+
+    fn copy_output(&mut self, out: &mut OutQueue, mut more: impl FnMut(&OutQueue) -> bool) {
+        for (place, number) in self.output.iter_mut().zip([1, 2]) {
+            let mut buffer = [0; PIECE];
+            while let Some(stream) = place
+                && more(out)
+            {
+                match stream.try_read(&mut buffer) {
+                    Ok(Some(count)) if count > 0 => {
+                        let bytes = buffer.get(..count).unwrap_or_default();
+                        let _ = out.push(&Message::Output { stream: number, bytes });
+                    }
+                    Ok(None) => break,
+                    Ok(Some(_)) | Err(_) => *place = None,
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            self.signal(Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn exit_message(status: ExitStatus) -> Message<'static> {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Message::ExecExit { code, signal: 0 },
+        (None, signal) => Message::ExecExit { code: -1, signal: signal.unwrap_or(0) },
+    }
+}

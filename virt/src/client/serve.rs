@@ -1,0 +1,572 @@
+//! One connection to the host: what it asks, in the order it asks.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::Signal;
+use trace_transport::message::{
+    Decoder, ExecRule, Hello, HelloKind, MAX_DATA, Message, ParameterId, Parameters, WordList,
+    Words,
+};
+use trace_transport::{Deadline, MessageError, Stream, virtio_serial};
+
+use super::exec::Exec;
+use super::worker::{Job, Report, Worker};
+use super::{ClientError, ClientEvent, ClientOptions, ExecPolicy, RecordingEnd};
+use crate::out_queue::OutQueue;
+use crate::protocol::{MARK_SIZE, MAX_TEXT, RefuseCode};
+use crate::setup::{DATA_PORTS, MAX_CPUS};
+use crate::time_sync::{self, Clock};
+
+/// How long part of a message may wait for the rest before a new one is looked for.
+const PARTIAL_TIME: Duration = Duration::from_secs(1);
+/// How long a recorder has to put everything back when the client itself ends.
+const LAST_ABORT: Duration = Duration::from_secs(20);
+/// Where the kernel cannot tell that a command ended, it is asked so often.
+const ASK_CHILD: Duration = Duration::from_millis(20);
+
+pub(super) enum End {
+    Stop,
+    HostGone,
+}
+
+/// A request to record, copied out of its message.
+struct Request {
+    trace_id: u64,
+    args: Vec<String>,
+    exec: Option<Vec<String>>,
+    mark: Vec<u8>,
+}
+
+enum Session {
+    Idle,
+    Starting {
+        request: Request,
+        cpus: u32,
+        close: bool,
+    },
+    Running {
+        cpus: u32,
+        exec: Option<Vec<String>>,
+    },
+    Stopping {
+        cpus: u32,
+    },
+    /// Being undone; a request that came meanwhile waits.
+    Aborting {
+        next: Option<Request>,
+    },
+}
+
+pub(super) struct Serving<'a> {
+    stream: &'a mut Stream,
+    options: &'a ClientOptions,
+    worker: &'a Worker,
+    log: &'a mut dyn FnMut(ClientEvent),
+    decoder: Decoder,
+    out: OutQueue,
+    /// Until the host's server asks, everything is skipped.
+    searching: bool,
+    partial: Deadline,
+    session: Session,
+    number: u64,
+    exec: Option<Exec>,
+    scratch: Vec<u8>,
+}
+
+impl<'a> Serving<'a> {
+    pub(super) fn new(
+        stream: &'a mut Stream,
+        options: &'a ClientOptions,
+        worker: &'a Worker,
+        log: &'a mut dyn FnMut(ClientEvent),
+    ) -> Self {
+        Self {
+            stream,
+            options,
+            worker,
+            log,
+            decoder: Decoder::new(),
+            out: OutQueue::default(),
+            searching: true,
+            partial: Deadline::NEVER,
+            session: Session::Idle,
+            number: 0,
+            exec: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Serves until the host is gone or `stop` is readable. Nothing is recorded any more when it returns.
+    pub(super) fn run(&mut self, stop: BorrowedFd<'_>) -> Result<End, ClientError> {
+        self.send_hello(HelloKind::ANNOUNCE, 0);
+        let end = loop {
+            if self.out.flush(self.stream).is_err() {
+                break End::HostGone;
+            }
+            let ready = self.wait(stop)?;
+            if ready.stop {
+                break End::Stop;
+            }
+            // The host comes first: a probe of its clock must not wait.
+            if ready.host && !self.read() {
+                break End::HostGone;
+            }
+            self.take_messages()?;
+            if self.out.flush(self.stream).is_err() {
+                break End::HostGone;
+            }
+            self.take_reports()?;
+            self.watch_exec();
+        };
+        self.finish();
+        Ok(end)
+    }
+
+    fn wait(&self, stop: BorrowedFd<'_>) -> Result<Ready, ClientError> {
+        let room = self.out.has_room();
+        let mut host = PollFlags::POLLIN;
+        host.set(PollFlags::POLLOUT, !self.out.is_empty());
+        let mut fds =
+            vec![PollFd::new(stop, PollFlags::POLLIN), PollFd::new(self.stream.as_fd(), host)];
+        if room {
+            // What cannot be sent now is left where it is.
+            fds.push(PollFd::new(self.worker.as_fd(), PollFlags::POLLIN));
+        }
+        let mut deadline = self.partial;
+        if let Some(exec) = &self.exec {
+            match exec.end_fd() {
+                Some(fd) => fds.push(PollFd::new(fd, PollFlags::POLLIN)),
+                None => deadline = deadline.min(Deadline::after(ASK_CHILD)),
+            }
+            if room {
+                fds.extend(exec.output_fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            }
+        }
+        match poll(&mut fds, deadline.poll_timeout()) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(errno) => {
+                return Err(ClientError::Io {
+                    action: "waiting for the host",
+                    source: errno.into(),
+                });
+            }
+        }
+        let is_ready =
+            |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|e| !e.is_empty());
+        let host_events = fds.get(1).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        Ok(Ready {
+            stop: is_ready(0),
+            host: host_events
+                .intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR),
+        })
+    }
+
+    /// Reads once; false when the host is gone.
+    fn read(&mut self) -> bool {
+        let space = self.decoder.space();
+        if space.is_empty() {
+            return true;
+        }
+        match self.stream.try_read(space) {
+            Ok(Some(0)) | Err(_) => false,
+            Ok(Some(count)) => {
+                self.decoder.filled(count);
+                true
+            }
+            Ok(None) => true,
+        }
+    }
+
+    fn take_messages(&mut self) -> Result<(), ClientError> {
+        if self.partial.has_passed() {
+            // The rest of it was lost with an earlier connection.
+            self.partial = Deadline::NEVER;
+            self.searching = true;
+            self.decoder.resync(true);
+        }
+        loop {
+            if self.searching && !self.decoder.resync(false) {
+                self.partial = Deadline::NEVER;
+                return Ok(());
+            }
+            let frame = match self.decoder.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    if !self.decoder.is_partial() {
+                        self.partial = Deadline::NEVER;
+                    } else if self.partial == Deadline::NEVER {
+                        self.partial = Deadline::after(PARTIAL_TIME);
+                    }
+                    return Ok(());
+                }
+                Err(_) => {
+                    self.searching = true;
+                    self.decoder.resync(true);
+                    continue;
+                }
+            };
+            self.partial = Deadline::NEVER;
+            let action = match Message::decode(&frame) {
+                Ok(Message::Hello(Hello { kind: HelloKind::REQUEST, nonce, .. })) => {
+                    Action::Hello(nonce)
+                }
+                _ if self.searching => continue,
+                Ok(Message::TimeSync { protocol, id, payload }) => {
+                    if let Some(answer) =
+                        time_sync::answer(protocol, id, payload, &mut self.scratch)
+                    {
+                        let _ = self.out.push_urgent(&answer);
+                        if self.out.flush(self.stream).is_err() {
+                            // Noticed again, and handled, by the caller's own flush.
+                            return Ok(());
+                        }
+                        continue;
+                    }
+                    Action::NotSupported
+                }
+                Ok(Message::TraceReq { trace_id, parameters, .. }) => {
+                    match Request::read(trace_id, parameters) {
+                        Ok(request) => Action::Start(request),
+                        Err(error) => Action::Refuse(error.to_string()),
+                    }
+                }
+                Ok(Message::Exec) => Action::Exec,
+                Ok(Message::Close) => Action::Close,
+                Ok(Message::NotSupported | Message::Hello(_)) => continue,
+                Ok(_) => Action::NotSupported,
+                Err(error) => Action::Refuse(error.to_string()),
+            };
+            match action {
+                Action::Hello(nonce) => self.start_over(nonce)?,
+                Action::Start(request) => self.start(request)?,
+                Action::Exec => self.start_exec(),
+                Action::Close => self.close()?,
+                Action::Refuse(reason) => self.refuse(RefuseCode::PROTOCOL, &reason),
+                Action::NotSupported => self.push(&Message::NotSupported),
+            }
+        }
+    }
+
+    /// The server asks who is here: whatever went on is over.
+    fn start_over(&mut self, nonce: u64) -> Result<(), ClientError> {
+        self.searching = false;
+        self.exec = None;
+        self.out.drop_unsent();
+        match self.session {
+            Session::Idle => {}
+            Session::Aborting { .. } => self.session = Session::Aborting { next: None },
+            _ => {
+                (self.log)(ClientEvent::Aborted);
+                self.worker.abort(self.number)?;
+                self.session = Session::Aborting { next: None };
+            }
+        }
+        self.send_hello(HelloKind::ANSWER, nonce);
+        (self.log)(ClientEvent::Connected);
+        Ok(())
+    }
+
+    fn start(&mut self, request: Request) -> Result<(), ClientError> {
+        match &mut self.session {
+            Session::Idle => {}
+            Session::Aborting { next } => {
+                *next = Some(request);
+                return Ok(());
+            }
+            _ => {
+                self.refuse(RefuseCode::BUSY, "a recording runs already");
+                return Ok(());
+            }
+        }
+        if let Some(command) = &request.exec
+            && !self.options.exec.allows(command)
+        {
+            let reason = refusal(&self.options.exec, command);
+            self.refuse(RefuseCode::NOT_ALLOWED, &reason);
+            return Ok(());
+        }
+        let mut data = Vec::new();
+        for path in self.data_ports() {
+            match virtio_serial::open_write(&path) {
+                Ok(stream) => data.push(stream),
+                Err(error) => {
+                    self.refuse(RefuseCode::FAILED, &chain(&error));
+                    return Ok(());
+                }
+            }
+        }
+        let Ok(cpus @ 1..) = u32::try_from(data.len()) else {
+            let reason = format!("the guest has no data port {}0", DATA_PORTS[0]);
+            self.refuse(RefuseCode::FAILED, &reason);
+            return Ok(());
+        };
+        self.number = self.worker.new_session();
+        self.worker.send(Job::Start {
+            session: self.number,
+            args: request.args.clone(),
+            data,
+            mark: request.mark.clone(),
+        })?;
+        self.session = Session::Starting { request, cpus, close: false };
+        Ok(())
+    }
+
+    fn start_exec(&mut self) {
+        let Session::Running { exec, .. } = &mut self.session else {
+            return self.push(&Message::NotSupported);
+        };
+        // Taken, so that it runs once.
+        let Some(command) = exec.take() else {
+            return self
+                .refuse(RefuseCode::PROTOCOL, "the request named no command, or it was run");
+        };
+        (self.log)(ClientEvent::Executing { command: command.clone() });
+        match Exec::spawn(&command) {
+            Ok(running) => self.exec = Some(running),
+            Err(error) => {
+                // As a shell says it.
+                let program = command.first().map_or("", String::as_str);
+                let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+                let text = format!("{program}: {error}\n");
+                self.push(&Message::Output { stream: 2, bytes: cut(&text).as_bytes() });
+                self.push(&Message::ExecExit { code, signal: 0 });
+            }
+        }
+    }
+
+    fn close(&mut self) -> Result<(), ClientError> {
+        if let Some(exec) = &self.exec {
+            exec.signal(Signal::SIGTERM);
+        }
+        match &mut self.session {
+            Session::Idle | Session::Aborting { .. } => self.push(&Message::CloseResp),
+            Session::Stopping { .. } => {}
+            Session::Starting { close, .. } => *close = true,
+            Session::Running { cpus, .. } => {
+                let cpus = *cpus;
+                self.session = Session::Stopping { cpus };
+                self.worker.send(Job::Stop { session: self.number })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_reports(&mut self) -> Result<(), ClientError> {
+        self.worker.clear_wake();
+        while self.out.has_room() {
+            let Some((session, report)) = self.worker.next()? else { return Ok(()) };
+            if session != self.number {
+                continue;
+            }
+            self.take_report(report)?;
+        }
+        // There may be more: look again once there is room.
+        Ok(())
+    }
+
+    fn take_report(&mut self, report: Report) -> Result<(), ClientError> {
+        match (report, &mut self.session) {
+            (Report::Aborted, Session::Aborting { next }) => {
+                let next = next.take();
+                self.session = Session::Idle;
+                if let Some(request) = next {
+                    self.start(request)?;
+                }
+            }
+            // What an aborted session still brings is of no use.
+            (_, Session::Aborting { .. } | Session::Idle) | (Report::Aborted, _) => {}
+            (Report::Started { sub_buffer_size }, Session::Starting { request, cpus, close }) => {
+                let (cpus, close) = (*cpus, *close);
+                let response = Message::TraceResp {
+                    flags: Message::USE_FIFOS,
+                    cpus,
+                    page_size: sub_buffer_size,
+                    trace_id: request.trace_id,
+                    time_sync: time_sync::PROTOCOL,
+                    time_sync_port: 0,
+                    ports: Words::all(&[], "ports"),
+                };
+                (self.log)(ClientEvent::Started { args: std::mem::take(&mut request.args) });
+                let exec = request.exec.take();
+                let _ = self.out.push(&response);
+                self.session = Session::Running { cpus, exec };
+                if close {
+                    self.close()?;
+                }
+            }
+            (Report::Refused(reason), Session::Starting { .. }) => {
+                self.session = Session::Idle;
+                self.refuse(RefuseCode::FAILED, &reason);
+            }
+            (Report::Head(bytes), _) => self.push(&Message::SendData(&bytes)),
+            (Report::HeadEnd, _) => self.push(&Message::FinData),
+            (Report::HeadFailed(reason), _) => {
+                self.refuse(RefuseCode::FAILED, &reason);
+                self.push(&Message::FinData);
+            }
+            (Report::Stopped(result), Session::Stopping { cpus }) => {
+                let cpus = *cpus;
+                self.session = Session::Idle;
+                self.send_end(cpus, result);
+            }
+            (Report::Started { .. } | Report::Refused(_) | Report::Stopped(_), _) => {}
+        }
+        Ok(())
+    }
+
+    fn send_end(&mut self, cpus: u32, result: Result<RecordingEnd, String>) {
+        if let Some(mut exec) = self.exec.take() {
+            exec.kill(&mut self.out);
+        }
+        match result {
+            Ok(end) => {
+                for (cpu, bytes) in (0..cpus).zip(end.bytes.into_iter().chain(std::iter::repeat(0)))
+                {
+                    self.push(&Message::DataEnd { cpu, bytes });
+                }
+                for piece in end.tail.chunks(MAX_DATA) {
+                    self.push(&Message::Tail(piece));
+                }
+            }
+            Err(reason) => self.refuse(RefuseCode::FAILED, &reason),
+        }
+        self.push(&Message::CloseResp);
+        (self.log)(ClientEvent::Stopped);
+    }
+
+    fn watch_exec(&mut self) {
+        if let Some(exec) = &mut self.exec {
+            exec.pump(&mut self.out);
+            if exec.poll_end(&mut self.out) {
+                self.exec = None;
+            }
+        }
+    }
+
+    /// Puts everything back before the connection is left.
+    fn finish(&mut self) {
+        self.exec = None;
+        let active = !matches!(self.session, Session::Idle);
+        if matches!(
+            self.session,
+            Session::Starting { .. } | Session::Running { .. } | Session::Stopping { .. }
+        ) {
+            (self.log)(ClientEvent::Aborted);
+            if self.worker.abort(self.number).is_err() {
+                return;
+            }
+        }
+        let deadline = Deadline::after(LAST_ABORT);
+        while active && let Some(left) = deadline.remaining().filter(|left| !left.is_zero()) {
+            match self.worker.wait(left) {
+                Some((_, Report::Aborted)) | None => break,
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn send_hello(&mut self, kind: HelloKind, nonce: u64) {
+        let cpus = u32::try_from(self.data_ports().len()).unwrap_or(MAX_CPUS);
+        let page_size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+        let exec = match self.options.exec {
+            ExecPolicy::Deny => ExecRule::DENY,
+            ExecPolicy::Any => ExecRule::ANY,
+            ExecPolicy::Only(_) => ExecRule::LIST,
+        };
+        let version = cut(&self.options.version).replace('\0', " ");
+        let words =
+            std::iter::once(version).chain(Clock::available().map(|clock| clock.name().to_owned()));
+        let words = WordList::new(words).unwrap_or_default();
+        self.push(&Message::Hello(Hello {
+            kind,
+            nonce,
+            cpus,
+            page_size: page_size.and_then(|size| u32::try_from(size).ok()).unwrap_or(4096),
+            exec,
+            words: words.words(),
+        }));
+    }
+
+    fn data_ports(&self) -> Vec<std::path::PathBuf> {
+        let ports = &self.options.ports;
+        let port = |cpu| DATA_PORTS.iter().find_map(|name| ports.find(&format!("{name}{cpu}")));
+        (0..MAX_CPUS).map_while(port).collect()
+    }
+
+    fn refuse(&mut self, code: RefuseCode, reason: &str) {
+        (self.log)(ClientEvent::Refused { reason: reason.to_owned() });
+        self.push(&Message::Refuse { code: code.0, reason: cut(reason) });
+    }
+
+    fn push(&mut self, message: &Message<'_>) {
+        // Everything sent from here is cut to size before.
+        let _ = self.out.push(message);
+    }
+}
+
+struct Ready {
+    stop: bool,
+    host: bool,
+}
+
+enum Action {
+    Hello(u64),
+    Start(Request),
+    Exec,
+    Close,
+    Refuse(String),
+    NotSupported,
+}
+
+impl Request {
+    fn read(trace_id: u64, parameters: Parameters<'_>) -> Result<Self, MessageError> {
+        let words = |id, what| match parameters.find(id)? {
+            Some(parameter) => parameter.counted_words(what)?.to_vec().map(Some),
+            None => Ok(None),
+        };
+        let mark =
+            parameters.find(ParameterId::STREAM_MARK)?.map(|mark| mark.value).unwrap_or_default();
+        if mark.len() > MARK_SIZE {
+            return Err(MessageError::TooLong {
+                what: "stream mark",
+                size: mark.len(),
+                limit: MARK_SIZE,
+            });
+        }
+        Ok(Self {
+            trace_id,
+            args: words(ParameterId::ARGUMENTS, "arguments")?.unwrap_or_default(),
+            exec: words(ParameterId::EXEC, "command")?,
+            mark: mark.to_vec(),
+        })
+    }
+}
+
+fn refusal(policy: &ExecPolicy, command: &[String]) -> String {
+    let program = command.first().map_or("", String::as_str);
+    match policy {
+        ExecPolicy::Only(allowed) => {
+            format!("this guest does not allow {program:?} to be run, only {}", allowed.join(", "))
+        }
+        _ => "this guest does not allow commands to be run (its client was started without --allow-exec)".to_owned(),
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn cut(text: &str) -> &str {
+    let end = (0..=MAX_TEXT.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    text.get(..end.unwrap_or(0)).unwrap_or(text)
+}

@@ -1,0 +1,478 @@
+//! One CPU's data: from its FIFO to where it shall go, in a thread of its own.
+//!
+//! QEMU keeps the FIFO open, so there is no end of file: the session's mark tells where its data begins and the count
+//! the guest sends at the end where it ends. A thread starts to read before the guest is asked to record, because
+//! what an earlier session left may fill the way.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use trace_transport::splice::{Moved, Mover};
+use trace_transport::{Deadline, Stream};
+
+use crate::protocol::MARK_SIZE;
+
+/// Bytes moved at once.
+const STEP: usize = 1 << 20;
+
+/// Where one CPU's sub-buffers go.
+#[derive(Debug)]
+pub struct Sink {
+    /// A file (not opened for append), pipe or socket.
+    pub to: OwnedFd,
+    /// Where in the file to start; `None`: at the descriptor's own position.
+    pub offset: Option<u64>,
+}
+
+/// What one CPU's stream brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CpuReport {
+    /// Bytes in the sink.
+    pub bytes: u64,
+    /// Bytes that came but were not kept (quota, failing sink).
+    pub discarded: u64,
+    /// Bytes the guest says it sent that never came.
+    pub missing: u64,
+    /// Bytes that came beyond what the guest says it sent; they are among `bytes`.
+    pub excess: u64,
+}
+
+/// Numbers shared by all CPUs of a session.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    /// Bytes in sinks so far.
+    pub(super) kept: AtomicU64,
+    /// Bytes that may be kept.
+    pub(super) quota: AtomicU64,
+}
+
+enum Order {
+    Sink(Sink),
+    /// The stream is complete at this count; give up when nothing comes for so long.
+    EndAt(u64, Duration),
+    /// Nobody knows where it ends: what comes within this time, and no more.
+    EndWhenQuiet(Duration),
+}
+
+#[derive(Debug)]
+pub(super) struct Collector {
+    orders: Sender<Order>,
+    wake: Arc<EventFd>,
+    thread: Option<JoinHandle<(CpuReport, Option<io::Error>)>>,
+}
+
+impl Collector {
+    pub(super) fn spawn(
+        cpu: u32,
+        fifo: Stream,
+        mark: [u8; MARK_SIZE],
+        totals: Arc<Totals>,
+    ) -> io::Result<Self> {
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let (orders, received) = unbounded();
+        let discard = OpenOptions::new().write(true).open("/dev/null")?;
+        let thread = Thread {
+            fifo,
+            mark,
+            totals,
+            orders: received,
+            wake: wake.clone(),
+            sink: None,
+            discard: discard.into(),
+            end: None,
+            deadline: Deadline::NEVER,
+            patience: Duration::ZERO,
+            report: CpuReport::default(),
+            error: None,
+            mover: Mover::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("guest cpu{cpu}"))
+            .spawn(move || thread.run())?;
+        Ok(Self { orders, wake, thread: Some(thread) })
+    }
+
+    pub(super) fn set_sink(&self, sink: Sink) {
+        self.order(Order::Sink(sink));
+    }
+
+    pub(super) fn end_at(&self, bytes: u64, patience: Duration) {
+        self.order(Order::EndAt(bytes, patience));
+    }
+
+    pub(super) fn end_when_quiet(&self, patience: Duration) {
+        self.order(Order::EndWhenQuiet(patience));
+    }
+
+    /// Waits for the end that was ordered.
+    pub(super) fn finish(mut self) -> (CpuReport, Option<io::Error>) {
+        let joined = self.thread.take().map(JoinHandle::join);
+        match joined {
+            Some(Ok(result)) => result,
+            _ => (
+                CpuReport::default(),
+                Some(io::Error::other("the collecting thread ended by itself")),
+            ),
+        }
+    }
+
+    fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.order(Order::EndWhenQuiet(Duration::ZERO));
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Thread {
+    fifo: Stream,
+    mark: [u8; MARK_SIZE],
+    totals: Arc<Totals>,
+    orders: Receiver<Order>,
+    wake: Arc<EventFd>,
+    sink: Option<Sink>,
+    discard: OwnedFd,
+    /// Bytes in the whole stream, once they are known.
+    end: Option<u64>,
+    deadline: Deadline,
+    patience: Duration,
+    report: CpuReport,
+    error: Option<io::Error>,
+    mover: Mover,
+}
+
+enum Woken {
+    Data,
+    TimedOut,
+}
+
+impl Thread {
+    fn run(mut self) -> (CpuReport, Option<io::Error>) {
+        if let Err(error) = self.collect() {
+            self.error.get_or_insert(error);
+        }
+        let came = self.report.bytes + self.report.discarded;
+        if let Some(end) = self.end {
+            self.report.missing = end.saturating_sub(came);
+            self.report.excess = came.saturating_sub(end);
+        }
+        (self.report, self.error)
+    }
+
+    fn collect(&mut self) -> io::Result<()> {
+        let Some(first) = self.find_mark()? else { return Ok(()) };
+        // The guest records already; what comes before there is a sink waits in the FIFO.
+        while self.sink.is_none() {
+            if matches!(self.wait(false)?, Woken::TimedOut) {
+                break;
+            }
+        }
+        self.keep_bytes(&first);
+        while self.end.is_none_or(|end| self.came() < end) {
+            if self.deadline.has_passed() {
+                return Ok(());
+            }
+            match self.step() {
+                Ok(Moved::Bytes(_)) => {
+                    self.take_orders();
+                    self.note_progress();
+                }
+                Ok(Moved::End) => return Ok(()),
+                Ok(Moved::SourceEmpty) => {
+                    if matches!(self.wait(true)?, Woken::TimedOut) {
+                        return Ok(());
+                    }
+                }
+                Ok(Moved::TargetFull) => self.wait_for_sink()?,
+                Err(error) => self.lose_sink(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Skips what an earlier session left; returns what came right behind the mark.
+    fn find_mark(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut window = Vec::new();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match self.fifo.try_read(&mut buffer)? {
+                Some(0) => return Ok(None),
+                Some(count) => {
+                    window.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                    if let Some(at) = window.windows(MARK_SIZE).position(|here| here == self.mark) {
+                        return Ok(window.get(at + MARK_SIZE..).map(<[u8]>::to_vec));
+                    }
+                    // The mark may be cut by the border of what was read.
+                    let keep = window.len().saturating_sub(MARK_SIZE - 1);
+                    window.drain(..keep);
+                }
+                None => {
+                    if matches!(self.wait(true)?, Woken::TimedOut) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for data (if wanted) or an order.
+    fn wait(&mut self, data: bool) -> io::Result<Woken> {
+        let events = if data { PollFlags::POLLIN } else { PollFlags::empty() };
+        let mut fds = [
+            PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.fifo.as_fd(), events),
+        ];
+        let waited = if data { &mut fds[..] } else { &mut fds[..1] };
+        match poll(waited, self.deadline.poll_timeout()) {
+            Ok(0) => return Ok(Woken::TimedOut),
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        self.take_orders();
+        Ok(Woken::Data)
+    }
+
+    fn take_orders(&mut self) {
+        let _ = self.wake.read();
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Sink(sink) => self.sink = Some(sink),
+                Order::EndAt(end, patience) => {
+                    self.end = Some(end);
+                    self.patience = patience;
+                    self.note_progress();
+                }
+                Order::EndWhenQuiet(patience) => {
+                    self.patience = patience;
+                    self.deadline = Deadline::after(patience);
+                }
+            }
+        }
+    }
+
+    /// A stream that is known to end may be slow, but not silent.
+    fn note_progress(&mut self) {
+        if self.end.is_some() {
+            self.deadline = Deadline::after(self.patience);
+        }
+    }
+
+    fn came(&self) -> u64 {
+        self.report.bytes + self.report.discarded
+    }
+
+    fn step(&mut self) -> io::Result<Moved> {
+        let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.came()));
+        let mut limit = usize::try_from(left).unwrap_or(STEP).min(STEP);
+        let quota = self.totals.quota.load(Ordering::Relaxed);
+        let (Some(sink), 1..) = (&mut self.sink, quota) else {
+            let moved = self.mover.step(&self.fifo, &self.discard, None, limit)?;
+            if let Moved::Bytes(count) = moved {
+                self.report.discarded += count as u64;
+            }
+            return Ok(moved);
+        };
+        limit = limit.min(usize::try_from(quota).unwrap_or(STEP));
+        let moved = self.mover.step(&self.fifo, &sink.to, sink.offset.as_mut(), limit)?;
+        if let Moved::Bytes(count) = moved {
+            self.keep_count(count as u64);
+        }
+        Ok(moved)
+    }
+
+    fn keep_count(&mut self, count: u64) {
+        self.report.bytes += count;
+        self.totals.kept.fetch_add(count, Ordering::Relaxed);
+        // Several CPUs may take the last of it at once; a step more than the quota is of no importance.
+        let _ = self.totals.quota.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |quota| {
+            Some(quota.saturating_sub(count))
+        });
+    }
+
+    /// Bytes that were read together with the mark.
+    fn keep_bytes(&mut self, mut bytes: &[u8]) {
+        while let Some(sink) = &mut self.sink
+            && !bytes.is_empty()
+        {
+            let written = match &mut sink.offset {
+                Some(at) => match i64::try_from(*at) {
+                    Ok(raw) => nix::sys::uio::pwrite(&sink.to, bytes, raw),
+                    Err(_) => Err(nix::Error::EOVERFLOW),
+                },
+                None => nix::unistd::write(&sink.to, bytes),
+            };
+            match written {
+                Ok(count) => {
+                    if let Some(at) = &mut sink.offset {
+                        *at += count as u64;
+                    }
+                    self.keep_count(count as u64);
+                    bytes = bytes.get(count..).unwrap_or_default();
+                }
+                Err(nix::Error::EAGAIN | nix::Error::EINTR) => {
+                    if self.wait_for_sink().is_err() {
+                        break;
+                    }
+                }
+                Err(errno) => {
+                    self.error.get_or_insert(errno.into());
+                    self.sink = None;
+                }
+            }
+        }
+        self.report.discarded += bytes.len() as u64;
+    }
+
+    fn wait_for_sink(&mut self) -> io::Result<()> {
+        let Some(sink) = &self.sink else { return Ok(()) };
+        let mut fds = [
+            PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
+            PollFd::new(sink.to.as_fd(), PollFlags::POLLOUT),
+        ];
+        match poll(&mut fds, self.deadline.poll_timeout()) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        self.take_orders();
+        Ok(())
+    }
+
+    /// The sink takes no more: go on reading, so that the guest does not stall, and count what is lost.
+    fn lose_sink(&mut self, error: io::Error) -> io::Result<()> {
+        if error.kind() == io::ErrorKind::Interrupted {
+            return Ok(());
+        }
+        if self.sink.take().is_none() {
+            return Err(error);
+        }
+        self.report.discarded += self.mover.pending() as u64;
+        self.mover = Mover::new();
+        self.error.get_or_insert(error);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
+    use super::*;
+
+    const MARK: [u8; MARK_SIZE] = *b"0123456789abcdef";
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    fn start(quota: u64) -> (Collector, File, Arc<Totals>) {
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+        let totals = Arc::new(Totals { kept: AtomicU64::new(0), quota: AtomicU64::new(quota) });
+        let stream = Stream::new(read, "fifo").unwrap();
+        (Collector::spawn(0, stream, MARK, totals.clone()).unwrap(), write.into(), totals)
+    }
+
+    fn sink() -> (Sink, tempfile::NamedTempFile) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        (Sink { to: file.reopen().unwrap().into(), offset: Some(4096) }, file)
+    }
+
+    #[test]
+    fn stale_bytes_are_skipped_and_the_count_ends_the_stream() {
+        let (collector, mut guest, totals) = start(u64::MAX);
+        guest.write_all(&vec![0xee; 50_000]).unwrap();
+        guest.write_all(&MARK[..7]).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        guest.write_all(&MARK[7..]).unwrap();
+        guest.write_all(b"early").unwrap();
+        let (sink, file) = sink();
+        collector.set_sink(sink);
+        guest.write_all(&vec![1; 200_000]).unwrap();
+        collector.end_at(200_005, PATIENCE);
+        let (report, error) = collector.finish();
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(report, CpuReport { bytes: 200_005, ..Default::default() });
+        assert_eq!(totals.kept.load(Ordering::Relaxed), 200_005);
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert_eq!(bytes.len(), 4096 + 200_005);
+        assert_eq!(&bytes[4096..4101], b"early");
+        assert!(bytes[4101..].iter().all(|&b| b == 1));
+    }
+
+    #[test]
+    fn a_guest_that_claims_more_than_it_sent_is_not_waited_for_long() {
+        let (collector, mut guest, _) = start(u64::MAX);
+        guest.write_all(&MARK).unwrap();
+        guest.write_all(b"four").unwrap();
+        collector.set_sink(sink().0);
+        collector.end_at(u64::MAX, PATIENCE);
+        let (report, _) = collector.finish();
+        assert_eq!((report.bytes, report.missing), (4, u64::MAX - 4));
+        drop(guest);
+    }
+
+    #[test]
+    fn a_guest_that_claims_less_than_it_sent_is_found_out() {
+        let (collector, mut guest, totals) = start(u64::MAX);
+        guest.write_all(&MARK).unwrap();
+        collector.set_sink(sink().0);
+        guest.write_all(&[0; 4096]).unwrap();
+        while totals.kept.load(Ordering::Relaxed) < 4096 {
+            std::thread::yield_now();
+        }
+        collector.end_at(1000, PATIENCE);
+        let (report, _) = collector.finish();
+        assert_eq!((report.bytes, report.excess), (4096, 3096));
+    }
+
+    #[test]
+    fn what_is_beyond_the_quota_is_counted_and_does_not_stall_the_guest() {
+        let (collector, mut guest, _) = start(10_000);
+        guest.write_all(&MARK).unwrap();
+        let (sink, file) = sink();
+        collector.set_sink(sink);
+        for _ in 0..100 {
+            guest.write_all(&[7; 10_000]).unwrap();
+        }
+        collector.end_at(1_000_000, PATIENCE);
+        let (report, error) = collector.finish();
+        assert!(error.is_none());
+        assert_eq!(report.bytes + report.discarded, 1_000_000);
+        assert_eq!(report.bytes, 10_000);
+        assert_eq!(file.path().metadata().unwrap().len(), 4096 + 10_000);
+    }
+
+    #[test]
+    fn a_sink_that_fails_loses_data_and_not_the_guest() {
+        let (collector, mut guest, _) = start(u64::MAX);
+        guest.write_all(&MARK).unwrap();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        collector.set_sink(Sink { to: full.into(), offset: None });
+        for _ in 0..100 {
+            guest.write_all(&[7; 10_000]).unwrap();
+        }
+        collector.end_at(1_000_000, PATIENCE);
+        let (report, error) = collector.finish();
+        assert_eq!(error.unwrap().kind(), io::ErrorKind::StorageFull);
+        assert_eq!((report.bytes, report.bytes + report.discarded), (0, 1_000_000));
+    }
+
+    #[test]
+    fn dropping_a_collector_ends_its_thread() {
+        let (collector, _guest, _) = start(u64::MAX);
+        drop(collector);
+    }
+}

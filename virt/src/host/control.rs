@@ -1,0 +1,329 @@
+//! The control stream of a running session, in a thread of its own.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use trace_transport::Deadline;
+use trace_transport::message::Message;
+
+use super::link::{Incoming, Link};
+use super::{ExecStatus, HostError, SILENCE, SessionEvent, Step};
+use crate::protocol::RefuseCode;
+use crate::time_sync::Round;
+
+/// Events that may wait for the program.
+const MAX_EVENTS: usize = 1024;
+/// How long a program may leave them waiting before output is thrown away.
+const DEAF_AFTER: Duration = Duration::from_secs(1);
+/// Drift shows best early: the first comparisons come sooner.
+const FIRST_ROUNDS: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
+/// How long stopping may take in all, however lively the guest is.
+const CLOSE_TIME: Duration = Duration::from_secs(180);
+/// Largest tail of a guest's trace.
+const MAX_TAIL: u64 = 64 << 20;
+/// Problems that are kept; a guest can make any number.
+const MAX_PROBLEMS: usize = 64;
+
+enum Order {
+    Exec,
+    Close,
+}
+
+/// What the end of a session brought.
+#[derive(Debug)]
+pub(super) struct Closed {
+    /// Bytes of each CPU, where the guest told.
+    pub(super) ends: Vec<Option<u64>>,
+    pub(super) tail: Vec<u8>,
+    pub(super) rounds: Vec<Round>,
+    pub(super) exec: Option<ExecStatus>,
+    pub(super) problems: Vec<HostError>,
+}
+
+#[derive(Debug)]
+pub(super) struct Control {
+    orders: Option<Sender<Order>>,
+    wake: Arc<EventFd>,
+    events: Receiver<SessionEvent>,
+    thread: Option<JoinHandle<Closed>>,
+    cpus: usize,
+}
+
+impl Control {
+    pub(super) fn spawn(link: Link, cpus: u32, interval: Duration) -> io::Result<Self> {
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let (orders, received) = unbounded();
+        let (event_sender, events) = bounded(MAX_EVENTS);
+        let cpus = cpus as usize;
+        let thread = Thread {
+            link,
+            wake: wake.clone(),
+            orders: received,
+            events: event_sender,
+            deaf: false,
+            lost_output: 0,
+            gone: false,
+            interval: interval.max(Duration::from_millis(10)),
+            rounds: 0,
+            closed: Closed {
+                ends: vec![None; cpus],
+                tail: Vec::new(),
+                rounds: Vec::new(),
+                exec: None,
+                problems: Vec::new(),
+            },
+        };
+        let thread = std::thread::Builder::new()
+            .name("guest control".to_owned())
+            .spawn(move || thread.run())?;
+        Ok(Self { orders: Some(orders), wake, events, thread: Some(thread), cpus })
+    }
+
+    pub(super) fn exec(&self) {
+        self.order(Order::Exec);
+    }
+
+    pub(super) fn events(&self) -> &Receiver<SessionEvent> {
+        &self.events
+    }
+
+    pub(super) fn close(mut self) -> Closed {
+        self.order(Order::Close);
+        let joined = self.thread.take().map(JoinHandle::join);
+        match joined {
+            Some(Ok(closed)) => closed,
+            _ => Closed {
+                ends: vec![None; self.cpus],
+                tail: Vec::new(),
+                rounds: Vec::new(),
+                exec: None,
+                problems: Vec::new(),
+            },
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            let _ = orders.send(order);
+        }
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // Without orders to come the thread leaves, and the closed connection aborts the guest.
+            self.orders = None;
+            let _ = self.wake.write(1);
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Thread {
+    link: Link,
+    wake: Arc<EventFd>,
+    orders: Receiver<Order>,
+    events: Sender<SessionEvent>,
+    /// The program does not take its events.
+    deaf: bool,
+    lost_output: u64,
+    gone: bool,
+    interval: Duration,
+    rounds: usize,
+    closed: Closed,
+}
+
+impl Thread {
+    fn run(mut self) -> Closed {
+        let mut next_round = self.next_round();
+        loop {
+            match self.orders.try_recv() {
+                Ok(Order::Exec) => {
+                    if let Err(error) = self.link.send(&Message::Exec, Step::Exec) {
+                        self.fail(error);
+                    }
+                    continue;
+                }
+                Ok(Order::Close) => {
+                    self.close();
+                    break;
+                }
+                Err(crossbeam_channel::TryRecvError::Disconnected) => break,
+                Err(crossbeam_channel::TryRecvError::Empty) => {}
+            }
+            if let Err(error) = self.turn(&mut next_round) {
+                self.fail(error);
+            }
+        }
+        self.closed.rounds = std::mem::take(&mut self.link.rounds);
+        self.closed
+    }
+
+    fn turn(&mut self, next_round: &mut Deadline) -> Result<(), HostError> {
+        if !self.gone && self.link.has_message() {
+            let incoming =
+                self.link.receive(Step::Record, Deadline::after(Duration::ZERO), Duration::ZERO)?;
+            self.take(incoming, Step::Record);
+            return Ok(());
+        }
+        let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
+        let mut deadline = Deadline::NEVER;
+        if !self.gone {
+            fds.push(PollFd::new(self.link.connection.as_fd(), PollFlags::POLLIN));
+            deadline = *next_round;
+        }
+        match poll(&mut fds, deadline.poll_timeout()) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(errno) => {
+                // Waiting itself does not fail on good descriptors; do not turn in circles if it does.
+                std::thread::sleep(Duration::from_millis(100));
+                return Err(HostError::Io {
+                    guest: self.link.guest.clone(),
+                    step: Step::Record,
+                    source: errno.into(),
+                });
+            }
+        }
+        let is_ready =
+            |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|e| !e.is_empty());
+        let (woken, message) = (is_ready(0), is_ready(1));
+        if woken {
+            let _ = self.wake.read();
+        }
+        if message {
+            let polled = self.link.connection.poll();
+            polled.map_err(|source| {
+                super::link::stream_error(&self.link.guest, Step::Record, Duration::ZERO, source)
+            })?;
+        } else if !self.gone && next_round.has_passed() {
+            self.link.compare_clocks()?;
+            self.rounds += 1;
+            *next_round = self.next_round();
+        }
+        Ok(())
+    }
+
+    fn next_round(&self) -> Deadline {
+        if !self.link.compares_clocks() {
+            return Deadline::NEVER;
+        }
+        let first = FIRST_ROUNDS.get(self.rounds).copied().unwrap_or(self.interval);
+        Deadline::after(first.min(self.interval))
+    }
+
+    fn take(&mut self, incoming: Incoming, step: Step) {
+        match incoming {
+            Incoming::Output { stream, bytes } => self.send_output(stream, bytes),
+            Incoming::Exited(status) => {
+                self.closed.exec = Some(status);
+                self.send_event(SessionEvent::Exited(status));
+            }
+            Incoming::Refused { code, reason } => {
+                let error = self.link.refused(step, code, &reason);
+                if matches!(code, RefuseCode::GONE | RefuseCode::PROTOCOL) {
+                    self.fail(error);
+                } else {
+                    self.problem(error);
+                }
+            }
+            Incoming::DataEnd { cpu, bytes } => match self.closed.ends.get_mut(cpu as usize) {
+                Some(end) => *end = Some(bytes),
+                None => {
+                    let error = self.link.unexpected(step, format!("end of CPU {cpu}"));
+                    self.problem(error);
+                }
+            },
+            Incoming::Tail(bytes) => {
+                if (self.closed.tail.len() + bytes.len()) as u64 <= MAX_TAIL {
+                    self.closed.tail.extend_from_slice(&bytes);
+                } else {
+                    let guest = self.link.guest.clone();
+                    self.fail(HostError::TooMuch { guest, step, limit: MAX_TAIL });
+                }
+            }
+            Incoming::TimeSync { .. } | Incoming::Closed => {}
+            other => {
+                let error = self.link.unexpected(step, other.name());
+                self.problem(error);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if self.gone {
+            return;
+        }
+        // From here on the program waits for the end and takes no events.
+        self.deaf = true;
+        let result =
+            self.link.compare_clocks().and_then(|()| self.link.send(&Message::Close, Step::Close));
+        if let Err(error) = result {
+            return self.fail(error);
+        }
+        let all = Deadline::after(CLOSE_TIME);
+        while !self.gone {
+            let deadline = all.min(Deadline::after(SILENCE));
+            match self.link.receive(Step::Close, deadline, SILENCE) {
+                Ok(Incoming::Closed) => break,
+                Ok(incoming) => self.take(incoming, Step::Close),
+                Err(error) => self.fail(error),
+            }
+            if all.has_passed() {
+                let guest = self.link.guest.clone();
+                self.fail(HostError::TimedOut {
+                    guest,
+                    step: Step::Close,
+                    seconds: CLOSE_TIME.as_secs(),
+                });
+            }
+        }
+        if self.lost_output > 0 {
+            let message = format!("output: {} bytes were not taken and are lost", self.lost_output);
+            let error = self.link.unexpected(Step::Exec, message);
+            self.problem(error);
+        }
+    }
+
+    fn send_output(&mut self, stream: u32, bytes: Vec<u8>) {
+        let size = bytes.len() as u64;
+        if !self.send_event(SessionEvent::Output { stream, bytes }) {
+            self.lost_output += size;
+        }
+    }
+
+    fn send_event(&mut self, event: SessionEvent) -> bool {
+        match self.events.try_send(event) {
+            Ok(()) => true,
+            Err(TrySendError::Full(event)) if !self.deaf => {
+                let sent = self.events.send_timeout(event, DEAF_AFTER).is_ok();
+                self.deaf = !sent;
+                sent
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn problem(&mut self, error: HostError) {
+        if self.closed.problems.len() < MAX_PROBLEMS {
+            self.closed.problems.push(error);
+        }
+    }
+
+    /// The session cannot go on; what was saved stays.
+    fn fail(&mut self, error: HostError) {
+        self.problem(error);
+        if !self.gone {
+            self.gone = true;
+            self.send_event(SessionEvent::Gone);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Messages with one guest, errors with its name, and the comparison of clocks in between.
+
+use std::time::Duration;
+
+use trace_transport::message::{Message, ProtocolName};
+use trace_transport::{Connection, Deadline, Error};
+
+use super::{ExecStatus, HostError, Step};
+use crate::protocol::{RefuseCode, clean};
+use crate::time_sync::{Ping, Round};
+
+/// How long a probe may take; a guest that is slower is not compared this time.
+const PROBE_TIME: Duration = Duration::from_secs(1);
+/// How long the server may take a message.
+const SEND_TIME: Duration = Duration::from_secs(10);
+/// What a guest can send unasked while its clock is read is kept, up to so many messages.
+const MAX_WAITING: usize = 4096;
+
+/// A message from the guest, copied out of the stream.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    TimeSync { received: Option<u64>, protocol: ProtocolName, id: u32, payload: Vec<u8> },
+    Started { cpus: u32, page_size: u32, trace_id: u64 },
+    Head(Vec<u8>),
+    HeadEnd,
+    Output { stream: u32, bytes: Vec<u8> },
+    Exited(ExecStatus),
+    DataEnd { cpu: u32, bytes: u64 },
+    Tail(Vec<u8>),
+    Closed,
+    Refused { code: RefuseCode, reason: String },
+    Other(String),
+}
+
+impl Incoming {
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Other(name) => name.clone(),
+            Self::TimeSync { .. } => "TIME_SYNC".to_owned(),
+            Self::Started { .. } => "TRACE_RESP".to_owned(),
+            Self::Head(_) => "SEND_DATA".to_owned(),
+            Self::HeadEnd => "FIN_DATA".to_owned(),
+            Self::Output { .. } => "OUTPUT".to_owned(),
+            Self::Exited(_) => "EXEC_EXIT".to_owned(),
+            Self::DataEnd { .. } => "DATA_END".to_owned(),
+            Self::Tail(_) => "TAIL".to_owned(),
+            Self::Closed => "CLOSE_RESP".to_owned(),
+            Self::Refused { .. } => "REFUSE".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) guest: String,
+    pub(super) connection: Connection,
+    pub(super) rounds: Vec<Round>,
+    ping: Option<Ping>,
+    /// What came while clocks were compared.
+    waiting: std::collections::VecDeque<Incoming>,
+    scratch: Vec<u8>,
+}
+
+impl Link {
+    pub(super) fn new(guest: String, connection: Connection) -> Self {
+        Self {
+            guest,
+            connection,
+            rounds: Vec::new(),
+            ping: None,
+            waiting: std::collections::VecDeque::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(super) fn set_ping(&mut self, ping: Ping) {
+        self.ping = Some(ping);
+    }
+
+    pub(super) fn compares_clocks(&self) -> bool {
+        self.ping.as_ref().is_some_and(|ping| !ping.has_failed())
+    }
+
+    pub(super) fn has_message(&self) -> bool {
+        !self.waiting.is_empty() || self.connection.has_message()
+    }
+
+    pub(super) fn send(&mut self, message: &Message<'_>, step: Step) -> Result<(), HostError> {
+        let sent = self.connection.send(message, Deadline::after(SEND_TIME));
+        sent.map_err(|source| stream_error(&self.guest, step, SEND_TIME, source))
+    }
+
+    /// The next message; `time` is what the deadline was made of.
+    pub(super) fn receive(
+        &mut self,
+        step: Step,
+        deadline: Deadline,
+        time: Duration,
+    ) -> Result<Incoming, HostError> {
+        match self.waiting.pop_front() {
+            Some(incoming) => Ok(incoming),
+            None => {
+                self.read(deadline).map_err(|source| stream_error(&self.guest, step, time, source))
+            }
+        }
+    }
+
+    /// One round of probes. A guest that does not answer costs samples, not the session.
+    pub(super) fn compare_clocks(&mut self) -> Result<(), HostError> {
+        let Some(mut ping) = self.ping.take() else { return Ok(()) };
+        ping.restart();
+        let result = self.probe(&mut ping);
+        let round = ping.finish();
+        if !round.is_empty() {
+            self.rounds.push(round);
+        }
+        self.ping = Some(ping);
+        result
+    }
+
+    fn probe(&mut self, ping: &mut Ping) -> Result<(), HostError> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        while let Some(probe) = ping.probe(&mut scratch) {
+            self.send(&probe, Step::TimeSync)?;
+            let deadline = Deadline::after(PROBE_TIME);
+            loop {
+                let clock = ping.host_clock();
+                match self.read_at(deadline, || clock.now()) {
+                    Ok(Incoming::TimeSync { received, protocol, id, payload }) => {
+                        if ping.take(received, protocol, id, &payload) {
+                            break;
+                        }
+                    }
+                    Ok(other) if self.waiting.len() < MAX_WAITING => self.waiting.push_back(other),
+                    Ok(_) | Err(Error::TimedOut { .. }) => return Ok(()),
+                    Err(source) => {
+                        return Err(stream_error(&self.guest, Step::TimeSync, PROBE_TIME, source));
+                    }
+                }
+                if self.waiting.len() >= MAX_WAITING {
+                    return Ok(());
+                }
+            }
+        }
+        self.scratch = scratch;
+        Ok(())
+    }
+
+    fn read(&mut self, deadline: Deadline) -> Result<Incoming, Error> {
+        self.read_at(deadline, || None)
+    }
+
+    /// Reads a message, and the clock as soon as it is here.
+    fn read_at(
+        &mut self,
+        deadline: Deadline,
+        now: impl Fn() -> Option<u64>,
+    ) -> Result<Incoming, Error> {
+        let message = self.connection.receive(deadline)?;
+        let received = now();
+        Ok(match message {
+            Message::TimeSync { protocol, id, payload } => {
+                Incoming::TimeSync { received, protocol, id, payload: payload.to_vec() }
+            }
+            Message::TraceResp { cpus, page_size, trace_id, .. } => {
+                Incoming::Started { cpus, page_size, trace_id }
+            }
+            Message::SendData(bytes) => Incoming::Head(bytes.to_vec()),
+            Message::FinData => Incoming::HeadEnd,
+            Message::Output { stream, bytes } => Incoming::Output { stream, bytes: bytes.to_vec() },
+            Message::ExecExit { code, signal: 0 } => Incoming::Exited(ExecStatus::Code(code)),
+            Message::ExecExit { signal, .. } => Incoming::Exited(ExecStatus::Signal(signal)),
+            Message::DataEnd { cpu, bytes } => Incoming::DataEnd { cpu, bytes },
+            Message::Tail(bytes) => Incoming::Tail(bytes.to_vec()),
+            Message::CloseResp => Incoming::Closed,
+            Message::Refuse { code, reason } => {
+                Incoming::Refused { code: RefuseCode(code), reason: clean(reason) }
+            }
+            other => Incoming::Other(other.command().to_string()),
+        })
+    }
+
+    pub(super) fn refused(&self, step: Step, code: RefuseCode, reason: &str) -> HostError {
+        refused(&self.guest, step, code, reason)
+    }
+
+    pub(super) fn unexpected(&self, step: Step, message: String) -> HostError {
+        HostError::Unexpected { guest: self.guest.clone(), step, message }
+    }
+}
+
+/// A refusal as the error that tells what to do about it.
+pub(super) fn refused(guest: &str, step: Step, code: RefuseCode, reason: &str) -> HostError {
+    let guest = guest.to_owned();
+    let reason = clean(reason);
+    match code {
+        RefuseCode::UNKNOWN_GUEST | RefuseCode::NOT_CONNECTED => HostError::NotConnected { guest },
+        RefuseCode::NO_CLIENT => HostError::NoClient { guest },
+        RefuseCode::BUSY => HostError::Busy { guest },
+        RefuseCode::GONE => HostError::Gone { guest, step, reason: format!(": {reason}") },
+        code => HostError::Refused { guest, step, code, reason },
+    }
+}
+
+pub(super) fn stream_error(guest: &str, step: Step, time: Duration, source: Error) -> HostError {
+    let guest = guest.to_owned();
+    match source {
+        Error::TimedOut { .. } => HostError::TimedOut { guest, step, seconds: time.as_secs() },
+        Error::Closed { .. } => HostError::Gone { guest, step, reason: String::new() },
+        source => HostError::Stream { guest, step, source },
+    }
+}
