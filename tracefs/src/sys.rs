@@ -21,6 +21,12 @@ pub(crate) fn page_size() -> usize {
     usize::try_from(size).unwrap_or(4096)
 }
 
+/// Whether this process has root's user id.
+pub(crate) fn is_root() -> bool {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// The id of the calling thread, as the kernel and its traces number it.
 pub(crate) fn thread_id() -> i32 {
     // SAFETY: gettid takes nothing and cannot fail.

@@ -38,7 +38,8 @@ impl TracingDir {
         }
         match sys::mount_tracefs(&path) {
             Ok(()) => Ok(Self { path }),
-            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            // Root may be refused too, in a container.
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied && !sys::is_root() => {
                 Err(Error::NotRoot { path, source })
             }
             // Somebody mounted it in between.

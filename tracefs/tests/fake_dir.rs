@@ -285,7 +285,7 @@ fn both_ways_deliver_every_sub_buffer() {
 #[test]
 fn a_sub_buffer_that_is_not_full_is_padded_with_zeros() {
     let fake = Fake::new();
-    fake.cpu(0, &sub_buffers(2)[..SUB_BUFFER + 100]);
+    fake.cpu(0, &sub_buffers(3)[SUB_BUFFER..2 * SUB_BUFFER + 100]);
     let out = fake.temp.path().join("out");
     let ledger = record(&fake, vec![(0, File::create(&out).unwrap().into())], Way::Read);
     assert_eq!((ledger.cpus[0].sub_buffers, ledger.cpus[0].discarded_bytes), (2, 0));
@@ -313,9 +313,9 @@ fn what_is_left_is_taken_up_to_the_size_of_the_ring_buffer() {
     });
     let ledger = recorder.stop();
     assert!(ledger.cpus[0].error.is_none(), "{ledger:?}");
-    // One round was under way; twice what fits, and four more, are taken at most.
-    let most = 64 + 2 * 10 + 4;
-    assert!((1..=most).contains(&ledger.cpus[0].sub_buffers), "{ledger:?}");
+    // Twice what fits and four more; and the round that was under way, if one was.
+    let rest = 2 * 10 + 4;
+    assert!([rest, rest + 64].contains(&ledger.cpus[0].sub_buffers), "{ledger:?}");
     assert_eq!(consumer.join().unwrap() as u64, 65536 + ledger.bytes());
 }
 
@@ -366,7 +366,11 @@ fn a_pipe_nobody_reads_is_given_up_after_the_timeout() {
         fake.cpu(0, &sub_buffers(100));
         let (reader, pipe) = std::io::pipe().unwrap();
         let ledger = record(&fake, vec![(0, Sink::Fd(pipe.into()))], way);
-        assert!(matches!(ledger.cpus[0].error, Some(SinkError::Stalled { .. })), "{ledger:?}");
+        let Some(SinkError::Stalled { waited, .. }) = ledger.cpus[0].error else {
+            panic!("{ledger:?}");
+        };
+        // By the thread itself: one that had to be left behind is given a second more.
+        assert!(waited < Duration::from_secs(1), "{waited:?}");
         assert!(ledger.bytes() > 0 && ledger.bytes() < 100 * SUB_BUFFER as u64);
         drop(reader);
     }
