@@ -3,7 +3,7 @@
 use super::by_id::ById;
 use super::number;
 use super::options::ReportOptions;
-use crate::abi::{Abi, ByteOrder};
+use crate::abi::ByteOrder;
 use crate::event::Event;
 use crate::event_format::EventFormat;
 use crate::metadata::Metadata;
@@ -153,10 +153,5 @@ impl<'m> ReportFile<'m> {
             .event_texts()
             .find(|t| t.system == system && t.text.starts_with(line.as_bytes()))?;
         Some(&metadata.event(text.id?)?.format)
-    }
-
-    /// Byte order and `long` size of the traced machine.
-    pub(crate) fn abi(&self) -> Abi {
-        self.metadata.abi
     }
 }

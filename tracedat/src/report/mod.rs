@@ -9,11 +9,135 @@
 mod batch;
 mod by_id;
 mod comms;
-// mod file;
-// mod line;
+mod file;
+mod line;
 pub(crate) mod number;
 mod options;
-// mod pipeline;
-// mod sequence;
+mod pipeline;
+mod prefix;
+mod sequence;
 
 pub use options::{Compat, EventSelector, Layout, ReportOptions, TimeStyle};
+pub use prefix::is_seconds_clock;
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+
+use thiserror::Error;
+
+use crate::error::ReadError;
+use crate::metadata::Metadata;
+use crate::plugin::Registry;
+use crate::read::Merge;
+use file::ReportFile;
+use line::LineFormat;
+use sequence::Sequencer;
+
+/// More threads than this only wait for the one that reads.
+const MAX_DEFAULT_THREADS: usize = 8;
+
+/// A report that ended early.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A trace cannot be read on; the records before are printed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The text cannot be written, or its reader is gone.
+    #[error("cannot write the report")]
+    Write(#[source] io::Error),
+}
+
+/// One file of a report.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportInput<'a> {
+    /// How its lines are marked when there are several files.
+    pub name: &'a str,
+    /// What is known about it.
+    pub metadata: &'a Metadata,
+}
+
+/// Prints records as lines.
+///
+/// ```no_run
+/// use tracedat::read::{Merge, Reader};
+/// use tracedat::report::{Report, ReportInput, ReportOptions};
+///
+/// let (files, mut records) = Merge::new(vec![Reader::open("trace.dat")?]);
+/// let inputs = [ReportInput { name: "trace.dat", metadata: &files[0] }];
+/// Report::new(ReportOptions::default()).print(&inputs, &mut records, &mut std::io::stdout())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    options: ReportOptions,
+    registry: Registry,
+}
+
+impl Report {
+    /// A report with all handlers of this crate.
+    pub fn new(options: ReportOptions) -> Self {
+        Self { options, registry: Registry::default() }
+    }
+
+    /// The handlers, to add some.
+    pub fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
+    /// Writes the lines of all records that are left, `inputs` being the files of `records` in order.
+    /// Many lines go out in one write, and the text is the same for any number of threads.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or the text cannot be written.
+    pub fn print(
+        &self,
+        inputs: &[ReportInput<'_>],
+        records: &mut Merge,
+        out: &mut (dyn Write + Send),
+    ) -> Result<(), ReportError> {
+        let styles = prefix::buffer_styles(inputs, &self.options);
+        let files: Vec<ReportFile<'_>> = inputs
+            .iter()
+            .zip(styles)
+            .map(|(input, styles)| {
+                ReportFile::new(input.metadata, &self.options, &self.registry, styles)
+            })
+            .collect();
+        let sequencer = Sequencer::new(records, &files, &self.options);
+        let format = LineFormat { files: &files, options: &self.options };
+        match pipeline::run(sequencer, &format, self.threads(), out) {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(ReportError::Read(error)),
+            Err(error) => Err(ReportError::Write(error)),
+        }
+    }
+
+    /// Writes the lines that come before those of the records: how many CPUs each machine has.
+    ///
+    /// # Errors
+    ///
+    /// The text cannot be written.
+    pub fn print_header(
+        &self,
+        inputs: &[ReportInput<'_>],
+        out: &mut dyn Write,
+    ) -> Result<(), ReportError> {
+        let mut text = Vec::new();
+        for (input, prefix) in inputs.iter().zip(prefix::file_prefixes(inputs)) {
+            text.extend_from_slice(&prefix);
+            text.extend_from_slice(b"cpus=");
+            number::decimal(&mut text, u64::from(input.metadata.cpus));
+            text.push(b'\n');
+        }
+        out.write_all(&text).map_err(ReportError::Write)
+    }
+
+    fn threads(&self) -> NonZeroUsize {
+        self.options.threads.unwrap_or_else(|| {
+            let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+            available.min(const { NonZeroUsize::new(MAX_DEFAULT_THREADS).unwrap() })
+        })
+    }
+}

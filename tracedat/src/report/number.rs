@@ -60,13 +60,6 @@ pub(crate) fn right(out: &mut Vec<u8>, text: &[u8], width: usize) {
     out.extend_from_slice(text);
 }
 
-/// Appends `text` left-aligned in `width`.
-#[inline]
-pub(crate) fn left(out: &mut Vec<u8>, text: &[u8], width: usize) {
-    out.extend_from_slice(text);
-    blanks(out, width.saturating_sub(text.len()));
-}
-
 /// Appends an unsigned decimal number.
 #[inline]
 pub(crate) fn decimal(out: &mut Vec<u8>, value: u64) {
@@ -146,7 +139,6 @@ mod tests {
     #[test]
     fn alignment_never_cuts() {
         assert_eq!(text(|out| right(out, b"bash", 6)), "  bash");
-        assert_eq!(text(|out| left(out, b"bash", 6)), "bash  ");
         assert_eq!(text(|out| right(out, b"kworker", 3)), "kworker");
         assert_eq!(text(|out| signed_left(out, -7, 5)), "-7   ");
         assert_eq!(text(|out| blanks(out, 70)).len(), 70);

@@ -38,6 +38,8 @@ pub struct ReportOptions {
     pub raw_time: bool,
     /// Takes every clock for one that ticks in nanoseconds, as after a conversion by frequency.
     pub time_in_seconds: bool,
+    /// Counts time from the first record.
+    pub align_time: bool,
     /// Prints the time since the line before.
     pub time_differences: bool,
     /// Prints fields and their values instead of the event's own text.

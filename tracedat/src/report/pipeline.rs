@@ -137,7 +137,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::error::ReadError;
-    use crate::report::number;
+    use crate::report::{ReportOptions, number};
     use crate::ring_buffer::{MissedEvents, Record};
 
     /// So many records, each with its number as data.
@@ -188,15 +188,11 @@ mod tests {
         }
     }
 
-    fn text(
-        end: u32,
-        threads: usize,
-        cpus: Option<Vec<u32>>,
-        out: &mut (dyn Write + Send),
-    ) -> io::Result<()> {
-        let sequencer = Sequencer::new(Counter { next: 0, end, data: [0; 4] }, &[], cpus);
-        run(sequencer, &Numbers, NonZeroUsize::new(threads).unwrap(), out)
-            .map(|error| assert!(error.is_none()))
+    fn text(end: u32, threads: usize, out: &mut (dyn Write + Send)) -> io::Result<()> {
+        let options = ReportOptions::default();
+        let sequencer = Sequencer::new(Counter { next: 0, end, data: [0; 4] }, &[], &options);
+        let threads = NonZeroUsize::new(threads).unwrap();
+        run(sequencer, &Numbers, threads, out).map(|error| assert!(error.is_none()))
     }
 
     #[test]
@@ -204,7 +200,7 @@ mod tests {
         let expected: String = (0..50_000).map(|n| format!("{n}\n")).collect();
         for threads in [1, 2, 3, 8] {
             let mut out = Vec::new();
-            text(50_000, threads, None, &mut out).unwrap();
+            text(50_000, threads, &mut out).unwrap();
             assert!(out == expected.as_bytes(), "{threads} threads");
         }
     }
@@ -213,7 +209,7 @@ mod tests {
     fn no_record_is_no_text() {
         for threads in [1, 2] {
             let mut out = Vec::new();
-            text(0, threads, None, &mut out).unwrap();
+            text(0, threads, &mut out).unwrap();
             assert!(out.is_empty());
         }
     }
@@ -235,16 +231,16 @@ mod tests {
     #[test]
     fn closed_pipe_stops_every_thread() {
         for threads in [1, 2, 8] {
-            let error = text(u32::MAX, threads, None, &mut Pipe(100_000)).unwrap_err();
+            let error = text(u32::MAX, threads, &mut Pipe(100_000)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         }
     }
 
     #[test]
     fn other_cpus_are_left_out() {
-        let sequencer =
-            Sequencer::new(Counter { next: 0, end: 9, data: [0; 4] }, &[], Some(vec![1]));
-        let mut sequencer = sequencer;
+        let options = ReportOptions { cpus: Some(vec![1]), ..ReportOptions::default() };
+        let counter = Counter { next: 0, end: 9, data: [0; 4] };
+        let mut sequencer = Sequencer::new(counter, &[], &options);
         let mut batch = Batch::default();
         assert!(sequencer.pull(&mut batch));
         assert_eq!(batch.headers.iter().map(|h| h.time).collect::<Vec<_>>(), [1, 4, 7]);

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::batch::{Batch, Header};
 use super::comms::LearnedComms;
 use super::file::ReportFile;
+use super::options::{Compat, ReportOptions};
 use crate::error::ReadError;
 use crate::plugin::{Observer, Order};
+use crate::read::Merge;
 use crate::ring_buffer::Record;
 
 /// Where records come from, over all files, oldest first.
@@ -24,6 +26,26 @@ pub(crate) trait Records {
     fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError>;
 }
 
+impl Records for &mut Merge {
+    #[inline]
+    fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        Merge::next(self)
+    }
+
+    fn peek_cpu(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+    ) -> Result<Option<Record<'_>>, ReadError> {
+        Merge::peek_cpu(self, file, buffer, cpu)
+    }
+
+    fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
+        Merge::skip_cpu(self, file, buffer, cpu)
+    }
+}
+
 /// Records of the first batch: small, so that the first lines come early.
 const FIRST_BATCH: usize = 128;
 /// Records of a full batch: enough to make the lock rare, small enough for a core's cache.
@@ -37,7 +59,8 @@ pub(crate) struct Sequencer<'f, 'm, R> {
     files: &'f [ReportFile<'m>],
     observers: Vec<Observers>,
     comms: Vec<Arc<LearnedComms>>,
-    cpus: Option<Vec<u32>>,
+    options: &'f ReportOptions,
+    first_time: Option<u64>,
     sequence: u64,
     taken: u64,
     previous_time: Option<u64>,
@@ -65,13 +88,14 @@ impl Observers {
 
 impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
     /// Starts before the first record.
-    pub(crate) fn new(records: R, files: &'f [ReportFile<'m>], cpus: Option<Vec<u32>>) -> Self {
+    pub(crate) fn new(records: R, files: &'f [ReportFile<'m>], options: &'f ReportOptions) -> Self {
         Self {
             records,
             files,
             observers: files.iter().map(|_| Observers::default()).collect(),
             comms: files.iter().map(|_| Arc::default()).collect(),
-            cpus,
+            options,
+            first_time: None,
             sequence: 0,
             taken: 0,
             previous_time: None,
@@ -123,12 +147,17 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
     #[inline]
     fn take(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
         let Some((file, record)) = self.records.next()? else { return Ok(false) };
-        if self.cpus.as_ref().is_some_and(|cpus| !cpus.contains(&record.cpu)) {
+        let first_time = *self.first_time.get_or_insert(record.time);
+        if !wants(self.options, &record) {
             return Ok(true);
         }
         let start = batch.bytes.len();
         let mut header = Header {
-            time: record.time,
+            time: if self.options.align_time {
+                record.time.wrapping_sub(first_time)
+            } else {
+                record.time
+            },
             start: start as u32,
             len: record.data.len() as u32,
             attached: 0,
@@ -167,6 +196,14 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
         batch.headers.push(header);
         Ok(true)
     }
+}
+
+/// Whether a record is printed.
+#[inline]
+fn wants(options: &ReportOptions, record: &Record<'_>) -> bool {
+    let Some(cpus) = &options.cpus else { return true };
+    // The older release looks at the top-level buffer only when CPUs are chosen.
+    cpus.contains(&record.cpu) && (record.buffer == 0 || options.compat != Compat::V3_1_6)
 }
 
 /// A record among its neighbours, as an observer sees it.

@@ -1,0 +1,402 @@
+//! The words of `report`: which files, which lines, and what they look like.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tracedat::report::{Compat, Layout, TimeStyle};
+
+use crate::error::Error;
+
+/// All that was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ReportArgs {
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) action: Action,
+    pub(crate) compat: Compat,
+    pub(crate) layout: Layout,
+    pub(crate) time: TimeStyle,
+    pub(crate) raw: bool,
+    pub(crate) raw_events: Vec<String>,
+    pub(crate) no_handlers: bool,
+    pub(crate) no_handler_events: Vec<String>,
+    pub(crate) handler_options: Vec<String>,
+    pub(crate) cpus: Option<Vec<u32>>,
+    pub(crate) raw_time: bool,
+    pub(crate) no_date: bool,
+    pub(crate) align_time: bool,
+    pub(crate) time_differences: bool,
+    pub(crate) check_time: bool,
+    pub(crate) boundaries: bool,
+    pub(crate) quiet: bool,
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+/// One file, and what is done to its time stamps.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Input {
+    pub(crate) path: PathBuf,
+    /// Added to every time stamp.
+    pub(crate) offset: i64,
+    /// Ticks per second of its clock.
+    pub(crate) frequency: Option<u64>,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// The events.
+    Events,
+    /// Statistics of the ring buffers, and where the data is.
+    Statistics,
+    /// The traced machine, and the recorder's version.
+    Uname,
+    /// The recorder's version.
+    Version,
+    /// CPUs with data, with the time of the first or last event.
+    Cpus { first: bool, last: bool },
+    /// Names of the events that have a format in the file.
+    EventNames,
+    /// The format strings of `trace_printk`.
+    PrintkFormats,
+    /// The kernel's functions.
+    Functions,
+    /// Byte orders of file and host.
+    ByteOrder,
+    /// Page sizes of file and host.
+    PageSize,
+    /// Whether every event format is understood.
+    CheckEvents,
+}
+
+const AFTER_HELP: &str = "\
+--ts-offset and --ts2secs belong to the last -i before them; --ts2secs before any -i holds for all files.
+
+Examples:
+  trace-cmd report                            all events of trace.dat
+  trace-cmd report -t -l -i switch.dat        nanoseconds, and what each CPU was doing
+  trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock";
+
+fn flag(id: &'static str) -> Arg {
+    Arg::new(id).action(ArgAction::SetTrue)
+}
+
+/// The options of `report`, for help and parsing.
+pub(crate) fn command() -> Command {
+    let file = || value_parser!(PathBuf);
+    Command::new("report")
+        .about("Print recorded events")
+        .override_usage("trace-cmd report [OPTIONS] [[-i] FILE]...")
+        .after_help(AFTER_HELP)
+        .disable_version_flag(true)
+        .next_help_heading("Input")
+        .arg(
+            Arg::new("input")
+                .short('i')
+                .value_name("FILE")
+                .action(ArgAction::Append)
+                .value_parser(file())
+                .help("A file to read, trace.dat without one; several are merged by time"),
+        )
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .action(ArgAction::Append)
+                .value_parser(file())
+                .help("The same as -i FILE"),
+        )
+        .next_help_heading("Selection")
+        .arg(
+            Arg::new("cpu")
+                .long("cpu")
+                .value_name("LIST")
+                .action(ArgAction::Append)
+                .help("Only these CPUs: 0,3 or 2-4"),
+        )
+        .next_help_heading("Appearance")
+        .arg(flag("nanoseconds").short('t').help("Time stamps with nanoseconds"))
+        .arg(flag("latency").short('l').help("Short lines that show what each CPU was doing"))
+        .arg(flag("raw").short('R').help("Fields and their values, not interpreted"))
+        .arg(
+            Arg::new("raw-event")
+                .short('r')
+                .value_name("REGEX")
+                .action(ArgAction::Append)
+                .help("The same for events, or systems, of this name"),
+        )
+        .arg(flag("no-plugins").short('N').help("Only the events' own print formats, no handlers"))
+        .arg(
+            Arg::new("no-handler")
+                .short('n')
+                .value_name("REGEX")
+                .action(ArgAction::Append)
+                .help("The same for events, or systems, of this name"),
+        )
+        .arg(
+            Arg::new("plugin-option")
+                .short('O')
+                .value_name("[PLUGIN:]NAME[=VALUE]")
+                .action(ArgAction::Append)
+                .help("An option of a handler, such as fgraph:tailprint=1"),
+        )
+        .arg(flag("boundary").long("boundary").help("Mark where sub-buffers start"))
+        .arg(
+            Arg::new("compat")
+                .long("compat")
+                .value_name("VERSION")
+                .value_parser(["3.4", "3.1.6"])
+                .help("Text of this release [default: $TRACE_CMD_COMPAT, else 3.4]"),
+        )
+        .next_help_heading("Time")
+        .arg(
+            Arg::new("ts-offset")
+                .long("ts-offset")
+                .value_name("TICKS")
+                .allow_negative_numbers(true)
+                .action(ArgAction::Append)
+                .help("Add this to the time stamps of the file before"),
+        )
+        .arg(
+            Arg::new("ts2secs")
+                .long("ts2secs")
+                .value_name("HZ")
+                .action(ArgAction::Append)
+                .help("Ticks per second of the clock of the file before"),
+        )
+        .arg(flag("ts-diff").long("ts-diff").help("Time since the line before"))
+        .arg(flag("ts-check").long("ts-check").help("Warn where time goes backwards"))
+        .arg(flag("nodate").long("nodate").help("Ignore the recorded date"))
+        .arg(flag("raw-ts").long("raw-ts").help("Time stamps as recorded, without any correction"))
+        .arg(flag("align-ts").long("align-ts").help("Start at 0"))
+        .next_help_heading("Instead of the events")
+        .arg(flag("stat").long("stat").help("Statistics of the ring buffers"))
+        .arg(flag("uname").long("uname").help("The traced machine"))
+        .arg(flag("version").long("version").help("The recorder's version"))
+        .arg(flag("cpus").long("cpus").help("CPUs that have data"))
+        .arg(
+            flag("first-event")
+                .long("first-event")
+                .help("The same with the time of the first event"),
+        )
+        .arg(flag("last-event").long("last-event").help("The same with the time of the last event"))
+        .arg(flag("events").short('E').help("Names of the events the file knows"))
+        .arg(flag("printk").short('P').help("Format strings of trace_printk"))
+        .arg(flag("functions").short('f').help("The kernel's functions"))
+        .arg(flag("byte-order").short('e').help("Byte orders of file and host"))
+        .arg(flag("page-size").short('p').help("Page sizes of file and host"))
+        .arg(
+            flag("check-events")
+                .long("check-events")
+                .help("Whether all event formats are understood"),
+        )
+        .next_help_heading("Other")
+        .arg(flag("quiet").short('q').help("No warnings"))
+        .arg(
+            Arg::new("threads")
+                .long("threads")
+                .value_name("N")
+                .value_parser(value_parser!(NonZeroUsize))
+                .help("Threads to use [default: as many as there are CPUs]"),
+        )
+}
+
+impl ReportArgs {
+    /// Reads meaning into parsed words. `compat` is the value of `TRACE_CMD_COMPAT`.
+    pub(crate) fn from_matches(matches: &ArgMatches, compat: Option<&str>) -> Result<Self, Error> {
+        let texts = |id| matches.get_many::<String>(id).into_iter().flatten().cloned().collect();
+        let compat = matches.get_one::<String>("compat").map(String::as_str).or(compat);
+        let mut args = Self {
+            inputs: inputs(matches)?,
+            action: action(matches),
+            compat: match compat {
+                None | Some("" | "3.4") => Compat::V3_4,
+                Some("3.1.6") => Compat::V3_1_6,
+                Some(other) => {
+                    let message = format!("TRACE_CMD_COMPAT is '{other}', not 3.4 or 3.1.6");
+                    return Err(Error::usage(message));
+                }
+            },
+            layout: if matches.get_flag("latency") { Layout::Latency } else { Layout::Default },
+            time: match matches.get_flag("nanoseconds") {
+                true => TimeStyle::Nanoseconds,
+                false => TimeStyle::Microseconds,
+            },
+            raw: matches.get_flag("raw"),
+            raw_events: texts("raw-event"),
+            no_handlers: matches.get_flag("no-plugins"),
+            no_handler_events: texts("no-handler"),
+            handler_options: texts("plugin-option"),
+            cpus: None,
+            raw_time: matches.get_flag("raw-ts"),
+            no_date: matches.get_flag("nodate"),
+            align_time: matches.get_flag("align-ts"),
+            time_differences: matches.get_flag("ts-diff"),
+            check_time: matches.get_flag("ts-check"),
+            boundaries: matches.get_flag("boundary"),
+            quiet: matches.get_flag("quiet"),
+            threads: matches.get_one("threads").copied(),
+        };
+        for list in matches.get_many::<String>("cpu").into_iter().flatten() {
+            args.cpus.get_or_insert_default().extend(cpu_list(list)?);
+        }
+        Ok(args)
+    }
+}
+
+/// Files in the order they were named, with the time options that belong to each.
+fn inputs(matches: &ArgMatches) -> Result<Vec<Input>, Error> {
+    enum Word<'a> {
+        File(&'a PathBuf),
+        Offset(&'a String),
+        Frequency(&'a String),
+    }
+    let mut words: Vec<(usize, Word<'_>)> = Vec::new();
+    for id in ["input", "file"] {
+        let indices = matches.indices_of(id).into_iter().flatten();
+        words.extend(indices.zip(matches.get_many(id).into_iter().flatten().map(Word::File)));
+    }
+    let texts = |id| {
+        let indices = matches.indices_of(id).into_iter().flatten();
+        indices.zip(matches.get_many::<String>(id).into_iter().flatten())
+    };
+    words.extend(texts("ts-offset").map(|(at, text)| (at, Word::Offset(text))));
+    words.extend(texts("ts2secs").map(|(at, text)| (at, Word::Frequency(text))));
+    words.sort_by_key(|(at, _)| *at);
+
+    let mut inputs: Vec<Input> = Vec::new();
+    let mut default_frequency = None;
+    let mut first_offset = None;
+    for (_, word) in words {
+        match word {
+            Word::File(path) => {
+                inputs.push(Input { path: path.clone(), offset: 0, frequency: default_frequency });
+            }
+            Word::Offset(text) => {
+                let offset = number("--ts-offset", text)?;
+                match inputs.last_mut() {
+                    Some(input) => input.offset = offset,
+                    None => first_offset = Some(offset),
+                }
+            }
+            Word::Frequency(text) => {
+                let frequency = u64::try_from(number("--ts2secs", text)?).ok().filter(|&hz| hz > 0);
+                let Some(frequency) = frequency else {
+                    return Err(Error::usage(format!(
+                        "--ts2secs wants ticks per second, not '{text}'"
+                    )));
+                };
+                match inputs.last_mut() {
+                    Some(input) => input.frequency = Some(frequency),
+                    None => default_frequency = Some(frequency),
+                }
+            }
+        }
+    }
+    match (first_offset, inputs.is_empty()) {
+        (None, false) => {}
+        (Some(_), false) => {
+            return Err(Error::usage("--ts-offset stands before the first file")
+                .hint("put it after -i FILE"));
+        }
+        (offset, true) => inputs.push(Input {
+            path: PathBuf::from("trace.dat"),
+            offset: offset.unwrap_or(0),
+            frequency: default_frequency,
+        }),
+    }
+    Ok(inputs)
+}
+
+fn action(matches: &ArgMatches) -> Action {
+    let (first, last) = (matches.get_flag("first-event"), matches.get_flag("last-event"));
+    let actions = [
+        ("functions", Action::Functions),
+        ("printk", Action::PrintkFormats),
+        ("events", Action::EventNames),
+        ("byte-order", Action::ByteOrder),
+        ("page-size", Action::PageSize),
+        ("check-events", Action::CheckEvents),
+        ("stat", Action::Statistics),
+        ("uname", Action::Uname),
+        ("version", Action::Version),
+        ("cpus", Action::Cpus { first, last }),
+        ("first-event", Action::Cpus { first, last }),
+        ("last-event", Action::Cpus { first, last }),
+    ];
+    actions
+        .iter()
+        .find(|(id, _)| matches.get_flag(id))
+        .map_or(Action::Events, |(_, action)| *action)
+}
+
+/// A decimal or `0x` number, with a sign if need be.
+fn number(option: &str, text: &str) -> Result<i64, Error> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let value = match digits.strip_prefix("0x") {
+        Some(hex) => i64::from_str_radix(hex, 16),
+        None => digits.parse(),
+    };
+    let value = value
+        .map_err(|cause| Error::usage(format!("{option} '{text}' is no number")).because(cause))?;
+    Ok(if negative { -value } else { value })
+}
+
+/// CPUs of a list such as `0,3`, `2-4` or `1:5`.
+fn cpu_list(list: &str) -> Result<Vec<u32>, Error> {
+    /// More CPUs than any machine has.
+    const MAX_CPU: u32 = 65_535;
+    let bad =
+        || Error::usage(format!("--cpu '{list}' is no list of CPUs")).hint("write 0,3 or 2-4");
+    let mut cpus = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once(['-', ':']).unwrap_or((part, part));
+        let first: u32 = first.trim().parse().map_err(|_| bad())?;
+        let last: u32 = last.trim().parse().map_err(|_| bad())?;
+        if first > last || last > MAX_CPU {
+            return Err(bad());
+        }
+        cpus.extend(first..=last);
+    }
+    Ok(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<ReportArgs, Error> {
+        let words = std::iter::once("report").chain(words.split_whitespace());
+        ReportArgs::from_matches(&command().try_get_matches_from(words).unwrap(), None)
+    }
+
+    #[test]
+    fn time_options_belong_to_the_file_before_them() {
+        let args =
+            parse("--ts2secs 1000 -i a.dat --ts-offset -5 b.dat --ts-offset 0x10 --ts2secs 7")
+                .unwrap();
+        let expected = [("a.dat", -5, Some(1000)), ("b.dat", 16, Some(7))]
+            .map(|(path, offset, frequency)| Input { path: path.into(), offset, frequency });
+        assert_eq!(args.inputs, expected);
+    }
+
+    #[test]
+    fn no_file_is_trace_dat() {
+        assert_eq!(parse("-t").unwrap().inputs[0].path, PathBuf::from("trace.dat"));
+        assert!(parse("--ts-offset 5 -i a.dat").is_err());
+    }
+
+    #[test]
+    fn cpus_are_lists_and_ranges() {
+        assert_eq!(parse("--cpu 0,3 --cpu 5-7").unwrap().cpus, Some(vec![0, 3, 5, 6, 7]));
+        assert!(parse("--cpu 1-").is_err());
+        assert!(parse("--cpu 0-4294967295").is_err());
+    }
+
+    #[test]
+    fn help_and_options_are_consistent() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,150 @@
+//! `trace-cmd report`: prints recorded events, of one file or of several on one clock.
+//!
+//! `args` (words) → files opened and merged → [`tracedat::report`], or a page of `info`.
+
+mod args;
+mod info;
+
+use std::io::{self, Write};
+
+use clap::ArgMatches;
+use regex_lite::RegexBuilder;
+use tracedat::clock::ClockOptions;
+use tracedat::error::ReadError;
+use tracedat::plugin::HandlerOptions;
+use tracedat::read::{Merge, Reader};
+use tracedat::report::{EventSelector, Report, ReportError, ReportInput, ReportOptions};
+
+use crate::error::Error;
+use crate::exit_code::Exit;
+
+pub(crate) use args::command;
+use args::{Action, Input, ReportArgs};
+
+/// Runs `report`.
+pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
+    let compat = std::env::var("TRACE_CMD_COMPAT").ok();
+    let args = ReportArgs::from_matches(matches, compat.as_deref())?;
+    report(&args, &mut io::stdout())
+}
+
+/// Prints what `args` asks for.
+fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error> {
+    let mut options = options(args)?;
+    let readers =
+        args.inputs.iter().map(|input| open(input, args)).collect::<Result<Vec<_>, _>>()?;
+    options.time_in_seconds = false;
+    let (files, mut records) = Merge::new(readers);
+    let names: Vec<String> = args.inputs.iter().map(file_name).collect();
+    let inputs: Vec<ReportInput<'_>> =
+        names.iter().zip(&files).map(|(name, metadata)| ReportInput { name, metadata }).collect();
+    let result = if args.action == Action::Events {
+        print_events(&Report::new(options), &inputs, &mut records, out)
+    } else {
+        info::print(args, &inputs, &mut records, out)
+    };
+    if !args.quiet {
+        warn(&inputs, &records);
+    }
+    result
+}
+
+fn print_events(
+    report: &Report,
+    inputs: &[ReportInput<'_>],
+    records: &mut Merge,
+    out: &mut (dyn Write + Send),
+) -> Result<Exit, Error> {
+    let printed =
+        report.print_header(inputs, out).and_then(|()| report.print(inputs, records, out));
+    match printed {
+        Ok(()) => Ok(Exit::Success),
+        Err(ReportError::Write(cause)) => {
+            Err(Error::failure("cannot write the report").because(cause))
+        }
+        Err(error) => Err(Error::new(Exit::BadData, "cannot read on").because(error)),
+    }
+}
+
+/// Opens a file and sets how its time stamps are made.
+fn open(input: &Input, args: &ReportArgs) -> Result<Reader, Error> {
+    let mut reader = Reader::open(&input.path).map_err(|cause| cannot_open(input, cause))?;
+    let clock = ClockOptions {
+        raw: args.raw_time,
+        no_date: args.no_date,
+        offset: input.offset,
+        ticks_per_second: input.frequency.unwrap_or(0),
+    };
+    reader.records.set_clock(&reader.metadata, &clock);
+    Ok(reader)
+}
+
+fn cannot_open(input: &Input, cause: ReadError) -> Error {
+    let path = input.path.display();
+    match cause {
+        ReadError::Open { source, .. } => {
+            let exit = match source.kind() {
+                io::ErrorKind::PermissionDenied => Exit::Permission,
+                _ => Exit::Failure,
+            };
+            let missing = source.kind() == io::ErrorKind::NotFound;
+            let error = Error::new(exit, format!("cannot open {path}")).because(source);
+            if missing { error.hint("record one with 'trace-cmd record'") } else { error }
+        }
+        ReadError::Io { .. } => Error::failure(format!("cannot read {path}")).because(cause),
+        _ => Error::new(Exit::BadData, format!("cannot read {path}")).because(cause),
+    }
+}
+
+/// A file as its lines are marked: without its directory.
+fn file_name(input: &Input) -> String {
+    input.path.file_name().unwrap_or(input.path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn options(args: &ReportArgs) -> Result<ReportOptions, Error> {
+    let mut options = ReportOptions::default();
+    options.compat = args.compat;
+    options.layout = args.layout;
+    options.time = args.time;
+    options.raw = args.raw;
+    options.raw_events = selector("-r", &args.raw_events)?;
+    options.no_handlers = args.no_handlers;
+    options.no_handler_events = selector("-n", &args.no_handler_events)?;
+    options.cpus = args.cpus.clone();
+    options.raw_time = args.raw_time;
+    options.align_time = args.align_time;
+    options.time_differences = args.time_differences;
+    options.boundaries = args.boundaries;
+    options.threads = args.threads;
+    options.handler_options = HandlerOptions::default();
+    for option in &args.handler_options {
+        options.handler_options.add(option);
+    }
+    Ok(options)
+}
+
+/// The events whose name, or whose system's name, one of the expressions describes from end to end.
+fn selector(option: &str, expressions: &[String]) -> Result<Option<EventSelector>, Error> {
+    if expressions.is_empty() {
+        return Ok(None);
+    }
+    let mut compiled = Vec::new();
+    for expression in expressions {
+        let regex =
+            RegexBuilder::new(&format!("^(?:{expression})$")).case_insensitive(true).build();
+        let what = || Error::usage(format!("{option} '{expression}' is no regular expression"));
+        compiled.push(regex.map_err(|cause| what().because(cause))?);
+    }
+    Ok(Some(EventSelector::new(move |system, name| {
+        compiled.iter().any(|regex| regex.is_match(name) || regex.is_match(system))
+    })))
+}
+
+/// What could not be read goes to standard error, once for each place.
+fn warn(inputs: &[ReportInput<'_>], records: &Merge) {
+    for (index, input) in inputs.iter().enumerate() {
+        for warning in input.metadata.warnings().iter().chain(records.warnings(index)) {
+            eprintln!("trace-cmd: {}: {warning}", input.name);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What tells lines of several files and buffers apart.
+
+use super::file::BufferStyle;
+use super::{ReportInput, ReportOptions, number};
+use crate::metadata::{Buffer, Metadata};
+
+/// File names, aligned, with their colon; empty when there is only one file.
+pub(crate) fn file_prefixes(inputs: &[ReportInput<'_>]) -> Vec<Vec<u8>> {
+    let width = inputs.iter().map(|input| input.name.len()).max().unwrap_or(0);
+    let several = inputs.len() > 1;
+    inputs
+        .iter()
+        .map(|input| if several { prefix(input.name, width) } else { Vec::new() })
+        .collect()
+}
+
+/// For each file and buffer how its lines begin, and what its time stamps are.
+pub(crate) fn buffer_styles(
+    inputs: &[ReportInput<'_>],
+    options: &ReportOptions,
+) -> Vec<Vec<BufferStyle>> {
+    let several_files = inputs.len() > 1;
+    let name = |input: &ReportInput<'_>, buffer: &Buffer| {
+        let name = if buffer.name.is_empty() && several_files { input.name } else { &buffer.name };
+        name.to_owned()
+    };
+    let shown = |input: &&ReportInput<'_>| several_files || input.metadata.buffers.len() > 1;
+    let width = inputs
+        .iter()
+        .filter(shown)
+        .flat_map(|input| {
+            input.metadata.buffers.iter().map(move |buffer| name(input, buffer).len())
+        })
+        .max()
+        .unwrap_or(0);
+    inputs
+        .iter()
+        .map(|input| {
+            let buffers = input.metadata.buffers.iter();
+            buffers
+                .map(|buffer| BufferStyle {
+                    prefix: match shown(&input) {
+                        true => prefix(&name(input, buffer), width),
+                        false => Vec::new(),
+                    },
+                    seconds: options.time_in_seconds
+                        || ticks_are_nanoseconds(input.metadata, buffer),
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// `name: ` right-aligned; all blanks without a name.
+fn prefix(name: &str, width: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    number::right(&mut text, name.as_bytes(), width);
+    text.extend_from_slice(if name.is_empty() { b"  " } else { b": " });
+    text
+}
+
+fn ticks_are_nanoseconds(metadata: &Metadata, buffer: &Buffer) -> bool {
+    let clock = match buffer.clock.as_str() {
+        "" => metadata.trace_clock().unwrap_or_default(),
+        clock => clock,
+    };
+    is_seconds_clock(clock) || metadata.tsc_to_nsec().is_some()
+}
+
+/// Whether stamps of a trace clock are printed as seconds: what ticks in nanoseconds, as far as the
+/// reference knows, and a clock without a name.
+pub fn is_seconds_clock(clock: &str) -> bool {
+    matches!(clock, "" | "local" | "global" | "uptime" | "perf" | "tai" | "tsc2nsec")
+        || clock.starts_with("mono")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_is_aligned_and_blank_for_the_top_level_buffer() {
+        assert_eq!(prefix("foo", 5), b"  foo: ");
+        assert_eq!(prefix("", 3), b"     ");
+    }
+
+    #[test]
+    fn clocks_that_tick_in_nanoseconds_are_known_by_name() {
+        for clock in ["", "local", "mono", "mono_raw", "tai"] {
+            assert!(is_seconds_clock(clock), "{clock}");
+        }
+        for clock in ["counter", "x86-tsc", "boot", "ppc-tb"] {
+            assert!(!is_seconds_clock(clock), "{clock}");
+        }
+    }
+}
