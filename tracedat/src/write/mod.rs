@@ -1,1 +1,186 @@
-//! (being written)
+//! Writes `trace.dat`, versions 6 and 7.
+//!
+//! Writing has two phases. [`Writer::create`] writes all that is known before the first event;
+//! [`Writer::finish`] adds the options known at the end and the data of the CPUs. Between the two
+//! the head of version 7 may travel to another machine, where [`Writer::resume`] goes on with it.
+//!
+//! ```
+//! use std::io::Cursor;
+//! use tracedat::{Abi, write};
+//! use tracedat::write::{BufferData, CpuSource, Head, Settings, Writer};
+//!
+//! let head = Head { cpus: 1, ..Head::default() };
+//! let mut file = Cursor::new(Vec::new());
+//! let writer = Writer::create(&mut file, Settings::new(Abi::NATIVE, 4096), &head)?;
+//! let mut data: &[u8] = &[0; 4096];
+//! let placed = writer.finish(
+//!     &[write::option::trace_clock("[local]")],
+//!     vec![BufferData {
+//!         name: "",
+//!         clock: "local",
+//!         page_size: 4096,
+//!         cpus: vec![CpuSource::from_reader(0, &mut data, 4096)],
+//!     }],
+//! )?;
+//! assert_eq!(placed[0].size, 4096);
+//! # Ok::<(), write::WriteError>(())
+//! ```
+
+mod chunk;
+mod cpu_data;
+mod error;
+mod head;
+pub mod option;
+mod output;
+mod resume;
+mod v6;
+mod v7;
+
+pub use cpu_data::{BufferData, CpuSource, Placement, TextData};
+pub use error::{DataOf, WriteError};
+pub use head::{Head, System};
+
+use std::io::{Read, Seek, Write};
+
+use crate::abi::Abi;
+use crate::compress::Codec;
+use crate::layout::OptionId;
+use output::Output;
+
+/// A version of the file format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Metadata in fixed order, no compression; what old programs read.
+    V6,
+    /// Sections, options in a chain, compression.
+    #[default]
+    V7,
+}
+
+/// What a file is like, whatever is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Version of the format.
+    pub version: Version,
+    /// Compression of sections and of CPU data; version 6 has none.
+    pub codec: Codec,
+    /// The traced machine; all integers of the file have its byte order.
+    pub abi: Abi,
+    /// Size of `long` in the program that records, in bytes.
+    pub user_long_size: u8,
+    /// Size of sub-buffers, in bytes: in version 6 of all, in version 7 of those before any
+    /// buffer tells its own.
+    pub page_size: u32,
+}
+
+impl Settings {
+    /// Version 7 without compression, recorded by a program of the traced kernel's `long` size.
+    pub const fn new(abi: Abi, page_size: u32) -> Self {
+        let user_long_size = abi.long_size;
+        Self { version: Version::V7, codec: Codec::None, abi, user_long_size, page_size }
+    }
+}
+
+/// Writes one file.
+#[derive(Debug)]
+pub struct Writer<W: Write + Seek> {
+    output: Output<W>,
+    settings: Settings,
+    body: Body,
+}
+
+/// What is to be remembered between the two phases.
+#[derive(Debug)]
+enum Body {
+    V6(v6::Body),
+    V7(v7::Body),
+}
+
+impl<W: Write + Seek> Writer<W> {
+    /// Writes all that is known before the first event, from offset 0 of `output` on, and flushes.
+    ///
+    /// # Errors
+    /// When `output` refuses, or something is larger than the format can tell.
+    pub fn create(output: W, settings: Settings, head: &Head) -> Result<Self, WriteError> {
+        let mut output = Output::new(output, settings.abi.byte_order, 0)?;
+        head::write_start(&mut output, &settings)?;
+        let body = match settings.version {
+            Version::V6 => Body::V6(v6::create(&mut output, &settings, head)?),
+            Version::V7 => Body::V7(v7::create(&mut output, &settings, head)?),
+        };
+        output.flush()?;
+        Ok(Self { output, settings, body })
+    }
+
+    /// What the file is like.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Adds a text of `saved_cmdlines` that was not known when the head was written.
+    ///
+    /// # Errors
+    /// In version 6, where it has its place in the head; when the output refuses.
+    pub fn add_cmdlines(&mut self, text: &[u8]) -> Result<(), WriteError> {
+        match &mut self.body {
+            Body::V6(_) => Err(WriteError::NotInVersion6 { what: "command lines after the head" }),
+            Body::V7(body) => body.add_cmdlines(&mut self.output, text),
+        }
+    }
+
+    /// Adds options and the data of all buffers, and completes the file. Returns where the data
+    /// of each CPU is, in the order given.
+    ///
+    /// Data is streamed: memory does not grow with its size. The last sub-buffer of a CPU is
+    /// filled with zeros when it is not whole.
+    ///
+    /// # Errors
+    /// When the output refuses or a source ends before its size; the file is then not complete.
+    pub fn finish(
+        mut self,
+        options: &[(OptionId, Vec<u8>)],
+        mut buffers: Vec<BufferData<'_>>,
+    ) -> Result<Vec<Placement>, WriteError> {
+        cpu_data::check(&buffers)?;
+        let placements = match self.body {
+            Body::V6(body) => {
+                body.finish(&mut self.output, &self.settings, options, &mut buffers)?
+            }
+            Body::V7(body) => body.finish(&mut self.output, options, &mut buffers)?,
+        };
+        self.output.flush()?;
+        Ok(placements)
+    }
+
+    /// Adds options and the text of `trace` of each buffer instead of CPU data, as latency tracers
+    /// need it, and completes the file.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`]; in version 6 also for more than the top-level buffer.
+    pub fn finish_text(
+        mut self,
+        options: &[(OptionId, Vec<u8>)],
+        mut texts: Vec<TextData<'_>>,
+    ) -> Result<(), WriteError> {
+        match self.body {
+            Body::V6(body) => body.finish_text(&mut self.output, options, &mut texts)?,
+            Body::V7(body) => body.finish_text(&mut self.output, options, &mut texts)?,
+        }
+        self.output.flush()
+    }
+}
+
+impl<W: Read + Write + Seek> Writer<W> {
+    /// Goes on with the head of version 7 that `output` holds from offset 0 on; what follows is
+    /// appended at its end. The head may come from another machine and is not trusted.
+    ///
+    /// # Errors
+    /// When it is no head of version 7, or is damaged; with the offset.
+    pub fn resume(mut output: W) -> Result<Self, WriteError> {
+        let found = resume::scan(&mut output)?;
+        let settings = found.settings;
+        let output = Output::new(output, settings.abi.byte_order, found.end)?;
+        let body = v7::Body::resumed(settings.codec, found.last_done, found.strings);
+        Ok(Self { output, settings, body: Body::V7(body) })
+    }
+}

@@ -1,0 +1,320 @@
+//! Version 7: sections found through a chain of options, appended to by patching its last link.
+
+use std::io::{Read, Seek, Write};
+use std::thread;
+
+use super::chunk::ChunkWriter;
+use super::cpu_data::{BufferData, Placement, TextData};
+use super::head::{Head, long_text, str0, text};
+use super::output::{Output, count};
+use super::{Settings, WriteError, option};
+use crate::compress::Codec;
+use crate::layout::{
+    CHUNK_SUB_BUFFERS, COMPRESSED, CompressedHeader, OptionId, SectionHeader, SectionId,
+};
+
+/// Bytes of text in a compressed chunk: ten pages of 4 KiB.
+const TEXT_CHUNK_LEN: u64 = 4096 * CHUNK_SUB_BUFFERS as u64;
+
+/// Offset of the size in a section header.
+const SIZE_AT: u64 = 8;
+
+/// What is to be remembered until the end.
+#[derive(Debug)]
+pub(super) struct Body {
+    codec: Codec,
+    /// Where the offset of the next options section is to be written.
+    link: u64,
+    /// Options that wait for the next options section.
+    options: Vec<(OptionId, Vec<u8>)>,
+    /// Bytes of all STRINGS sections so far.
+    strings_len: u32,
+    /// Strings that wait for the next STRINGS section.
+    strings: Vec<u8>,
+}
+
+/// Writes the rest of the header, the sections and the options that are known.
+pub(super) fn create<W: Write + Seek>(
+    output: &mut Output<W>,
+    settings: &Settings,
+    head: &Head,
+) -> Result<Body, WriteError> {
+    let (codec, order) = (settings.codec, output.order());
+    for text in [codec.name(), codec.version()] {
+        output.bytes(text.as_bytes())?;
+        output.bytes(&[0])?;
+    }
+    let mut body = Body::resumed(codec, output.position(), 0);
+    output.u64(0)?;
+
+    body.section(output, SectionId::HEADER_INFO, "headers", &head.header_info(order))?;
+    body.section(output, SectionId::FTRACE_EVENTS, "ftrace events", &head.ftrace_events(order)?)?;
+    body.section(output, SectionId::EVENT_FORMATS, "events format", &head.event_formats(order)?)?;
+    if !head.kallsyms.is_empty() {
+        let text = text("kallsyms", &head.kallsyms, order)?;
+        body.section(output, SectionId::KALLSYMS, "kallsyms", &text)?;
+    }
+    if !head.printk_formats.is_empty() {
+        let text = text("printk formats", &head.printk_formats, order)?;
+        body.section(output, SectionId::PRINTK, "printk", &text)?;
+    }
+    if !head.cmdlines.is_empty() {
+        body.add_cmdlines(output, &head.cmdlines)?;
+    }
+    body.options.extend_from_slice(&head.options);
+    if !head.options.iter().any(|(id, _)| *id == OptionId::CPU_COUNT) {
+        body.options.push(option::cpu_count(head.cpus, order));
+    }
+    body.write_options(output)?;
+    body.write_strings(output)?;
+    Ok(body)
+}
+
+impl Body {
+    /// The state after a head of another writer: `link` is where its last DONE has the offset of
+    /// the next options section, `strings_len` the length of its strings.
+    pub(super) fn resumed(codec: Codec, link: u64, strings_len: u32) -> Self {
+        Self { codec, link, options: Vec::new(), strings_len, strings: Vec::new() }
+    }
+
+    /// Adds a section with command lines.
+    pub(super) fn add_cmdlines<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        text: &[u8],
+    ) -> Result<(), WriteError> {
+        let text = long_text(text, output.order());
+        self.section(output, SectionId::CMDLINES, "command lines", &text)
+    }
+
+    /// Writes the data of all buffers, then options and strings.
+    pub(super) fn finish<W: Write + Seek>(
+        mut self,
+        output: &mut Output<W>,
+        options: &[(OptionId, Vec<u8>)],
+        buffers: &mut [BufferData<'_>],
+    ) -> Result<Vec<Placement>, WriteError> {
+        self.options.extend_from_slice(options);
+        let mut placed = Vec::new();
+        if self.codec == Codec::None {
+            for buffer in buffers {
+                self.write_buffer(output, buffer, None, &mut placed)?;
+            }
+        } else {
+            let sizes = buffers.iter().flat_map(|buffer| &buffer.cpus).map(|cpu| cpu.size);
+            let total = sizes.fold(0, u64::saturating_add);
+            thread::scope(|scope| {
+                let mut chunks = ChunkWriter::new(scope, self.codec, total)?;
+                buffers.iter_mut().try_for_each(|buffer| {
+                    self.write_buffer(output, buffer, Some(&mut chunks), &mut placed)
+                })
+            })?;
+        }
+        self.write_options(output)?;
+        self.write_strings(output)?;
+        Ok(placed)
+    }
+
+    /// Writes texts instead of data, then options and strings.
+    pub(super) fn finish_text<W: Write + Seek>(
+        mut self,
+        output: &mut Output<W>,
+        options: &[(OptionId, Vec<u8>)],
+        texts: &mut [TextData<'_>],
+    ) -> Result<(), WriteError> {
+        self.options.extend_from_slice(options);
+        for text in texts {
+            let description = format!("buffer latency {}", text.name);
+            let flags = self.flags();
+            let start = self.start_section(output, SectionId::BUFFER_TEXT, flags, &description)?;
+            self.write_text(output, text)?;
+            end_section(output, start)?;
+
+            let mut data = output.order().put_u64(start).to_vec();
+            put_str0(&mut data, "buffer", text.name)?;
+            put_str0(&mut data, "clock", text.clock)?;
+            self.options.push((OptionId::BUFFER_TEXT, data));
+        }
+        self.write_options(output)?;
+        self.write_strings(output)
+    }
+
+    /// Writes a section with the data of one buffer, and keeps the option that points to it.
+    fn write_buffer<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        buffer: &mut BufferData<'_>,
+        mut chunks: Option<&mut ChunkWriter>,
+        placed: &mut Vec<Placement>,
+    ) -> Result<(), WriteError> {
+        let (name, page_size, order) = (buffer.name, buffer.page_size, output.order());
+        let cpus = buffer.cpus.iter_mut().filter(|cpu| cpu.size > 0).collect::<Vec<_>>();
+        let description = format!("buffer flyrecord {name}");
+        let flags = self.flags();
+        let start = self.start_section(output, SectionId::BUFFER, flags, &description)?;
+
+        let mut data = order.put_u64(start).to_vec();
+        put_str0(&mut data, "buffer", name)?;
+        put_str0(&mut data, "clock", buffer.clock)?;
+        data.extend_from_slice(&order.put_u32(page_size));
+        data.extend_from_slice(&order.put_u32(count("CPUs of a buffer", cpus.len())?));
+        for cpu in cpus {
+            output.align(page_size)?;
+            let offset = output.position();
+            let size = cpu.padded_size(page_size)?;
+            match &mut chunks {
+                None => cpu.copy_to(name, page_size, output)?,
+                Some(chunks) => {
+                    let chunk_len = chunk_len(page_size)?;
+                    let mut done = 0;
+                    cpu.start(name)?;
+                    chunks.write(output, |raw| {
+                        let len = (cpu.size - done).min(chunk_len);
+                        cpu.read(name, done, len as usize, raw)?;
+                        done += len;
+                        raw.resize(raw.len().next_multiple_of(page_size as usize), 0);
+                        Ok(())
+                    })?;
+                }
+            }
+            let size_on_disk = output.position() - offset;
+            data.extend_from_slice(&order.put_u32(cpu.cpu));
+            data.extend_from_slice(&order.put_u64(offset));
+            data.extend_from_slice(&order.put_u64(size_on_disk));
+            let (buffer, cpu) = (name.to_owned(), cpu.cpu);
+            placed.push(Placement { buffer, cpu, offset, size_on_disk, size });
+        }
+        end_section(output, start)?;
+        self.options.push((OptionId::BUFFER, data));
+        Ok(())
+    }
+
+    /// Writes the body of a section of text, as it is or in chunks.
+    fn write_text<W: Write + Seek>(
+        &self,
+        output: &mut Output<W>,
+        text: &mut TextData<'_>,
+    ) -> Result<(), WriteError> {
+        let failed = |offset, source| WriteError::Io { offset, source };
+        if self.codec == Codec::None {
+            let offset = output.position();
+            let copied = output.with_inner(|writer| std::io::copy(&mut text.data, writer))?;
+            return copied.map(drop).map_err(|source| failed(offset, source));
+        }
+        thread::scope(|scope| {
+            let mut chunks = ChunkWriter::new(scope, self.codec, 0)?;
+            chunks.write(output, |raw| {
+                raw.clear();
+                let read = (&mut text.data).take(TEXT_CHUNK_LEN).read_to_end(raw);
+                read.map(drop).map_err(|source| failed(0, source))
+            })?;
+            Ok(())
+        })
+    }
+
+    /// Writes a section of metadata, compressed where the file is, and keeps the option that
+    /// points to it.
+    fn section<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        id: SectionId,
+        description: &str,
+        body: &[u8],
+    ) -> Result<(), WriteError> {
+        let flags = self.flags();
+        let start = self.start_section(output, id, flags, description)?;
+        self.write_body(output, body)?;
+        end_section(output, start)?;
+        self.options.push((OptionId(id.0), output.order().put_u64(start).to_vec()));
+        Ok(())
+    }
+
+    fn write_body<W: Write + Seek>(
+        &self,
+        output: &mut Output<W>,
+        body: &[u8],
+    ) -> Result<(), WriteError> {
+        if self.codec == Codec::None {
+            return output.bytes(body);
+        }
+        let mut packed = Vec::new();
+        self.codec.compress_into(body, &mut packed)?;
+        let header = CompressedHeader {
+            compressed: count("compressed section", packed.len())?,
+            uncompressed: count("section", body.len())?,
+        };
+        output.bytes(&header.to_bytes(output.order()))?;
+        output.bytes(&packed)
+    }
+
+    /// Writes the options that wait as a section that is never compressed, and links to it.
+    fn write_options<W: Write + Seek>(&mut self, output: &mut Output<W>) -> Result<(), WriteError> {
+        let order = output.order();
+        let start = self.start_section(output, SectionId::OPTIONS, 0, "options")?;
+        let done = (OptionId::DONE, vec![0; 8]);
+        for (id, data) in self.options.drain(..).chain([done]) {
+            output.u16(id.0)?;
+            output.u32(count("option", data.len())?)?;
+            output.bytes(&data)?;
+        }
+        end_section(output, start)?;
+        output.patch(self.link, &order.put_u64(start))?;
+        self.link = output.position() - 8;
+        Ok(())
+    }
+
+    /// Writes the strings that wait as a section; one that no option points to.
+    fn write_strings<W: Write + Seek>(&mut self, output: &mut Output<W>) -> Result<(), WriteError> {
+        let flags = self.flags();
+        let start = self.start_section(output, SectionId::STRINGS, flags, "strings")?;
+        let strings = std::mem::take(&mut self.strings);
+        self.write_body(output, &strings)?;
+        end_section(output, start)
+    }
+
+    fn start_section<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        id: SectionId,
+        flags: u16,
+        description: &str,
+    ) -> Result<u64, WriteError> {
+        let start = output.position();
+        let string = self.strings_len;
+        put_str0(&mut self.strings, "section", description)?;
+        let len = count("strings", description.len() + 1)?;
+        self.strings_len = string.checked_add(len).ok_or(WriteError::TooLarge {
+            what: "strings",
+            size: u64::from(string) + u64::from(len),
+            limit: u64::from(u32::MAX),
+        })?;
+        let header = SectionHeader { id, flags, string, size: 0 };
+        output.bytes(&header.to_bytes(output.order()))?;
+        Ok(start)
+    }
+
+    fn flags(&self) -> u16 {
+        if self.codec == Codec::None { 0 } else { COMPRESSED }
+    }
+}
+
+/// Puts the size of what was written since into the header at `start`.
+fn end_section<W: Write + Seek>(output: &mut Output<W>, start: u64) -> Result<(), WriteError> {
+    let size = output.position() - start - crate::layout::SECTION_HEADER_LEN as u64;
+    output.patch(start + SIZE_AT, &output.order().put_u64(size))
+}
+
+/// Bytes of sub-buffers in a chunk.
+fn chunk_len(page_size: u32) -> Result<u64, WriteError> {
+    page_size.checked_mul(CHUNK_SUB_BUFFERS).map(u64::from).ok_or(WriteError::TooLarge {
+        what: "sub-buffer size",
+        size: u64::from(page_size),
+        limit: u64::from(u32::MAX / CHUNK_SUB_BUFFERS),
+    })
+}
+
+fn put_str0(data: &mut Vec<u8>, what: &'static str, name: &str) -> Result<(), WriteError> {
+    data.extend_from_slice(str0(what, name)?.as_bytes());
+    data.push(0);
+    Ok(())
+}
