@@ -17,7 +17,7 @@
 //!     ◄─ HELLO request(k) ─┤                                        whatever ran is over
 //! ```
 //!
-//! Which guest a connection is comes from the connecting process ([`identity`](crate::identity)). One thread, one poll loop;
+//! Which guest a connection is comes from the connecting process ([`crate::identity`]). One thread, one poll loop;
 //! nothing waits for anyone: what a peer does not take is held up to a bound, and then the other side is not
 //! read. Messages pass whole and unbatched, as clocks are compared through here.
 //!
