@@ -3,7 +3,15 @@
 //! `args` (words in order) → `plan` (who records what) → `run` (the kernel is touched).
 
 pub(crate) mod args;
+mod date;
+mod file;
+pub(crate) mod guest_side;
+mod guests;
+mod local;
 pub(crate) mod plan;
+mod run;
+mod spool;
+mod summary;
 mod wait;
 
 use clap::ArgMatches;
@@ -13,10 +21,16 @@ use crate::exit_code::Exit;
 
 pub(crate) use args::command;
 
+/// A number that ties the files of one run together.
+fn new_trace_id() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // Each RandomState has new random keys, so even the hash of nothing is unique.
+    RandomState::new().hash_one(std::process::id())
+}
+
 /// Runs `record`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let args = args::Args::from_matches(matches);
     let plan = plan::Plan::new(&args)?;
-    let _ = (plan, wait::Signals::take()?);
-    Ok(Exit::Success)
+    run::record(&args, &plan)
 }

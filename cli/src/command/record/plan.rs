@@ -67,7 +67,7 @@ impl Plan {
                 }
                 guests.push(GuestPlan {
                     name: name.clone(),
-                    arguments: Vec::new(),
+                    arguments: vec!["--compression".to_owned(), args.compression.clone()],
                     exec: None,
                     clock: None,
                 });
@@ -132,6 +132,11 @@ impl MachinePlan {
             return Err(Error::usage("-B is not available in a guest"));
         }
         Ok(machine)
+    }
+
+    /// Whether the top-level buffer is recorded: not when only instances are.
+    pub(crate) fn uses_top(&self) -> bool {
+        !self.top.events.is_empty() || self.instances.is_empty()
     }
 
     fn records_something(&self) -> bool {
@@ -243,9 +248,9 @@ mod tests {
     fn guests_get_their_words_and_the_hosts_clock() {
         let plan =
             plan("-C boot -e kvm --dom g1 -e all --exec app foo ; --dom g2 -e sched").unwrap();
-        assert_eq!(plan.guests[0].arguments, ["-C", "boot", "-e", "all"]);
+        assert_eq!(plan.guests[0].arguments, ["-C", "boot", "--compression", "any", "-e", "all"]);
         assert_eq!(plan.guests[0].exec.as_deref(), Some(&["app".to_owned(), "foo".to_owned()][..]));
-        assert_eq!(plan.guests[1].arguments, ["-C", "boot", "-e", "sched"]);
+        assert_eq!(plan.guests[1].arguments, ["-C", "boot", "--compression", "any", "-e", "sched"]);
     }
 
     #[test]

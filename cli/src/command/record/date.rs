@@ -1,0 +1,97 @@
+//! The distance from a trace clock to wall time, for `--date`.
+//!
+//! Entries are written to the marker of an instance of its own, between two looks at the wall
+//! clock; the tightest pair counts.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracefs::{Changes, TracingDir, trace_clock};
+
+use super::local::kernel_error;
+use crate::error::Error;
+
+const ATTEMPTS: usize = 50;
+
+/// Microseconds to add to a stamp of `clock` (default: the kernel's) to make wall time.
+///
+/// # Errors
+/// A clock that does not count nanoseconds, or what the kernel refuses.
+pub(crate) fn microseconds_to_wall_time(clock: Option<&str>) -> Result<i64, Error> {
+    let dir = TracingDir::find_or_mount().map_err(kernel_error)?;
+    let mut changes = Changes::new();
+    let name = format!("trace-cmd-date-{}", std::process::id());
+    let (instance, _) = changes.create_instance(&dir, &name).map_err(kernel_error)?;
+    if let Some(clock) = clock {
+        if !trace_clock::is_nanoseconds(clock) {
+            return Err(Error::usage(format!(
+                "--date needs a clock that counts time, not '{clock}'"
+            ))
+            .hint("leave --date out, or choose another clock with -C"));
+        }
+        changes.set_trace_clock(&instance, clock).map_err(kernel_error)?;
+    }
+    let marker = instance.marker().map_err(kernel_error)?;
+    let mut looks = Vec::with_capacity(ATTEMPTS);
+    for attempt in 0..ATTEMPTS {
+        let before = wall_time()?;
+        let written = marker.write(format!("{attempt}\n").as_bytes());
+        written
+            .map_err(|error| Error::failure("cannot write to the trace marker").because(error))?;
+        looks.push((before, wall_time()?));
+    }
+    let text = instance.file("trace").read().map_err(kernel_error)?;
+    changes
+        .restore()
+        .map_err(|error| Error::failure("tracing is not as it was before").because(error))?;
+    tightest(&looks, &String::from_utf8_lossy(&text)).ok_or_else(|| {
+        Error::failure("the trace clock could not be compared with wall time")
+            .hint("leave --date out")
+    })
+}
+
+fn wall_time() -> Result<Duration, Error> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_err(|error| Error::failure("the wall clock is before 1970").because(error))
+}
+
+/// Finds each attempt's entry in the text of `trace`, and the distance of the quickest.
+fn tightest(looks: &[(Duration, Duration)], text: &str) -> Option<i64> {
+    let mut best: Option<(Duration, i64)> = None;
+    for line in text.lines() {
+        let Some((stamp, attempt)) = marker_of(line) else { continue };
+        let Some((before, after)) = looks.get(attempt) else { continue };
+        let took = after.saturating_sub(*before);
+        let wall = i64::try_from((*before + took / 2).as_micros()).ok()?;
+        if best.is_none_or(|(least, _)| took < least) {
+            best = Some((took, wall.checked_sub(stamp)?));
+        }
+    }
+    best.map(|(_, distance)| distance)
+}
+
+/// Stamp in microseconds and attempt, of a line such as
+/// `trace-cmd-77 [001] ..... 12.345678: tracing_mark_write: 5`.
+fn marker_of(line: &str) -> Option<(i64, usize)> {
+    let (head, attempt) = line.split_once(": tracing_mark_write: ")?;
+    let (seconds, micros) = head.rsplit(' ').next()?.split_once('.')?;
+    let micros = micros.get(..6)?.parse::<i64>().ok()?;
+    let stamp = seconds.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(micros)?;
+    Some((stamp, attempt.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quickest_attempt_gives_the_distance() {
+        let at = |micros| Duration::from_micros(micros);
+        let looks = [(at(5_000_000), at(5_000_900)), (at(6_000_000), at(6_000_010))];
+        let text = "# tracer: nop\n\
+                    trace-cmd-77 [001] .....  1.000100: tracing_mark_write: 0\n\
+                    trace-cmd-77 [001] .....  2.000003: tracing_mark_write: 1\n\
+                    trace-cmd-77 [001] .....  2.000004: tracing_mark_write: 99\n";
+        assert_eq!(tightest(&looks, text), Some(6_000_005 - 2_000_003));
+        assert_eq!(tightest(&looks, "nothing"), None);
+    }
+}

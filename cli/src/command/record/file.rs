@@ -1,0 +1,266 @@
+//! A recorded machine as a trace.dat: its head, its options, its CPU data.
+
+use std::fs::File;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use tracedat::Abi;
+use tracedat::clock::TimeShift;
+use tracedat::compress::Codec;
+use tracedat::layout::OptionId;
+use tracedat::write::{
+    self, BufferData, CpuSource, Head, Placement, Settings, System, Version, Writer,
+};
+
+use super::args::Args;
+use super::local::{Machine, RecordedBuffer};
+use super::spool::Spool;
+use crate::error::Error;
+use crate::exit_code::Exit;
+
+/// The kind of file that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Format {
+    version: Version,
+    codec: Codec,
+}
+
+impl Format {
+    /// Reads `--file-version` and `--compression`; version 6 has no compression.
+    pub(crate) fn new(args: &Args) -> Result<Self, Error> {
+        let codec = match (args.file_version, args.compression.as_str()) {
+            (6, "any" | "none") => Codec::None,
+            (6, name) => {
+                return Err(Error::usage(format!("--compression {name} needs --file-version 7"))
+                    .hint("leave one of the two out"));
+            }
+            (_, "any") => Codec::Zstd,
+            (_, name) => Codec::from_name(name)
+                .ok_or_else(|| Error::usage(format!("no compression '{name}'")))?,
+        };
+        Ok(Self { version: if args.file_version == 6 { Version::V6 } else { Version::V7 }, codec })
+    }
+
+    /// Whether sizes on disk differ from those recorded.
+    pub(crate) fn is_compressed(self) -> bool {
+        self.codec != Codec::None
+    }
+}
+
+/// The file that is written: opened before anything is recorded, so that a place that cannot be
+/// written is known at once; emptied only when there is something to write.
+#[derive(Debug)]
+pub(crate) struct Output {
+    path: PathBuf,
+    file: File,
+    existed: bool,
+}
+
+impl Output {
+    /// Opens or creates the file.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let existed = path.exists();
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = opened.map_err(|error| {
+            Error::failure(format!("cannot write {}", path.display()))
+                .because(error)
+                .hint("choose another place with -o FILE")
+        })?;
+        Ok(Self { path: path.to_owned(), file, existed })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The recording came to nothing: a file that was made for it goes again.
+    pub(crate) fn discard(self) {
+        if !self.existed {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    fn emptied(&self) -> Result<&File, Error> {
+        self.file.set_len(0).map_err(|error| self.failed(error))?;
+        Ok(&self.file)
+    }
+
+    fn failed(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::failure(format!("cannot write {}", self.path.display())).because(error)
+    }
+
+    /// The file could not be made; says where the data still is.
+    pub(crate) fn lost(&self, spools: Vec<Spool>, error: Error) -> Error {
+        match Spool::keep(spools) {
+            Some(first) => {
+                error.hint(format!("its sub-buffers are kept in {} and so on", first.display()))
+            }
+            None => error,
+        }
+    }
+}
+
+/// What a file has beside its machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) trace_id: u64,
+    pub(crate) options: Vec<(OptionId, Vec<u8>)>,
+}
+
+/// The file as bytes up to its CPU data: what a guest sends to its host.
+///
+/// # Errors
+/// What the encoder refuses, such as a text that is too long.
+pub(crate) fn head_bytes(
+    machine: &Machine,
+    buffers: &[RecordedBuffer],
+    trace_id: u64,
+    format: Format,
+) -> Result<Vec<u8>, Error> {
+    let mut bytes = Cursor::new(Vec::new());
+    let head = head(machine, buffers, &Extra { trace_id, options: Vec::new() });
+    Writer::create(&mut bytes, settings(machine, format)?, &head)
+        .map_err(|error| Error::failure("cannot make the head of the trace").because(error))?;
+    Ok(bytes.into_inner())
+}
+
+/// Writes a whole file from a machine and its spools.
+///
+/// # Errors
+/// With the place of the data that could not be written.
+pub(crate) fn write(
+    output: &Output,
+    machine: &Machine,
+    buffers: &[RecordedBuffer],
+    spools: &[Spool],
+    extra: &Extra,
+    format: Format,
+) -> Result<Vec<Placement>, Error> {
+    let head = head(machine, buffers, extra);
+    let writer = Writer::create(output.emptied()?, settings(machine, format)?, &head)
+        .map_err(|error| output.failed(error))?;
+    let mut data = Vec::new();
+    if buffers.iter().all(|buffer| buffer.name.is_some()) {
+        // Readers expect the top-level buffer first, also when it was not recorded.
+        let clock = buffers.first().map_or("", |buffer| buffer.clock.as_str());
+        data.push(buffer_data("", clock, machine.sub_buffer_size, Vec::new())?);
+    }
+    for buffer in buffers {
+        let spools = spools.iter().filter(|spool| spool.instance == buffer.name);
+        let sources = spools.map(cpu_source).collect::<Result<_, _>>()?;
+        let name = buffer.name.as_deref().unwrap_or_default();
+        data.push(buffer_data(name, &buffer.clock, buffer.sub_buffer_size, sources)?);
+    }
+    writer.finish(&[], data).map_err(|error| output.failed(error))
+}
+
+/// The file of a guest: its own head, its sub-buffers, and what the host knows.
+pub(crate) struct GuestFile<'a> {
+    pub(crate) guest: &'a str,
+    pub(crate) head: &'a [u8],
+    pub(crate) tail: &'a [u8],
+    pub(crate) sub_buffer_size: u32,
+}
+
+impl GuestFile<'_> {
+    /// Writes the file; returns the guest's trace id too.
+    ///
+    /// The tail is the head as it was at the end. Both come from the guest: they are read as any
+    /// file from elsewhere before a byte goes to disk.
+    pub(crate) fn write(
+        &self,
+        output: &Output,
+        spools: &[Spool],
+        shift: Option<&TimeShift>,
+    ) -> Result<(u64, Vec<Placement>), Error> {
+        let parsed = |bytes: &[u8]| tracedat::Reader::parse(bytes.to_vec());
+        let (bytes, reader) = match parsed(self.tail) {
+            Ok(reader) if !self.tail.is_empty() => (self.tail, reader),
+            _ => {
+                let reader = parsed(self.head).map_err(|error| {
+                    Error::new(Exit::Guest, format!("guest '{}' sent no usable head", self.guest))
+                        .because(error)
+                })?;
+                (self.head, reader)
+            }
+        };
+        let mut file = output.emptied()?;
+        file.write_all(bytes).map_err(|error| output.failed(error))?;
+        let writer = Writer::resume(file).map_err(|error| output.failed(error))?;
+        let sources = spools.iter().map(cpu_source).collect::<Result<_, _>>()?;
+        let clock = reader.metadata.trace_clock().unwrap_or_default().to_owned();
+        let size = usize::try_from(self.sub_buffer_size).unwrap_or(usize::MAX);
+        let data = vec![buffer_data("", &clock, size, sources)?];
+        let options: Vec<_> = shift
+            .map(|shift| write::option::time_shift(shift, reader.metadata.abi.byte_order))
+            .into_iter()
+            .collect();
+        let placements = writer.finish(&options, data).map_err(|error| output.failed(error))?;
+        Ok((reader.metadata.trace_id().unwrap_or_default(), placements))
+    }
+}
+
+fn settings(machine: &Machine, format: Format) -> Result<Settings, Error> {
+    let page_size = page_size(machine.sub_buffer_size)?;
+    let settings = Settings::new(Abi::NATIVE, page_size);
+    Ok(Settings { version: format.version, codec: format.codec, ..settings })
+}
+
+fn page_size(bytes: usize) -> Result<u32, Error> {
+    u32::try_from(bytes).map_err(|_| Error::failure(format!("a sub-buffer of {bytes} bytes")))
+}
+
+fn buffer_data<'a>(
+    name: &'a str,
+    clock: &'a str,
+    sub_buffer_size: usize,
+    cpus: Vec<CpuSource<'a>>,
+) -> Result<BufferData<'a>, Error> {
+    Ok(BufferData { name, clock, page_size: page_size(sub_buffer_size)?, cpus })
+}
+
+fn cpu_source(spool: &Spool) -> Result<CpuSource<'_>, Error> {
+    Ok(CpuSource::from_file(spool.cpu, spool.file(), 0, spool.size()?))
+}
+
+fn head(machine: &Machine, buffers: &[RecordedBuffer], extra: &Extra) -> Head {
+    let capture = &machine.capture;
+    let mut options = vec![
+        (OptionId::TRACE_CLOCK, terminated(&machine.trace_clock)),
+        (OptionId::UNAME, terminated(machine.uname.as_bytes())),
+        write::option::version(concat!(env!("CARGO_PKG_VERSION"), " ")),
+        write::option::trace_id(extra.trace_id, Abi::NATIVE.byte_order),
+    ];
+    for buffer in buffers {
+        if let Some(name) = &buffer.name {
+            options.push(write::option::cpu_stat_heading(name));
+        }
+        let stats =
+            buffer.stats.iter().map(|text| (OptionId::CPU_STAT, terminated(text.as_bytes())));
+        options.extend(stats);
+    }
+    options.push(write::option::cpu_count(machine.cpus, Abi::NATIVE.byte_order));
+    options.extend(extra.options.iter().cloned());
+    Head {
+        header_page: capture.header_page.clone(),
+        header_event: capture.header_event.clone(),
+        ftrace_formats: capture.ftrace_formats.clone(),
+        systems: capture
+            .event_formats
+            .iter()
+            .map(|one| System { name: one.system.clone(), formats: one.formats.clone() })
+            .collect(),
+        kallsyms: capture.kallsyms.clone(),
+        printk_formats: capture.printk_formats.clone(),
+        cmdlines: machine.cmdlines.clone(),
+        cpus: machine.cpus,
+        options,
+    }
+}
+
+fn terminated(text: &[u8]) -> Vec<u8> {
+    let mut bytes = text.to_vec();
+    bytes.push(0);
+    bytes
+}

@@ -1,0 +1,303 @@
+//! A recording of this machine: sets tracefs up, moves sub-buffers to sinks, puts tracefs back.
+//!
+//! The same on a host, where sinks are files, and in a guest, where they are virtio ports.
+
+use std::sync::Arc;
+
+use tracefs::capture::{self, PendingCapture};
+use tracefs::{
+    Capture, Changes, EventSelection, Instance, Ledger, Recorder, RecorderOptions, Sink,
+    TracingDir, Way,
+};
+
+use super::args::Args;
+use super::plan::{InstancePlan, MachinePlan};
+use crate::error::Error;
+use crate::exit_code::Exit;
+
+/// What holds for all instances.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) all_formats: bool,
+    pub(crate) ignore_missing: bool,
+    pub(crate) no_splice: bool,
+}
+
+/// A running recording. Dropping it puts tracefs back and loses what was not yet read.
+pub(crate) struct LocalRecording {
+    // Recorders end before tracefs is put back: an instance in use cannot be removed.
+    running: Vec<Running>,
+    capture: Capturing,
+    changes: Changes,
+    dir: TracingDir,
+}
+
+/// The kernel's texts: on their way, or here.
+enum Capturing {
+    Pending(PendingCapture),
+    Done(Arc<Capture>),
+    Failed,
+}
+
+struct Running {
+    instance: Instance,
+    recorder: Recorder,
+}
+
+/// A finished recording: all that its file needs beside the sub-buffers.
+pub(crate) struct Recorded {
+    pub(crate) machine: Machine,
+    /// One per recorded instance; the top-level one, if recorded, is the first.
+    pub(crate) buffers: Vec<RecordedBuffer>,
+}
+
+/// What a reader has to know about the machine.
+pub(crate) struct Machine {
+    pub(crate) capture: Arc<Capture>,
+    pub(crate) cmdlines: Vec<u8>,
+    pub(crate) trace_clock: Vec<u8>,
+    pub(crate) uname: String,
+    pub(crate) cpus: u32,
+    pub(crate) sub_buffer_size: usize,
+}
+
+/// What became of one instance.
+pub(crate) struct RecordedBuffer {
+    /// `None` for the top-level instance.
+    pub(crate) name: Option<String>,
+    pub(crate) clock: String,
+    pub(crate) sub_buffer_size: usize,
+    /// The kernel's counters as text, by CPU.
+    pub(crate) stats: Vec<String>,
+    pub(crate) ledger: Ledger,
+}
+
+/// Gives the sink for a CPU of an instance (`None`: the top-level one).
+pub(crate) type MakeSink<'a> = &'a mut dyn FnMut(Option<&str>, u32) -> Result<Sink, Error>;
+
+impl LocalRecording {
+    /// Starts to record.
+    ///
+    /// # Errors
+    /// An unknown event, clock or filter, or what the kernel refuses; everything is put back.
+    pub(crate) fn start(
+        plan: &MachinePlan,
+        settings: Settings,
+        sink: MakeSink<'_>,
+    ) -> Result<Self, Error> {
+        let dir = TracingDir::find_or_mount().map_err(kernel_error)?;
+        let mut changes = Changes::new();
+        let mut instances = Vec::new();
+        let mut formats = EventSelection::default();
+        if plan.uses_top() {
+            let prepared = Prepared::new(&dir.top(), &plan.top, settings)?;
+            instances.push(prepared);
+        }
+        for (name, part) in &plan.instances {
+            let (instance, _) = changes.create_instance(&dir, name).map_err(kernel_error)?;
+            instances.push(Prepared::new(&instance, part, settings)?);
+        }
+        for prepared in &instances {
+            prepared.apply(&mut changes)?;
+            for (selection, _) in &prepared.events {
+                formats.add(selection);
+            }
+            // What someone else had enabled there is recorded too, so its formats are needed.
+            let others = prepared.instance.enabled_events().unwrap_or_default();
+            formats.add(&others.into_iter().collect());
+        }
+
+        let mut options = RecorderOptions::default();
+        options.way = if settings.no_splice { Way::Read } else { Way::Auto };
+        let mut running = Vec::new();
+        for prepared in instances {
+            let instance = prepared.instance;
+            let mut sinks = Vec::new();
+            for cpu in instance.cpus().map_err(kernel_error)? {
+                sinks.push((cpu, sink(instance.name(), cpu)?));
+            }
+            let recorder = Recorder::start(&instance, sinks, &options).map_err(kernel_error)?;
+            running.push(Running { instance, recorder });
+        }
+        for one in &running {
+            // What the recorder does itself would fill the trace; kernels before 5.7 cannot leave it out.
+            match changes.exclude_pids(&one.instance, one.recorder.thread_ids()) {
+                Err(error) if !error.is_unavailable() => return Err(kernel_error(error)),
+                _ => {}
+            }
+            changes.set_tracing_on(&one.instance, true).map_err(kernel_error)?;
+        }
+        // Read while tracing goes on: the symbols alone take longer than starting does.
+        let capture =
+            Capturing::Pending(Capture::spawn(&dir, (!settings.all_formats).then_some(formats)));
+        Ok(Self { running, capture, changes, dir })
+    }
+
+    /// Whether every sink has failed, so that going on is useless.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.running.is_empty() && self.running.iter().all(|one| one.recorder.is_finished())
+    }
+
+    /// Waits for what was read of the kernel, and adds what can be said before the end.
+    pub(crate) fn machine(&mut self) -> Result<Machine, Error> {
+        let capture = self.capture.wait()?;
+        Machine::new(&self.dir, self.running.first().map(|one| &one.instance), capture)
+    }
+
+    /// Bytes in a sub-buffer of the first recorded instance.
+    pub(crate) fn sub_buffer_size(&self) -> Result<u32, Error> {
+        let size = self.running.first().map(|one| one.instance.sub_buffer_size());
+        let size = size.transpose().map_err(kernel_error)?.unwrap_or_default();
+        u32::try_from(size).map_err(|_| Error::failure(format!("a sub-buffer of {size} bytes")))
+    }
+
+    /// Stops at once and puts tracefs back; what was recorded may be lost.
+    pub(crate) fn abort(self) {
+        let Self { running, mut changes, .. } = self;
+        for one in running {
+            // Nobody is left to tell: the next step is to put everything back.
+            let _ = changes.set_tracing_on(&one.instance, false);
+            drop(one.recorder.stop());
+        }
+        let _ = changes.restore();
+    }
+
+    /// Stops tracing, takes what is left, puts tracefs back.
+    ///
+    /// # Errors
+    /// What a reader needs could not be read. Data that was recorded stays in the sinks.
+    pub(crate) fn stop(self) -> Result<Recorded, Error> {
+        let Self { running, mut capture, mut changes, dir } = self;
+        for one in &running {
+            changes.set_tracing_on(&one.instance, false).map_err(kernel_error)?;
+        }
+        let first = running.first().map(|one| one.instance.clone());
+        let mut buffers = Vec::new();
+        for Running { instance, recorder } in running {
+            let clock = instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default();
+            let sub_buffer_size = instance.sub_buffer_size().map_err(kernel_error)?;
+            let ledger = recorder.stop();
+            let stats = ledger.cpus.iter().map(|one| capture::cpu_stats(&instance, one.cpu));
+            let stats = stats.collect::<Result<_, _>>().map_err(kernel_error)?;
+            let name = instance.name().map(str::to_owned);
+            buffers.push(RecordedBuffer { name, clock, sub_buffer_size, stats, ledger });
+        }
+        let capture = capture.wait()?;
+        let machine = Machine::new(&dir, first.as_ref(), capture)?;
+        changes
+            .restore()
+            .map_err(|error| Error::failure("tracing is not as it was before").because(error))?;
+        Ok(Recorded { machine, buffers })
+    }
+}
+
+impl Capturing {
+    fn wait(&mut self) -> Result<Arc<Capture>, Error> {
+        *self = match std::mem::replace(self, Self::Failed) {
+            Self::Pending(pending) => Self::Done(Arc::new(pending.finish().map_err(kernel_error)?)),
+            other => other,
+        };
+        match self {
+            Self::Done(capture) => Ok(Arc::clone(capture)),
+            _ => Err(Error::failure("event formats of this kernel could not be read")),
+        }
+    }
+}
+
+impl From<&Args> for Settings {
+    fn from(args: &Args) -> Self {
+        Self {
+            all_formats: args.all_formats,
+            ignore_missing: args.ignore_missing,
+            no_splice: args.no_splice,
+        }
+    }
+}
+
+/// An instance with what was selected, before anything is enabled.
+struct Prepared<'a> {
+    instance: Instance,
+    plan: &'a InstancePlan,
+    events: Vec<(EventSelection, Option<&'a str>)>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(instance: &Instance, plan: &'a InstancePlan, settings: Settings) -> Result<Self, Error> {
+        let mut events = Vec::new();
+        for request in &plan.events {
+            match instance.select(&request.pattern) {
+                Ok(selection) => events.push((selection, request.filter.as_deref())),
+                Err(tracefs::Error::UnknownEvent { .. }) if settings.ignore_missing => {
+                    eprintln!(
+                        "trace-cmd: no event matches '{}'; going on without",
+                        request.pattern
+                    );
+                }
+                Err(error) => return Err(kernel_error(error)),
+            }
+        }
+        Ok(Self { instance: instance.clone(), plan, events })
+    }
+
+    /// Sets clock, sizes, filters and events while tracing is off.
+    fn apply(&self, changes: &mut Changes) -> Result<(), Error> {
+        let instance = &self.instance;
+        changes.set_tracing_on(instance, false).map_err(kernel_error)?;
+        if let Some(clock) = &self.plan.clock {
+            changes.set_trace_clock(instance, clock).map_err(kernel_error)?;
+        }
+        if let Some(kb) = self.plan.buffer_kb {
+            changes.set_buffer_size_kb(instance, kb).map_err(kernel_error)?;
+        }
+        instance.clear().map_err(kernel_error)?;
+        for (selection, filter) in &self.events {
+            if let Some(filter) = filter {
+                changes.set_event_filter(instance, selection, filter).map_err(kernel_error)?;
+            }
+        }
+        for (selection, _) in &self.events {
+            changes.enable(instance, selection).map_err(kernel_error)?;
+        }
+        Ok(())
+    }
+}
+
+impl Machine {
+    fn new(
+        dir: &TracingDir,
+        instance: Option<&Instance>,
+        capture: Arc<Capture>,
+    ) -> Result<Self, Error> {
+        let top = dir.top();
+        let instance = instance.unwrap_or(&top);
+        Ok(Self {
+            capture,
+            // Names are a comfort: a kernel that keeps none is no reason to lose the recording.
+            cmdlines: capture::saved_cmdlines(dir).unwrap_or_default(),
+            trace_clock: capture::trace_clock(instance).map_err(kernel_error)?,
+            uname: capture::uname(),
+            cpus: capture::possible_cpus(),
+            sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
+        })
+    }
+}
+
+/// A refusal of the kernel, with the exit code it deserves.
+pub(crate) fn kernel_error(error: tracefs::Error) -> Error {
+    use tracefs::Error as Kernel;
+    let (exit, hint) = match &error {
+        Kernel::NotRoot { .. } => (Exit::Permission, None),
+        Kernel::Refused { .. } => {
+            (Exit::Permission, Some("run as root; a locked-down kernel refuses it even then"))
+        }
+        Kernel::UnknownEvent { nearest, .. } if nearest.is_empty() => {
+            (Exit::Failure, Some("events are listed in /sys/kernel/tracing/available_events"))
+        }
+        _ => (Exit::Failure, None),
+    };
+    let failed = Error::new(exit, "").because(error);
+    match hint {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}

@@ -1,0 +1,171 @@
+//! Carries a plan out: this machine and its guests start together, end together, and each gets its file.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use trace_virt::host::Guest;
+use trace_virt::setup::VirtDir;
+use tracedat::write;
+
+use super::args::Args;
+use super::date;
+use super::file::{self, Extra, Format, Output};
+use super::guests::{self, FinishedGuest, RunningGuest, joined};
+use super::local::{LocalRecording, Recorded, Settings};
+use super::plan::{GuestPlan, Plan, guest_output};
+use super::spool::Spool;
+use super::summary;
+use super::wait::{Event, Signals, Workload};
+use crate::error::Error;
+use crate::exit_code::Exit;
+
+/// How often it is looked whether guests have news or the disk is full; signals come at once.
+const TICK: Duration = Duration::from_millis(20);
+const DEFAULT_OUTPUT: &str = "trace.dat";
+
+/// Records what the plan says.
+pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
+    let signals = Signals::take()?;
+    let format = Format::new(args)?;
+    let output_path = PathBuf::from(args.output.as_deref().unwrap_or(DEFAULT_OUTPUT));
+    let output = Output::open(&output_path)?;
+    let trace_id = super::new_trace_id();
+
+    let virt_dir = VirtDir::locate(args.virt_dir.as_deref().map(Path::new));
+    // Guests are reached before anything is changed here: most that can go wrong goes wrong there.
+    let mut connected = Vec::new();
+    for guest in &plan.guests {
+        connected.push(guests::connect(&virt_dir, guest)?);
+    }
+
+    let clock = plan.host.top.clock.as_deref();
+    let date = args.date.then(|| date::microseconds_to_wall_time(clock)).transpose()?;
+
+    let mut spools = Vec::new();
+    let mut sink = |instance: Option<&str>, cpu: u32| {
+        let spool = Spool::create(&output_path, instance, cpu)?;
+        let sink = spool.sink()?;
+        spools.push(spool);
+        Ok(sink.into())
+    };
+    let local = match LocalRecording::start(&plan.host, Settings::from(args), &mut sink) {
+        Ok(local) => local,
+        Err(error) => {
+            output.discard();
+            return Err(error);
+        }
+    };
+    let mut session = Session { local, guests: Vec::new() };
+    let begun = session.begin(connected, plan, &output_path, trace_id);
+    let ended = begun.and_then(|()| session.run(&signals, args));
+    let (recorded, guests) = session.end(trace_id);
+
+    let mut outcome = ended.map(|()| Exit::Success);
+    let mut extra =
+        Extra { trace_id, options: date.map(write::option::date).into_iter().collect() };
+    for guest in &guests {
+        match guest {
+            Ok(guest) => extra.options.push(guest.option()),
+            Err(error) => eprintln!("trace-cmd: {error}"),
+        }
+    }
+    let Recorded { machine, buffers } = recorded?;
+    let written = file::write(&output, &machine, &buffers, &spools, &extra, format);
+    let placements = match written {
+        Ok(placements) => placements,
+        Err(error) => return Err(output.lost(spools, error)),
+    };
+    if !args.quiet {
+        summary::placements(&placements, format.is_compressed())?;
+    }
+    summary::losses(&buffers);
+    for guest in guests {
+        match guest {
+            Ok(guest) => summary::of_guest(&guest, args.quiet)?,
+            Err(_) => outcome = outcome.map(|_| Exit::Guest),
+        }
+    }
+    outcome
+}
+
+/// Everything that records at the same time.
+struct Session {
+    local: LocalRecording,
+    guests: Vec<RunningGuest>,
+}
+
+impl Session {
+    /// Starts all guests side by side, then their commands.
+    fn begin(
+        &mut self,
+        connected: Vec<Guest>,
+        plan: &Plan,
+        output: &Path,
+        trace_id: u64,
+    ) -> Result<(), Error> {
+        let started: Vec<Result<RunningGuest, Error>> = thread::scope(|scope| {
+            let start = |(guest, plan): (Guest, &GuestPlan)| {
+                RunningGuest::start(guest, plan, &guest_output(output, &plan.name), trace_id)
+            };
+            let starting = connected.into_iter().zip(&plan.guests);
+            let threads: Vec<_> = starting.map(|one| scope.spawn(move || start(one))).collect();
+            threads.into_iter().map(joined).collect()
+        });
+        let mut failed = None;
+        for guest in started {
+            match guest {
+                Ok(guest) => self.guests.push(guest),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        for guest in &mut self.guests {
+            guest.exec();
+        }
+        Ok(())
+    }
+
+    /// Runs the command of this machine, or waits for those of the guests, or for Ctrl-C.
+    fn run(&mut self, signals: &Signals, args: &Args) -> Result<(), Error> {
+        let mut workload = Workload::start(&args.command)?;
+        let ends_with_guests =
+            workload.is_none() && self.guests.iter().any(RunningGuest::has_command);
+        if workload.is_none() && !ends_with_guests && !args.quiet {
+            println!("Hit Ctrl^C to stop recording");
+        }
+        loop {
+            match signals.wait(Some(TICK))? {
+                Event::Interrupted => return Ok(()),
+                Event::Child | Event::Timeout => {}
+            }
+            for guest in &mut self.guests {
+                guest.take_news();
+            }
+            if workload.as_mut().is_some_and(Workload::has_ended) {
+                return Ok(());
+            }
+            if ends_with_guests && !self.guests.iter().any(RunningGuest::is_running) {
+                return Ok(());
+            }
+            if self.local.has_failed() {
+                return Err(Error::failure("nothing more can be written")
+                    .hint("is the disk full? choose another place with -o FILE"));
+            }
+        }
+    }
+
+    /// Ends host and guests side by side; each is asked for what it has, whatever became of the others.
+    fn end(self, trace_id: u64) -> (Result<Recorded, Error>, Vec<Result<FinishedGuest, Error>>) {
+        let Self { local, guests } = self;
+        thread::scope(|scope| {
+            let ending =
+                guests.into_iter().map(|guest| scope.spawn(move || guest.finish(trace_id)));
+            let ending: Vec<_> = ending.collect();
+            let recorded = local.stop();
+            (recorded, ending.into_iter().map(joined).collect())
+        })
+    }
+}
