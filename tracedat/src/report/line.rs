@@ -140,36 +140,17 @@ impl Line<'_, '_> {
     }
 
     fn print_time(&self, seconds: bool, out: &mut Vec<u8>) {
-        let time = self.header.time;
-        let seconds = (seconds || self.options.time_in_seconds) && !self.options.raw_time;
-        if seconds {
-            out.push(b' ');
-            match self.options.time {
-                TimeStyle::Nanoseconds => {
-                    number::decimal_right(out, time / 1_000_000_000, 5);
-                    out.push(b'.');
-                    number::decimal_zeros(out, time % 1_000_000_000, 9);
-                }
-                TimeStyle::Microseconds => {
-                    let rounded = microseconds(time);
-                    number::decimal_right(out, rounded / 1_000_000, 5);
-                    out.push(b'.');
-                    number::decimal_zeros(out, rounded % 1_000_000, 6);
-                }
-            }
-        } else {
-            number::decimal_right(out, time, 12);
-        }
+        print_time(self.options, seconds, self.header.time, out);
         out.extend_from_slice(b": ");
         if self.options.time_differences {
-            self.print_difference(seconds, out);
+            self.print_difference(out);
         }
     }
 
-    fn print_difference(&self, seconds: bool, out: &mut Vec<u8>) {
+    fn print_difference(&self, out: &mut Vec<u8>) {
         let start = out.len();
         if let Some(previous) = self.previous_time {
-            let difference = if seconds && self.options.time == TimeStyle::Microseconds {
+            let difference = if self.options.time == TimeStyle::Microseconds {
                 microseconds(self.header.time).wrapping_sub(microseconds(previous))
             } else {
                 self.header.time.wrapping_sub(previous)
@@ -203,6 +184,28 @@ impl Line<'_, '_> {
             handler.print(&record, out);
         } else {
             slot.event.print(data, &print, out);
+        }
+    }
+}
+
+/// Appends ` seconds.fraction`, or ticks.
+#[inline]
+pub(crate) fn print_time(options: &ReportOptions, seconds: bool, time: u64, out: &mut Vec<u8>) {
+    if !seconds || options.raw_time {
+        return number::decimal_right(out, time, 12);
+    }
+    out.push(b' ');
+    match options.time {
+        TimeStyle::Nanoseconds => {
+            number::decimal_right(out, time / 1_000_000_000, 5);
+            out.push(b'.');
+            number::decimal_zeros(out, time % 1_000_000_000, 9);
+        }
+        TimeStyle::Microseconds => {
+            let rounded = microseconds(time);
+            number::decimal_right(out, rounded / 1_000_000, 5);
+            out.push(b'.');
+            number::decimal_zeros(out, rounded % 1_000_000, 6);
         }
     }
 }

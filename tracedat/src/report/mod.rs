@@ -114,24 +114,24 @@ impl Report {
         }
     }
 
-    /// Writes the lines that come before those of the records: how many CPUs each machine has.
-    ///
-    /// # Errors
-    ///
-    /// The text cannot be written.
-    pub fn print_header(
-        &self,
-        inputs: &[ReportInput<'_>],
-        out: &mut dyn Write,
-    ) -> Result<(), ReportError> {
-        let mut text = Vec::new();
-        for (input, prefix) in inputs.iter().zip(prefix::file_prefixes(inputs)) {
-            text.extend_from_slice(&prefix);
-            text.extend_from_slice(b"cpus=");
-            number::decimal(&mut text, u64::from(input.metadata.cpus));
-            text.push(b'\n');
+    /// For each file the line that comes before those of its records: how many CPUs it has.
+    pub fn headers(&self, inputs: &[ReportInput<'_>]) -> Vec<Vec<u8>> {
+        let mut headers = prefix::file_prefixes(inputs);
+        for (header, input) in headers.iter_mut().zip(inputs) {
+            header.extend_from_slice(b"cpus=");
+            number::decimal(header, u64::from(input.metadata.cpus));
+            header.push(b'\n');
         }
-        out.write_all(&text).map_err(ReportError::Write)
+        headers
+    }
+
+    /// A time stamp of a file's top-level buffer as its lines have it, without the colon.
+    pub fn time(&self, metadata: &Metadata, time: u64) -> Vec<u8> {
+        let buffer = metadata.buffers.first();
+        let seconds = buffer.is_none_or(|buffer| prefix::ticks_are_nanoseconds(metadata, buffer));
+        let mut text = Vec::new();
+        line::print_time(&self.options, seconds, time, &mut text);
+        text
     }
 
     fn threads(&self) -> NonZeroUsize {

@@ -59,7 +59,8 @@ fn prefix(name: &str, width: usize) -> Vec<u8> {
     text
 }
 
-fn ticks_are_nanoseconds(metadata: &Metadata, buffer: &Buffer) -> bool {
+/// Whether a buffer's time stamps are nanoseconds.
+pub(crate) fn ticks_are_nanoseconds(metadata: &Metadata, buffer: &Buffer) -> bool {
     let clock = match buffer.clock.as_str() {
         "" => metadata.trace_clock().unwrap_or_default(),
         clock => clock,

@@ -1,9 +1,11 @@
-//! What `report` prints instead of events: about the file, not of its records.
+//! What `report` prints instead of events: about the files, not of their records.
 
-use std::io::Write;
+use std::io::{self, Write};
 
+use tracedat::Metadata;
+use tracedat::layout::OptionId;
 use tracedat::read::Merge;
-use tracedat::report::{ReportInput, TimeStyle, is_seconds_clock};
+use tracedat::report::{Report, ReportInput};
 
 use super::args::{Action, ReportArgs};
 use crate::error::Error;
@@ -12,13 +14,220 @@ use crate::exit_code::Exit;
 /// Prints the page that was asked for.
 pub(super) fn print(
     args: &ReportArgs,
+    report: &Report,
     inputs: &[ReportInput<'_>],
     records: &mut Merge,
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
-    let _ = (args, inputs, records, out, TimeStyle::default(), is_seconds_clock("local"));
-    match args.action {
-        Action::Events => Ok(Exit::Success),
-        _ => Err(Error::usage("not there yet")),
+    let mut out = io::BufWriter::new(out);
+    let mut exit = Exit::Success;
+    if let Action::Cpus { first, last } = args.action {
+        print_cpus(args, report, inputs, records, (first, last), &mut out)?;
+    } else if let Some(one_page) = page_of_first_file(args.action) {
+        // These speak of one file, the first.
+        if let Some(input) = inputs.first() {
+            exit = one_page(input.metadata, &mut out)?;
+        }
+    } else {
+        for (input, header) in inputs.iter().zip(report.headers(inputs)) {
+            out.write_all(&header)?;
+            print_about(args.action, input.metadata, &mut out)?;
+        }
     }
+    out.flush()?;
+    Ok(exit)
+}
+
+type Page = fn(&Metadata, &mut dyn Write) -> io::Result<Exit>;
+
+fn page_of_first_file(action: Action) -> Option<Page> {
+    Some(match action {
+        Action::EventNames => print_event_names,
+        Action::PrintkFormats => print_printk_formats,
+        Action::Functions => print_functions,
+        Action::ByteOrder => print_byte_order,
+        Action::PageSize => print_page_size,
+        Action::CheckEvents => check_events,
+        _ => return None,
+    })
+}
+
+fn print_event_names(metadata: &Metadata, out: &mut dyn Write) -> io::Result<Exit> {
+    let mut names: Vec<(&str, &[u8])> = metadata
+        .event_texts()
+        .filter_map(|format| {
+            let name = format.text.strip_prefix(b"name: ")?;
+            let end = name.iter().position(|&byte| byte == b'\n')?;
+            Some((format.system, &name[..end]))
+        })
+        .collect();
+    names.sort();
+    for (system, name) in names {
+        out.write_all(system.as_bytes())?;
+        out.write_all(b":")?;
+        out.write_all(name)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(Exit::Success)
+}
+
+fn print_printk_formats(metadata: &Metadata, out: &mut dyn Write) -> io::Result<Exit> {
+    for (address, text) in metadata.printk_formats().iter() {
+        write!(out, "{address:016x} ")?;
+        out.write_all(text)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(Exit::Success)
+}
+
+fn print_functions(metadata: &Metadata, out: &mut dyn Write) -> io::Result<Exit> {
+    for symbol in metadata.symbols().iter() {
+        write!(out, "{:016x} {}", symbol.start, symbol.name)?;
+        if let Some(module) = symbol.module {
+            write!(out, " [{module}]")?;
+        }
+        out.write_all(b"\n")?;
+    }
+    Ok(Exit::Success)
+}
+
+fn print_byte_order(metadata: &Metadata, out: &mut dyn Write) -> io::Result<Exit> {
+    let name = |order| if order == tracedat::ByteOrder::Big { "big" } else { "little" };
+    let (file, host) = (name(metadata.abi.byte_order), name(tracedat::ByteOrder::NATIVE));
+    writeln!(out, "file is {file} endian and host is {host} endian")?;
+    Ok(Exit::Success)
+}
+
+fn print_page_size(metadata: &Metadata, out: &mut dyn Write) -> io::Result<Exit> {
+    let host =
+        nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
+    writeln!(out, "file page size is {}, and host page size is {host}", metadata.page_size)?;
+    Ok(Exit::Success)
+}
+
+/// Names every event whose format or print fmt is not understood.
+fn check_events(metadata: &Metadata, _out: &mut dyn Write) -> io::Result<Exit> {
+    let mut exit = Exit::Success;
+    for format in metadata.event_texts() {
+        let name =
+            String::from_utf8_lossy(format.text.split(|&b| b == b'\n').next().unwrap_or_default());
+        let event = tracedat::event::Event::new(format.system, format.text, metadata.abi);
+        let cause = match &event {
+            Err(error) => error.to_string(),
+            Ok(event) if event.program(true).has_failed() => {
+                String::from("the print fmt is not understood")
+            }
+            Ok(_) => continue,
+        };
+        let name = name.strip_prefix("name: ").unwrap_or_default();
+        eprintln!("trace-cmd: {}:{name}: {cause}", format.system);
+        exit = Exit::BadData;
+    }
+    Ok(exit)
+}
+
+fn print_about(action: Action, metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> {
+    match action {
+        Action::Statistics => print_statistics(metadata, out),
+        Action::Uname => {
+            match metadata.uname() {
+                Some(uname) => writeln!(out, "{uname}")?,
+                None => writeln!(out, " uname was not recorded in this file")?,
+            }
+            // The reference goes on with the version.
+            print_version(metadata, out)
+        }
+        _ => print_version(metadata, out),
+    }
+}
+
+fn print_version(metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> {
+    match metadata.version_text() {
+        Some(version) => writeln!(out, "{version}"),
+        None => writeln!(out, " version was not recorded in this file"),
+    }
+}
+
+const STATISTICS: &str = "
+Kernel buffer statistics:
+  Note: \"entries\" are the entries left in the kernel ring buffer and are not
+        recorded in the trace data. They should all be zero.
+
+";
+
+fn print_statistics(metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> {
+    let mut texts = metadata.options_of(OptionId::CPU_STAT).peekable();
+    out.write_all(STATISTICS.as_bytes())?;
+    if texts.peek().is_none() {
+        writeln!(out, " No stats in this file")?;
+    } else {
+        for option in texts {
+            let end = option.data.iter().position(|&byte| byte == 0).unwrap_or(option.data.len());
+            out.write_all(&option.data[..end])?;
+            out.write_all(b"\n")?;
+        }
+        out.write_all(b"\n")?;
+    }
+    // The top-level buffer's data; CPUs without any stand there with zeros.
+    let buffer = metadata.buffers.iter().find(|buffer| buffer.name.is_empty());
+    for cpu in 0..buffer.map_or(0, |_| metadata.cpus) {
+        let data = buffer.and_then(|buffer| buffer.cpus.iter().find(|data| data.cpu == cpu));
+        writeln!(
+            out,
+            "CPU{cpu} data recorded at offset={:#x}",
+            data.map_or(0, |data| data.offset)
+        )?;
+        writeln!(out, "    {} bytes in size", data.map_or(0, |data| data.size))?;
+    }
+    Ok(())
+}
+
+/// The first and last time stamp of each CPU of a file.
+#[derive(Clone, Copy)]
+struct Span {
+    cpu: u32,
+    first: u64,
+    last: u64,
+}
+
+fn print_cpus(
+    args: &ReportArgs,
+    report: &Report,
+    inputs: &[ReportInput<'_>],
+    records: &mut Merge,
+    (first, last): (bool, bool),
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut spans: Vec<Vec<Span>> = vec![Vec::new(); inputs.len()];
+    while let Some((file, record)) = records
+        .next()
+        .map_err(|error| Error::new(Exit::BadData, "cannot read on").because(error))?
+    {
+        // Like the reference, of the top-level buffer.
+        if record.buffer != 0 {
+            continue;
+        }
+        let Some(spans) = spans.get_mut(file) else { continue };
+        match spans.iter_mut().find(|span| span.cpu == record.cpu) {
+            Some(span) => span.last = record.time,
+            None => spans.push(Span { cpu: record.cpu, first: record.time, last: record.time }),
+        }
+    }
+    for ((input, spans), named) in inputs.iter().zip(&mut spans).zip(&args.inputs) {
+        writeln!(out, "List of CPUs in {} with data:", named.path.display())?;
+        spans.sort_by_key(|span| span.cpu);
+        for span in spans {
+            write!(out, "  {}", span.cpu)?;
+            if first {
+                write!(out, "\tFirst event:")?;
+                out.write_all(&report.time(input.metadata, span.first))?;
+            }
+            if last {
+                write!(out, "\tLast event:")?;
+                out.write_all(&report.time(input.metadata, span.last))?;
+            }
+            writeln!(out)?;
+        }
+    }
+    Ok(())
 }

@@ -30,18 +30,19 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
 
 /// Prints what `args` asks for.
 fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error> {
-    let mut options = options(args)?;
+    let options = options(args)?;
     let readers =
         args.inputs.iter().map(|input| open(input, args)).collect::<Result<Vec<_>, _>>()?;
-    options.time_in_seconds = false;
     let (files, mut records) = Merge::new(readers);
     let names: Vec<String> = args.inputs.iter().map(file_name).collect();
     let inputs: Vec<ReportInput<'_>> =
         names.iter().zip(&files).map(|(name, metadata)| ReportInput { name, metadata }).collect();
+    let report = Report::new(options);
     let result = if args.action == Action::Events {
-        print_events(&Report::new(options), &inputs, &mut records, out)
+        out.write_all(&report.headers(&inputs).concat())?;
+        print_events(&report, &inputs, &mut records, out)
     } else {
-        info::print(args, &inputs, &mut records, out)
+        info::print(args, &report, &inputs, &mut records, out)
     };
     if !args.quiet {
         warn(&inputs, &records);
@@ -55,8 +56,7 @@ fn print_events(
     records: &mut Merge,
     out: &mut (dyn Write + Send),
 ) -> Result<Exit, Error> {
-    let printed =
-        report.print_header(inputs, out).and_then(|()| report.print(inputs, records, out));
+    let printed = report.print(inputs, records, out);
     match printed {
         Ok(()) => Ok(Exit::Success),
         Err(ReportError::Write(cause)) => {
