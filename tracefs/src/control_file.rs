@@ -46,7 +46,9 @@ impl ControlFile {
     /// [`Error::NotSupported`] where the file is missing, [`Error::Refused`] where it may not be
     /// read, else [`Error::Control`].
     pub fn read(&self) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
+        // Some files, as `header_page`, give all at the first read and then say they are at the end:
+        // the first read has to be large, so there must be room for it.
+        let mut bytes = Vec::with_capacity(4096);
         File::open(&self.path)
             .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
             .map_err(|source| self.error(Action::Read, source))?;

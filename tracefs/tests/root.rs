@@ -358,6 +358,8 @@ fn capture(dir: &TracingDir) -> Result<(), Failed> {
     let selection = dir.top().select("sched")?;
     let capture = Capture::spawn(dir, Some(selection.clone())).finish()?;
     check(capture.header_page.starts_with(b"\tfield: u64 timestamp"), || "header".to_owned())?;
+    let whole = capture.header_page.windows(9).any(|w| w == b"char data");
+    check(whole, || String::from_utf8_lossy(&capture.header_page).into_owned())?;
     check(capture.ftrace_formats.len() > 5, || "ftrace formats".to_owned())?;
     check(capture.event_formats.len() == 1, || "one system".to_owned())?;
     check(capture.event_formats[0].formats.len() == selection.len(), || "formats".to_owned())?;

@@ -39,6 +39,8 @@ pub(crate) fn microseconds_to_wall_time(clock: Option<&str>) -> Result<i64, Erro
             .map_err(|error| Error::failure("cannot write to the trace marker").because(error))?;
         looks.push((before, wall_time()?));
     }
+    // An open marker would keep the instance from being removed.
+    drop(marker);
     let text = instance.file("trace").read().map_err(kernel_error)?;
     changes
         .restore()
