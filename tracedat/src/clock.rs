@@ -1,5 +1,7 @@
 //! Ticks to nanoseconds, guest time to host time: all corrections of time stamps.
 
+use crate::metadata::Metadata;
+
 /// How time stamps are corrected, apart from what the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClockOptions {
@@ -35,4 +37,215 @@ pub struct ClockSample {
     pub scaling: u64,
     /// Bits of [`ClockSample::scaling`] after the point.
     pub fraction_bits: u64,
+}
+
+const NSEC_PER_SEC: u128 = 1_000_000_000;
+
+/// All corrections of one CPU's stamps, made ready: guest to host, ticks to nanoseconds, offsets.
+#[derive(Clone, Debug, Default)]
+pub struct ClockCorrection(Kind);
+
+#[derive(Clone, Debug, Default)]
+enum Kind {
+    #[default]
+    None,
+    Add(u64),
+    Full(Box<Full>),
+}
+
+#[derive(Clone, Debug)]
+struct Full {
+    interpolate: bool,
+    samples: Vec<ClockSample>,
+    unit: Unit,
+    offset: u64,
+}
+
+/// What a tick is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Nanosecond,
+    PerSecond(u64),
+    Scaled { mult: u32, shift: u32 },
+}
+
+impl ClockCorrection {
+    /// The corrections for a CPU of a file. `with_host` tells that the file is a guest's, and
+    /// that its host's file is read too.
+    pub fn new(metadata: &Metadata, options: &ClockOptions, cpu: u32, with_host: bool) -> Self {
+        if options.raw {
+            return Self::default();
+        }
+        let date = if options.no_date { None } else { metadata.date() };
+        // Sums wrap as the stamps do: a negative number is one that is added around the end.
+        let offset = date
+            .unwrap_or(0)
+            .wrapping_mul(1000)
+            .wrapping_add(metadata.ts_offset().unwrap_or(0))
+            .wrapping_add(options.offset);
+        let unit = match (options.ticks_per_second, metadata.tsc_to_nsec()) {
+            (0, Some(tsc)) => Unit::Scaled { mult: tsc.mult, shift: tsc.shift },
+            (0, None) => Unit::Nanosecond,
+            (frequency, _) => Unit::PerSecond(frequency),
+        };
+        let shift = metadata.time_shift().filter(|_| with_host);
+        Self::of(shift, cpu, unit, offset.cast_unsigned())
+    }
+
+    fn of(shift: Option<&TimeShift>, cpu: u32, unit: Unit, offset: u64) -> Self {
+        let samples = shift.and_then(|shift| shift.cpus.get(cpu as usize));
+        let samples = samples.cloned().unwrap_or_default();
+        Self(match (samples.is_empty(), unit, offset) {
+            (true, Unit::Nanosecond, 0) => Kind::None,
+            (true, Unit::Nanosecond, offset) => Kind::Add(offset),
+            _ => {
+                let interpolate = shift.is_some_and(|shift| shift.interpolate);
+                Kind::Full(Box::new(Full { interpolate, samples, unit, offset }))
+            }
+        })
+    }
+
+    /// The time of a stamp.
+    #[inline]
+    pub fn apply(&self, ticks: u64) -> u64 {
+        match &self.0 {
+            Kind::None => ticks,
+            Kind::Add(offset) => ticks.wrapping_add(*offset),
+            Kind::Full(full) => full.apply(ticks),
+        }
+    }
+}
+
+impl Full {
+    fn apply(&self, ticks: u64) -> u64 {
+        let host = self.to_host(ticks);
+        let nanoseconds = match self.unit {
+            Unit::Nanosecond => host,
+            Unit::PerSecond(frequency) => {
+                (u128::from(host) * NSEC_PER_SEC / u128::from(frequency.max(1))) as u64
+            }
+            Unit::Scaled { mult, shift } => scale(host, u64::from(mult), u64::from(shift)),
+        };
+        nanoseconds.wrapping_add(self.offset)
+    }
+
+    /// The host's stamp of a guest's.
+    fn to_host(&self, ticks: u64) -> u64 {
+        match self.samples.as_slice() {
+            [] => ticks,
+            [only] => only.scale(ticks).wrapping_add_signed(only.offset),
+            samples => {
+                // Before the first and after the last sample the nearest two are prolonged.
+                let after = samples.partition_point(|sample| sample.time <= ticks);
+                let after = after.clamp(1, samples.len() - 1);
+                let (a, b) = (&samples[after - 1], &samples[after]);
+                let offset = if self.interpolate { line(a, b, ticks) } else { a.offset };
+                a.scale(ticks).wrapping_add_signed(offset)
+            }
+        }
+    }
+}
+
+impl ClockSample {
+    fn scale(&self, ticks: u64) -> u64 {
+        match (self.scaling, self.fraction_bits) {
+            (0 | 1, 0) => ticks,
+            (scaling, bits) => scale(ticks, scaling, bits),
+        }
+    }
+}
+
+/// `(ticks × factor) >> bits`, whatever the product's size.
+fn scale(ticks: u64, factor: u64, bits: u64) -> u64 {
+    let product = u128::from(ticks) * u128::from(factor);
+    let bits = u32::try_from(bits).unwrap_or(u32::MAX);
+    product.checked_shr(bits).unwrap_or(0) as u64
+}
+
+/// The offset at `ticks` on the line through two samples, rounded as other readers do it: half of
+/// the divisor is added before the division.
+fn line(a: &ClockSample, b: &ClockSample, ticks: u64) -> i64 {
+    let span = i128::from(b.time) - i128::from(a.time);
+    if span == 0 {
+        return a.offset;
+    }
+    let rise = i128::from(b.offset) - i128::from(a.offset);
+    let run = i128::from(ticks) - i128::from(a.time);
+    let Some(product) = run.checked_mul(rise) else { return a.offset };
+    a.offset.wrapping_add(((product + span / 2) / span) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(time: u64, offset: i64) -> ClockSample {
+        ClockSample { time, offset, scaling: 1, fraction_bits: 0 }
+    }
+
+    fn shifted(interpolate: bool, samples: &[ClockSample]) -> ClockCorrection {
+        let shift = TimeShift { peer: 1, interpolate, cpus: vec![vec![], samples.to_vec()] };
+        ClockCorrection::of(Some(&shift), 1, Unit::Nanosecond, 0)
+    }
+
+    #[test]
+    fn one_sample_is_an_offset() {
+        let clock = shifted(true, &[sample(1000, -10)]);
+        assert_eq!(clock.apply(500), 490);
+        assert_eq!(clock.apply(5000), 4990);
+    }
+
+    #[test]
+    fn offsets_lie_on_the_line_between_two_samples_and_beyond() {
+        let clock = shifted(true, &[sample(1000, 100), sample(2000, 200), sample(3000, 0)]);
+        assert_eq!(clock.apply(1000), 1100);
+        assert_eq!(clock.apply(1505), 1505 + 151);
+        assert_eq!(clock.apply(2500), 2500 + 100);
+        assert_eq!(clock.apply(500), 500 + 50);
+        assert_eq!(clock.apply(3500), 3400);
+    }
+
+    #[test]
+    fn steps_keep_the_offset_of_the_sample_before() {
+        let clock = shifted(false, &[sample(1000, 100), sample(2000, 200), sample(3000, 300)]);
+        assert_eq!(clock.apply(999), 1099);
+        assert_eq!(clock.apply(1999), 2099);
+        assert_eq!(clock.apply(2000), 2200);
+        assert_eq!(clock.apply(4000), 4200);
+    }
+
+    #[test]
+    fn scaling_does_not_overflow() {
+        // A ratio of 1.5 with 48 bits after the point, on a stamp of two months at 3 GHz.
+        let scaled =
+            ClockSample { time: 0, offset: 7, scaling: 3 << 47, fraction_bits: 48 };
+        let ticks = 3_000_000_000 * 86_400 * 60;
+        assert_eq!(shifted(false, &[scaled]).apply(ticks), ticks / 2 * 3 + 7);
+    }
+
+    #[test]
+    fn extreme_samples_do_not_overflow() {
+        let clock = shifted(true, &[sample(0, i64::MIN), sample(1, i64::MAX)]);
+        clock.apply(u64::MAX);
+        clock.apply(0);
+        shifted(true, &[sample(5, 1), sample(5, 2)]).apply(5);
+    }
+
+    #[test]
+    fn virtual_cpus_without_samples_are_left_alone() {
+        let shift = TimeShift { peer: 1, interpolate: true, cpus: vec![vec![sample(1, 5)]] };
+        assert_eq!(ClockCorrection::of(Some(&shift), 1, Unit::Nanosecond, 0).apply(9), 9);
+        assert_eq!(ClockCorrection::of(Some(&shift), 0, Unit::Nanosecond, 1).apply(9), 15);
+    }
+
+    #[test]
+    fn ticks_become_nanoseconds_before_offsets_are_added() {
+        let clock = ClockCorrection::of(None, 0, Unit::PerSecond(1000), 5);
+        assert_eq!(clock.apply(3), 3_000_005);
+        let clock = ClockCorrection::of(None, 0, Unit::PerSecond(2_500_000_000), 0);
+        assert_eq!(clock.apply(2_500_000_000 * 1_000_000), 1_000_000_000_000_000);
+        let clock = ClockCorrection::of(None, 0, Unit::Scaled { mult: 1 << 31, shift: 32 }, 1);
+        assert_eq!(clock.apply(u64::MAX), (u64::MAX >> 1) + 1);
+        assert_eq!(ClockCorrection::of(None, 0, Unit::Nanosecond, u64::MAX).apply(9), 8);
+    }
 }

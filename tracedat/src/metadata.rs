@@ -6,6 +6,9 @@ mod texts;
 pub use option::{CpuStat, Guest, OptionValue, ProcMaps, TscToNsec, VirtualCpu};
 pub use texts::FormatText;
 
+pub(crate) use option::{guest, selected_clock, time_shift, trace_id};
+pub(crate) use texts::{Places, Texts};
+
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,7 +21,6 @@ use crate::printk_formats::PrintkFormats;
 use crate::ring_buffer::HeaderPage;
 use crate::symbols::Symbols;
 use crate::tasks::Tasks;
-use texts::Texts;
 
 /// All that is known about a trace apart from its records. Texts are read from the file, and
 /// tables built from them, when first asked for.
@@ -32,6 +34,8 @@ pub struct Metadata {
     pub user_long_size: u8,
     /// Sub-buffer size as the file's start tells it, in bytes.
     pub page_size: u32,
+    /// Size of the file, in bytes.
+    pub file_size: u64,
     /// How version 7 compressed its sections.
     pub compression: Compression,
     /// Layout of a sub-buffer's header.
@@ -126,7 +130,7 @@ impl Metadata {
 
     /// Name of the trace clock of the top-level buffer, the one in brackets in `trace_clock`.
     pub fn trace_clock(&self) -> Option<&str> {
-        option::selected_clock(self.trace_clock_text()?)
+        selected_clock(self.trace_clock_text()?)
     }
 
     /// Text of `trace_clock` with all clocks.

@@ -78,7 +78,7 @@ pub(super) fn text(data: &[u8]) -> &str {
 }
 
 /// The clock in brackets.
-pub(super) fn selected_clock(text: &str) -> Option<&str> {
+pub(crate) fn selected_clock(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0)
 }

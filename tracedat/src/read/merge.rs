@@ -1,24 +1,57 @@
 //! One stream of records out of many, by time.
 
+use std::sync::Arc;
+
 use super::Reader;
-use crate::clock::ClockOptions;
+use super::cpu_data::{CpuStream, Shared};
+use super::tournament::Tournament;
+use crate::clock::{ClockCorrection, ClockOptions};
+use crate::compress::Codec;
 use crate::error::ReadError;
 use crate::metadata::{Metadata, Warning};
 use crate::ring_buffer::Record;
+use crate::source::ReadAt;
+
+/// Bytes of a file that are held for all CPUs together, and limits of what one CPU has of it.
+const WINDOWS: usize = 8 << 20;
+const WINDOW_MIN: usize = 16 << 10;
+const WINDOW_MAX: usize = 256 << 10;
 
 /// The records of one file, oldest first, over all CPUs and buffers. Records of the same time
 /// come in the order of buffers, then CPUs.
-pub struct Records {}
+pub struct Records {
+    streams: Streams,
+    clock: ClockOptions,
+}
 
 impl Records {
+    pub(super) fn new(source: Arc<dyn ReadAt>, codec: Codec, metadata: &Metadata) -> Self {
+        let count: usize = metadata.buffers.iter().map(|buffer| buffer.cpus.len()).sum();
+        let window = (WINDOWS / count.max(1)).clamp(WINDOW_MIN, WINDOW_MAX);
+        let mut streams = Vec::with_capacity(count);
+        for (index, buffer) in (0..).zip(&metadata.buffers) {
+            let header_page = metadata.header_page;
+            for data in buffer.cpus.iter().filter(|data| data.size > 0) {
+                let stream =
+                    CpuStream::new(data, buffer, index, header_page, metadata.abi, window);
+                streams.push(Stream { file: 0, cpu: stream });
+            }
+        }
+        let files = vec![Shared::new(source, codec, metadata.abi)];
+        let mut records = Self { streams: Streams::new(streams, files), clock: ClockOptions::default() };
+        records.set_clock(metadata, &ClockOptions::default());
+        records
+    }
+
     /// The next record, `None` after the last. It borrows the stream's memory until the next call.
     ///
     /// # Errors
     ///
     /// The file cannot be read. Data that does not decode is skipped and gives a warning.
     #[allow(clippy::should_implement_trait, reason = "lends, unlike an iterator")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
-        Ok(None)
+        Ok(self.streams.next()?.map(|stream| stream.cpu.record()))
     }
 
     /// The record that comes next on a CPU of a buffer, without taking it.
@@ -27,8 +60,7 @@ impl Records {
     ///
     /// The file cannot be read.
     pub fn peek_cpu(&mut self, buffer: u32, cpu: u32) -> Result<Option<Record<'_>>, ReadError> {
-        let _ = (buffer, cpu);
-        Ok(None)
+        self.streams.peek(0, buffer, cpu)
     }
 
     /// Takes the record that [`Records::peek_cpu`] shows.
@@ -37,30 +69,60 @@ impl Records {
     ///
     /// The file cannot be read.
     pub fn skip_cpu(&mut self, buffer: u32, cpu: u32) -> Result<(), ReadError> {
-        let _ = (buffer, cpu);
-        Ok(())
+        self.streams.skip(0, buffer, cpu)
+    }
+
+    /// Goes to a sub-buffer of a CPU, counted from 0; its first record is that CPU's next.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn seek_cpu(&mut self, buffer: u32, cpu: u32, sub_buffer: u64) -> Result<(), ReadError> {
+        self.streams.seek(0, buffer, cpu, sub_buffer)
     }
 
     /// Sets how [`Record::time`] is made of ticks; before the first record is taken.
     pub fn set_clock(&mut self, metadata: &Metadata, options: &ClockOptions) {
-        let _ = (metadata, options);
+        self.clock = options.clone();
+        self.correct(metadata, false);
+    }
+
+    /// Makes the corrections of all CPUs.
+    fn correct(&mut self, metadata: &Metadata, with_host: bool) {
+        for Stream { cpu, .. } in &mut self.streams.streams {
+            cpu.correction = ClockCorrection::new(metadata, &self.clock, cpu.cpu, with_host);
+        }
     }
 
     /// What could not be read so far.
     pub fn warnings(&self) -> &[Warning] {
-        &[]
+        self.streams.warnings(0)
     }
 }
 
 /// The records of several files, oldest first. Records of the same time come in the order of
 /// files, then buffers, then CPUs. A guest's times are corrected to those of its host, when the
 /// host's file comes earlier.
-pub struct Merge {}
+pub struct Merge {
+    streams: Streams,
+}
 
 impl Merge {
-    /// Joins open files; gives back what is known about each.
+    /// Joins open files, before a record of them is taken; gives back what is known about each.
     pub fn new(readers: Vec<Reader>) -> (Vec<Metadata>, Self) {
-        (readers.into_iter().map(|reader| reader.metadata).collect(), Self {})
+        let (mut streams, mut files) = (Vec::new(), Vec::new());
+        let mut all: Vec<Metadata> = Vec::with_capacity(readers.len());
+        for (file, Reader { metadata, mut records }) in readers.into_iter().enumerate() {
+            let peer = metadata.time_shift().map(|shift| shift.peer);
+            if peer.is_some_and(|peer| all.iter().any(|host| host.trace_id() == Some(peer))) {
+                records.correct(&metadata, true);
+            }
+            let own = records.streams.streams.into_iter();
+            streams.extend(own.map(|stream| Stream { file, ..stream }));
+            files.append(&mut records.streams.files);
+            all.push(metadata);
+        }
+        (all, Self { streams: Streams::new(streams, files) })
     }
 
     /// The next record and the index of its file, `None` after the last.
@@ -69,8 +131,9 @@ impl Merge {
     ///
     /// A file cannot be read.
     #[allow(clippy::should_implement_trait, reason = "lends, unlike an iterator")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
-        Ok(None)
+        Ok(self.streams.next()?.map(|stream| (stream.file, stream.cpu.record())))
     }
 
     /// The record that comes next on a CPU of a file's buffer, without taking it.
@@ -84,8 +147,7 @@ impl Merge {
         buffer: u32,
         cpu: u32,
     ) -> Result<Option<Record<'_>>, ReadError> {
-        let _ = (file, buffer, cpu);
-        Ok(None)
+        self.streams.peek(file, buffer, cpu)
     }
 
     /// Takes the record that [`Merge::peek_cpu`] shows.
@@ -94,13 +156,173 @@ impl Merge {
     ///
     /// The file cannot be read.
     pub fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
-        let _ = (file, buffer, cpu);
-        Ok(())
+        self.streams.skip(file, buffer, cpu)
     }
 
     /// What could not be read so far in a file.
     pub fn warnings(&self, file: usize) -> &[Warning] {
-        let _ = file;
-        &[]
+        self.streams.warnings(file)
+    }
+}
+
+/// A CPU of a file.
+struct Stream {
+    file: usize,
+    cpu: CpuStream,
+}
+
+impl Stream {
+    #[inline]
+    fn advance(&mut self, files: &mut [Shared]) -> Result<Option<u64>, ReadError> {
+        match files.get_mut(self.file) {
+            Some(shared) => self.cpu.advance(shared),
+            None => Ok(None),
+        }
+    }
+}
+
+/// All CPUs of all files in the order of ties, and which one is next.
+struct Streams {
+    streams: Vec<Stream>,
+    files: Vec<Shared>,
+    tournament: Tournament,
+    /// Whether each stream has a record, which may be the one that was lent last.
+    has_record: Vec<bool>,
+    state: State,
+}
+
+/// What was done last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing: no stream is at its first record yet.
+    New,
+    /// All streams are at their next record.
+    Settled,
+    /// The winner's record was lent: it has to move on.
+    Lent,
+}
+
+impl Streams {
+    fn new(streams: Vec<Stream>, files: Vec<Shared>) -> Self {
+        let tournament = Tournament::new(streams.len());
+        let has_record = vec![false; streams.len()];
+        Self { streams, files, tournament, has_record, state: State::New }
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<Option<&Stream>, ReadError> {
+        self.settle()?;
+        let Some(winner) = self.tournament.winner() else { return Ok(None) };
+        self.state = State::Lent;
+        Ok(self.streams.get(winner))
+    }
+
+    /// Brings every stream to its next record.
+    #[inline]
+    fn settle(&mut self) -> Result<(), ReadError> {
+        match self.state {
+            State::Settled => Ok(()),
+            State::New => self.start(),
+            State::Lent => {
+                self.state = State::Settled;
+                let Some(winner) = self.tournament.winner() else { return Ok(()) };
+                let Some(stream) = self.streams.get_mut(winner) else { return Ok(()) };
+                match stream.advance(&mut self.files) {
+                    Ok(Some(time)) => {
+                        self.tournament.advance_winner(Some(time));
+                        Ok(())
+                    }
+                    ended => self.end(winner, ended.err()),
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn start(&mut self) -> Result<(), ReadError> {
+        self.state = State::Settled;
+        let mut times = Vec::with_capacity(self.streams.len());
+        let mut failed = None;
+        for (stream, has_record) in self.streams.iter_mut().zip(&mut self.has_record) {
+            let time = stream.advance(&mut self.files).unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            });
+            *has_record = time.is_some();
+            times.push(time);
+        }
+        self.tournament.start(times.into_iter());
+        failed.map_or(Ok(()), Err)
+    }
+
+    #[cold]
+    fn end(&mut self, stream: usize, error: Option<ReadError>) -> Result<(), ReadError> {
+        self.tournament.advance(stream, None);
+        if let Some(has_record) = self.has_record.get_mut(stream) {
+            *has_record = false;
+        }
+        error.map_or(Ok(()), Err)
+    }
+
+    fn find(&self, file: usize, buffer: u32, cpu: u32) -> Option<usize> {
+        let key = |stream: &Stream| (stream.file, stream.cpu.buffer, stream.cpu.cpu);
+        self.streams.binary_search_by_key(&(file, buffer, cpu), key).ok()
+    }
+
+    fn peek(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+    ) -> Result<Option<Record<'_>>, ReadError> {
+        self.settle()?;
+        let Some(at) = self.find(file, buffer, cpu) else { return Ok(None) };
+        let has_record = self.has_record.get(at).copied().unwrap_or(false);
+        Ok(self.streams.get(at).filter(|_| has_record).map(|stream| stream.cpu.record()))
+    }
+
+    fn skip(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
+        self.settle()?;
+        let Some(at) = self.find(file, buffer, cpu) else { return Ok(()) };
+        if !self.has_record.get(at).copied().unwrap_or(false) {
+            return Ok(());
+        }
+        self.advance(at)
+    }
+
+    fn seek(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+        sub_buffer: u64,
+    ) -> Result<(), ReadError> {
+        self.settle()?;
+        let Some(at) = self.find(file, buffer, cpu) else { return Ok(()) };
+        let (Some(stream), Some(shared)) = (self.streams.get_mut(at), self.files.get_mut(file))
+        else {
+            return Ok(());
+        };
+        stream.cpu.seek(sub_buffer, shared)?;
+        self.advance(at)
+    }
+
+    /// Moves one stream on, and finds who is next.
+    fn advance(&mut self, at: usize) -> Result<(), ReadError> {
+        let Some(stream) = self.streams.get_mut(at) else { return Ok(()) };
+        match stream.advance(&mut self.files) {
+            Ok(Some(time)) => {
+                self.tournament.advance(at, Some(time));
+                if let Some(has_record) = self.has_record.get_mut(at) {
+                    *has_record = true;
+                }
+                Ok(())
+            }
+            ended => self.end(at, ended.err()),
+        }
+    }
+
+    fn warnings(&self, file: usize) -> &[Warning] {
+        self.files.get(file).map_or(&[], |shared| &shared.warnings)
     }
 }

@@ -1,7 +1,12 @@
 //! Reads trace.dat: metadata when opened, records one after the other, oldest first.
 
+mod cpu_data;
+mod head;
 mod merge;
 pub(crate) mod section;
+mod tournament;
+mod v6;
+mod v7;
 
 pub use merge::{Merge, Records};
 
@@ -9,6 +14,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::compress::Codec;
 use crate::error::ReadError;
 use crate::metadata::Metadata;
 use crate::source::ReadAt;
@@ -50,7 +56,9 @@ impl Reader {
     ///
     /// Its start or metadata are not those of a trace.
     pub fn from_source(source: Arc<dyn ReadAt>) -> Result<Self, ReadError> {
-        let _ = source;
-        Err(ReadError::NotATrace)
+        let metadata = head::read(&source)?;
+        let codec = Codec::from_name(&metadata.compression.name).unwrap_or_default();
+        let records = Records::new(source, codec, &metadata);
+        Ok(Self { metadata, records })
     }
 }

@@ -1,0 +1,414 @@
+//! The records of one CPU: sub-buffer after sub-buffer from the file, entry after entry.
+
+use std::sync::Arc;
+
+use super::section;
+use crate::abi::Abi;
+use crate::clock::ClockCorrection;
+use crate::compress::{Codec, Decompressor};
+use crate::error::{DecodeError, ReadError};
+use crate::layout::CompressedHeader;
+use crate::metadata::{Buffer, CpuData, Warning};
+use crate::ring_buffer::{
+    Encoding, EntryCursor, HeaderPage, MissedEvents, Record, SubBufferHeader,
+};
+use crate::source::ReadAt;
+
+/// Largest sub-buffer that is read whole; what a larger one has beyond is left out.
+const MAX_SUB_BUFFER: usize = 16 << 20;
+
+/// Chunks may be so many sub-buffers long, but not longer than the second.
+const MAX_CHUNK_SUB_BUFFERS: u64 = 64;
+const MAX_CHUNK: u64 = 64 << 20;
+
+/// Warnings that are kept of one file; more tell nothing new.
+const MAX_WARNINGS: usize = 1000;
+
+/// What the CPUs of one file share while reading.
+pub(super) struct Shared {
+    source: Arc<dyn ReadAt>,
+    codec: Codec,
+    abi: Abi,
+    compressed: Vec<u8>,
+    decompressor: Option<Decompressor>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Shared {
+    pub(super) fn new(source: Arc<dyn ReadAt>, codec: Codec, abi: Abi) -> Self {
+        let (compressed, warnings) = (Vec::new(), Vec::new());
+        Self { source, codec, abi, compressed, decompressor: None, warnings }
+    }
+
+    #[cold]
+    fn warn(&mut self, offset: u64, message: String) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(Warning { offset: Some(offset), message });
+        }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ReadError> {
+        self.source
+            .read_full_at(buffer, offset)
+            .map_err(|source| ReadError::Io { offset, source })
+    }
+}
+
+/// The records of one CPU of one buffer. Holds one window of the file, or one chunk.
+pub(super) struct CpuStream {
+    pub(super) buffer: u32,
+    pub(super) cpu: u32,
+    pub(super) correction: ClockCorrection,
+    header_page: HeaderPage,
+    encoding: Encoding,
+    page_size: u64,
+    start: u64,
+    storage: Pages,
+    /// Bytes of the file, or of a chunk; `window_len` of them are valid.
+    window: Vec<u8>,
+    window_len: usize,
+    window_size: usize,
+    /// Where the next sub-buffer starts in the window, when it is a chunk.
+    next_in_chunk: usize,
+    /// Where the current sub-buffer or its chunk is in the file.
+    page_offset: u64,
+    cursor: EntryCursor,
+    head: Head,
+    missed: MissedEvents,
+    starts_sub_buffer: bool,
+}
+
+/// Where the next sub-buffer comes from.
+enum Pages {
+    /// From the window, which is refilled from the file.
+    Plain { next: u64, end: u64, window_offset: u64 },
+    /// From chunks, of which so many are left.
+    Chunks { next: u64, end: u64, left: Option<u32> },
+}
+
+/// The record that comes next.
+#[derive(Clone, Copy, Default)]
+struct Head {
+    ticks: u64,
+    time: u64,
+    start: usize,
+    end: usize,
+    missed: MissedEvents,
+    starts_sub_buffer: bool,
+}
+
+impl CpuStream {
+    pub(super) fn new(
+        data: &CpuData,
+        buffer: &Buffer,
+        index: u32,
+        header_page: HeaderPage,
+        abi: Abi,
+        window_size: usize,
+    ) -> Self {
+        let (next, end) = (data.offset, data.offset.saturating_add(data.size));
+        Self {
+            buffer: index,
+            cpu: data.cpu,
+            correction: ClockCorrection::default(),
+            header_page,
+            encoding: Encoding::new(abi.byte_order, &header_page),
+            page_size: u64::from(buffer.page_size.max(1)),
+            start: data.offset,
+            storage: if buffer.compressed && data.size > 0 {
+                Pages::Chunks { next, end, left: None }
+            } else {
+                Pages::Plain { next, end, window_offset: next }
+            },
+            window: Vec::new(),
+            window_len: 0,
+            window_size,
+            next_in_chunk: 0,
+            page_offset: data.offset,
+            cursor: EntryCursor::END,
+            head: Head::default(),
+            missed: MissedEvents::None,
+            starts_sub_buffer: false,
+        }
+    }
+
+    /// The record that [`CpuStream::advance`] came to.
+    #[inline]
+    pub(super) fn record(&self) -> Record<'_> {
+        let head = &self.head;
+        Record {
+            data: self.window.get(head.start..head.end).unwrap_or_default(),
+            ticks: head.ticks,
+            time: head.time,
+            cpu: self.cpu,
+            buffer: self.buffer,
+            missed: head.missed,
+            starts_sub_buffer: head.starts_sub_buffer,
+        }
+    }
+
+    /// Moves to the next record; its time, `None` after the last.
+    #[inline]
+    pub(super) fn advance(&mut self, shared: &mut Shared) -> Result<Option<u64>, ReadError> {
+        loop {
+            match self.cursor.next(&self.window, self.encoding) {
+                Ok(Some(entry)) => {
+                    let time = self.correction.apply(entry.ticks);
+                    self.head = Head {
+                        ticks: entry.ticks,
+                        time,
+                        start: entry.data.start,
+                        end: entry.data.end,
+                        missed: std::mem::take(&mut self.missed),
+                        starts_sub_buffer: std::mem::take(&mut self.starts_sub_buffer),
+                    };
+                    return Ok(Some(time));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let message = format!("CPU {}: rest of a sub-buffer left out: {error}", self.cpu);
+                    shared.warn(self.page_offset, message);
+                }
+            }
+            if !self.next_sub_buffer(shared)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Goes to the sub-buffer with a number, counted from 0; its first record comes next.
+    pub(super) fn seek(&mut self, sub_buffer: u64, shared: &mut Shared) -> Result<(), ReadError> {
+        self.cursor = EntryCursor::END;
+        self.missed = MissedEvents::None;
+        self.starts_sub_buffer = false;
+        let skip = sub_buffer.saturating_mul(self.page_size);
+        match &mut self.storage {
+            Pages::Plain { next, .. } => *next = self.start.saturating_add(skip),
+            Pages::Chunks { next, left, .. } => {
+                (*next, *left) = (self.start, None);
+                self.window_len = 0;
+                self.next_in_chunk = 0;
+                self.skip_chunks(skip, shared)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over chunks that end before `skip` uncompressed bytes, reading their headers only.
+    fn skip_chunks(&mut self, mut skip: u64, shared: &mut Shared) -> Result<(), ReadError> {
+        while let Some((body, header)) = self.chunk_header(shared)? {
+            if u64::from(header.uncompressed) > skip {
+                if self.fill_from_chunk(body, header, shared)? {
+                    self.next_in_chunk = skip as usize;
+                }
+                break;
+            }
+            skip -= u64::from(header.uncompressed);
+            self.pass_chunk(body.saturating_add(u64::from(header.compressed)));
+        }
+        Ok(())
+    }
+
+    /// Comes to the next sub-buffer; false after the last.
+    fn next_sub_buffer(&mut self, shared: &mut Shared) -> Result<bool, ReadError> {
+        self.cursor = EntryCursor::END;
+        let page = match self.storage {
+            Pages::Plain { .. } => self.next_plain(shared)?,
+            Pages::Chunks { .. } => self.next_of_chunk(shared)?,
+        };
+        let Some((start, len)) = page else { return Ok(false) };
+        let bytes = self.window.get(start..start + len).unwrap_or_default();
+        let byte_order = shared.abi.byte_order;
+        let header = match SubBufferHeader::parse(bytes, &self.header_page, byte_order) {
+            Ok(header) => header,
+            Err(error) => {
+                shared.warn(self.page_offset, format!("CPU {}: {error}", self.cpu));
+                return Ok(true);
+            }
+        };
+        match header.missed_events(bytes, &self.header_page, byte_order) {
+            // Losses before a sub-buffer without records are told with the next record.
+            MissedEvents::None => {}
+            missed => self.missed = missed,
+        }
+        let end = header.end.min(len);
+        if end < header.end {
+            let (claimed, cpu) = (header.end, self.cpu);
+            let message = format!("CPU {cpu}: sub-buffer of {claimed} bytes ends after {len}");
+            shared.warn(self.page_offset, message);
+        }
+        self.starts_sub_buffer = true;
+        self.cursor = EntryCursor::new(start + header.start, start + end, header.ticks);
+        Ok(true)
+    }
+
+    /// The next sub-buffer of data that is not compressed: where it is in the window.
+    fn next_plain(&mut self, shared: &mut Shared) -> Result<Option<(usize, usize)>, ReadError> {
+        let Pages::Plain { next, end, window_offset } = &mut self.storage else { return Ok(None) };
+        let (at, left) = (*next, end.saturating_sub(*next));
+        if left == 0 {
+            return Ok(None);
+        }
+        self.page_offset = at;
+        let whole = left.min(self.page_size).min(MAX_SUB_BUFFER as u64) as usize;
+        let held = |window_offset: u64, window_len: usize| {
+            let start = usize::try_from(at.checked_sub(window_offset)?).ok()?;
+            (start.checked_add(whole)? <= window_len).then_some(start)
+        };
+        if let Some(start) = held(*window_offset, self.window_len) {
+            *next = at.saturating_add(self.page_size);
+            return Ok(Some((start, whole)));
+        }
+        let header_len = self.header_page.data_offset as usize;
+        // A window of whole sub-buffers; of one that is larger, only what is used.
+        let step = if whole <= self.window_size {
+            let whole = whole.max(1);
+            (self.window_size / whole * whole).min(usize::try_from(left).unwrap_or(usize::MAX))
+        } else {
+            self.window_size.max(header_len)
+        };
+        if self.window.len() < step {
+            self.window.resize(step, 0);
+        }
+        let mut filled = shared.read_at(&mut self.window[..step], at)?;
+        *window_offset = at;
+        self.window_len = filled;
+        *next = at.saturating_add(self.page_size);
+        if filled < step {
+            // The file is shorter than its metadata says: what is there ends the stream.
+            *end = at.saturating_add(filled as u64).min(*end);
+            if left > filled as u64 {
+                let (cpu, missing) = (self.cpu, left - filled as u64);
+                shared.warn(at, format!("CPU {cpu}: the file ends {missing} bytes too early"));
+            }
+            if filled == 0 {
+                return Ok(None);
+            }
+            return Ok(Some((0, filled.min(whole))));
+        }
+        if whole > step {
+            let header =
+                SubBufferHeader::parse(&self.window[..filled], &self.header_page, shared.abi.byte_order);
+            let used = header.map_or(0, |header| header.used(&self.header_page)).min(whole);
+            while filled < used {
+                let more = used.min(filled.saturating_mul(2));
+                if self.window.len() < more {
+                    self.window.resize(more, 0);
+                }
+                let offset = at.saturating_add(filled as u64);
+                let read = shared.read_at(&mut self.window[filled..more], offset)?;
+                if read == 0 {
+                    break;
+                }
+                filled += read;
+            }
+            // It is not held as a window, as it is not whole.
+            self.window_len = 0;
+            return Ok(Some((0, filled.min(whole))));
+        }
+        Ok(Some((0, whole)))
+    }
+
+    /// The next sub-buffer of a chunk: where it is in the decompressed bytes.
+    fn next_of_chunk(&mut self, shared: &mut Shared) -> Result<Option<(usize, usize)>, ReadError> {
+        while self.next_in_chunk >= self.window_len {
+            let Some((body, header)) = self.chunk_header(shared)? else { return Ok(None) };
+            self.fill_from_chunk(body, header, shared)?;
+        }
+        let start = self.next_in_chunk;
+        let len = usize::try_from(self.page_size).unwrap_or(usize::MAX).min(self.window_len - start);
+        self.next_in_chunk = start + len;
+        Ok(Some((start, len)))
+    }
+
+    /// The next chunk's header, and where its compressed bytes are; `None` after the last.
+    fn chunk_header(
+        &mut self,
+        shared: &mut Shared,
+    ) -> Result<Option<(u64, CompressedHeader)>, ReadError> {
+        let Pages::Chunks { next, end, left } = &mut self.storage else { return Ok(None) };
+        let (cpu, start) = (self.cpu, *next);
+        let mut bytes = [0; CompressedHeader::LEN];
+        let count = match *left {
+            Some(count) => count,
+            None => {
+                let filled = shared.read_at(&mut bytes[..4], *next)?;
+                if filled < 4 {
+                    shared.warn(start, format!("CPU {cpu}: no number of chunks, the file ends"));
+                    *left = Some(0);
+                    return Ok(None);
+                }
+                let [a, b, c, d, ..] = bytes;
+                *next = next.saturating_add(4);
+                *left.insert(shared.abi.byte_order.u32([a, b, c, d]))
+            }
+        };
+        if count == 0 {
+            return Ok(None);
+        }
+        self.page_offset = *next;
+        let filled = shared.read_at(&mut bytes, *next)?;
+        let header = CompressedHeader::from_bytes(&bytes, shared.abi.byte_order);
+        let body = next.saturating_add(CompressedHeader::LEN as u64);
+        let room = end.saturating_sub(body);
+        if filled < bytes.len() || u64::from(header.compressed) > room {
+            let message = format!("CPU {cpu}: {count} chunks left out, the data ends before them");
+            shared.warn(*next, message);
+            *left = Some(0);
+            return Ok(None);
+        }
+        Ok(Some((body, header)))
+    }
+
+    fn pass_chunk(&mut self, end_of_chunk: u64) {
+        if let Pages::Chunks { next, left, .. } = &mut self.storage {
+            *next = end_of_chunk;
+            *left = left.map(|count| count.saturating_sub(1));
+        }
+    }
+
+    /// Decompresses a chunk into the window; one that is damaged leaves it empty.
+    fn fill_from_chunk(
+        &mut self,
+        body: u64,
+        header: CompressedHeader,
+        shared: &mut Shared,
+    ) -> Result<bool, ReadError> {
+        self.window_len = 0;
+        self.next_in_chunk = 0;
+        self.pass_chunk(body.saturating_add(u64::from(header.compressed)));
+        match self.decompress(body, header, shared) {
+            Ok(()) => {
+                self.window_len = self.window.len();
+                Ok(true)
+            }
+            Err(error @ ReadError::Io { .. }) => Err(error),
+            Err(error) => {
+                shared.warn(body, format!("CPU {}: chunk left out: {error}", self.cpu));
+                Ok(false)
+            }
+        }
+    }
+
+    fn decompress(
+        &mut self,
+        body: u64,
+        header: CompressedHeader,
+        shared: &mut Shared,
+    ) -> Result<(), ReadError> {
+        let size = u64::from(header.uncompressed);
+        let limit = self.page_size.saturating_mul(MAX_CHUNK_SUB_BUFFERS).min(MAX_CHUNK);
+        let (offset, what) = (body, "uncompressed size of a chunk");
+        let too_large = || DecodeError::OutOfRange { offset, what, value: size };
+        let size = usize::try_from(size).ok().filter(|_| size <= limit).ok_or_else(too_large)?;
+        let compressed = u64::from(header.compressed);
+        section::read_into(&*shared.source, body, compressed, &mut shared.compressed)?;
+        let decompressor = match &mut shared.decompressor {
+            Some(decompressor) => decompressor,
+            none => none.insert(section::decompressor(shared.codec, body)?),
+        };
+        decompressor
+            .decompress_into(&shared.compressed, size, &mut self.window)
+            .map_err(|source| ReadError::Decompress { offset: body, compressed, source })
+    }
+}

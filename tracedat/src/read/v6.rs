@@ -1,0 +1,157 @@
+//! Version 6: all metadata in a fixed order, then the data of the CPUs.
+
+use super::head::{Head, Walk, header_info, place_since};
+use super::section::{Place, Storage};
+use crate::error::{DecodeError, ReadError};
+use crate::layout::{OptionId, v6};
+use crate::metadata::{Buffer, CpuData, OptionValue};
+
+/// Longest name of a system or instance that is looked for.
+const NAME_MAX: usize = 4096;
+
+/// Longest name of a clock that is believed.
+const CLOCK_MAX: u64 = 1 << 16;
+
+pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError> {
+    header_info(walk, head)?;
+    let start = walk.position();
+    skip_texts(walk)?;
+    head.places.ftrace_events = Some(place_since(walk, start));
+    let start = walk.position();
+    for _ in 0..walk.u32()? {
+        walk.str0(NAME_MAX)?;
+        skip_texts(walk)?;
+    }
+    head.places.event_formats = Some(place_since(walk, start));
+    let start = walk.position();
+    let size = walk.u32()?;
+    walk.skip(u64::from(size))?;
+    head.places.kallsyms = Some(place_since(walk, start));
+    let start = walk.position();
+    let size = walk.u32()?;
+    walk.skip(u64::from(size))?;
+    head.places.printk = Some(place_since(walk, start));
+    let start = walk.position();
+    let size = walk.u64()?;
+    walk.skip(size)?;
+    head.places.cmdlines = Some(place_since(walk, start));
+    head.cpus = walk.u32()?;
+    let mut instances = Vec::new();
+    let mut tag = walk.array()?;
+    if tag == *v6::OPTIONS {
+        instances = options(walk, head)?;
+        tag = walk.array()?;
+    }
+    match &tag {
+        v6::LATENCY => {
+            let (offset, len) = (walk.position(), walk.len.saturating_sub(walk.position()));
+            head.places.latency = Some(Place { offset, len, storage: Storage::Plain });
+        }
+        v6::FLYRECORD => {
+            let buffer = buffer(walk, head, String::new(), head.cpus)?;
+            head.buffers.push(buffer);
+        }
+        _ => {
+            let offset = walk.position() - v6::TAG_LEN as u64;
+            let expected = "options, flyrecord or latency";
+            return Err(DecodeError::Unexpected { offset, expected }.into());
+        }
+    }
+    for instance in instances {
+        walk.seek(instance.offset);
+        let found = walk
+            .expect(v6::FLYRECORD, "flyrecord")
+            .and_then(|()| buffer(walk, head, instance.name.clone(), instance.cpus));
+        match found {
+            Ok(buffer) => head.buffers.push(buffer),
+            Err(error) => {
+                let message = format!("instance {:?} left out: {error}", instance.name);
+                head.warn(instance.offset, message);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Moves past texts: their number, then each with its size.
+fn skip_texts(walk: &mut Walk<'_>) -> Result<(), ReadError> {
+    for _ in 0..walk.u32()? {
+        let size = walk.u64()?;
+        walk.skip(size)?;
+    }
+    Ok(())
+}
+
+/// An instance that an option announces.
+struct Instance {
+    offset: u64,
+    name: String,
+    cpus: u32,
+}
+
+/// Reads the options up to the end of the list. A CPU count belongs to the instance before it.
+fn options(walk: &mut Walk<'_>, head: &mut Head) -> Result<Vec<Instance>, ReadError> {
+    let mut instances: Vec<Instance> = Vec::new();
+    loop {
+        let id = OptionId(walk.u16()?);
+        if id == OptionId::DONE {
+            break;
+        }
+        let size = walk.u32()?;
+        let offset = walk.position();
+        let data = walk.bytes(u64::from(size))?;
+        match id {
+            OptionId::BUFFER => match data.split_first_chunk() {
+                Some((at, name)) => {
+                    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    let offset = walk.byte_order.u64(*at);
+                    instances.push(Instance { offset, name, cpus: head.cpus });
+                }
+                None => head.warn(offset, "buffer without offset left out".to_owned()),
+            },
+            OptionId::CPU_COUNT => {
+                let count = data.first_chunk().map(|count| walk.byte_order.u32(*count));
+                match (count, instances.last_mut()) {
+                    (Some(count), Some(instance)) => instance.cpus = count,
+                    (Some(count), None) => head.cpus = count,
+                    (None, _) => head.warn(offset, "CPU count of no number left out".to_owned()),
+                }
+            }
+            _ => {}
+        }
+        head.options.push(OptionValue { id, offset, data });
+    }
+    Ok(instances)
+}
+
+/// Reads a buffer's table of CPUs, and its clock where the file has a list of clocks.
+fn buffer(
+    walk: &mut Walk<'_>,
+    head: &mut Head,
+    name: String,
+    count: u32,
+) -> Result<Buffer, ReadError> {
+    let mut cpus = Vec::new();
+    for cpu in 0..count {
+        let (offset, size) = (walk.u64()?, walk.u64()?);
+        cpus.push(CpuData { cpu, offset, size });
+    }
+    let mut clock = head.clock().unwrap_or_default();
+    if head.options.iter().any(|option| option.id == OptionId::TRACE_CLOCK) {
+        let offset = walk.position();
+        match walk.u64() {
+            Ok(size @ 1..CLOCK_MAX) => {
+                if let Ok(text) = walk.bytes(size) {
+                    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+                    let text = String::from_utf8_lossy(text);
+                    text.trim().clone_into(&mut clock);
+                }
+            }
+            Ok(0) => {}
+            _ => head.warn(offset, "clock after the table of CPUs left out".to_owned()),
+        }
+    }
+    let page_size = head.page_size;
+    Ok(Buffer { name, clock, page_size, compressed: false, cpus })
+}
