@@ -217,8 +217,7 @@ mod tests {
     #[test]
     fn scaling_does_not_overflow() {
         // A ratio of 1.5 with 48 bits after the point, on a stamp of two months at 3 GHz.
-        let scaled =
-            ClockSample { time: 0, offset: 7, scaling: 3 << 47, fraction_bits: 48 };
+        let scaled = ClockSample { time: 0, offset: 7, scaling: 3 << 47, fraction_bits: 48 };
         let ticks = 3_000_000_000 * 86_400 * 60;
         assert_eq!(shifted(false, &[scaled]).apply(ticks), ticks / 2 * 3 + 7);
     }

@@ -167,8 +167,7 @@ pub(crate) fn time_shift(option: &OptionValue, abi: Abi) -> Result<TimeShift, De
         let mut offsets = part(&mut cursor, samples, abi)?;
         let mut scalings = part(&mut cursor, samples, abi)?;
         let mut cpu = Vec::new();
-        while let (Ok(time), Ok(offset), Ok(scaling)) =
-            (times.u64(), offsets.i64(), scalings.u64())
+        while let (Ok(time), Ok(offset), Ok(scaling)) = (times.u64(), offsets.i64(), scalings.u64())
         {
             cpu.push(ClockSample { time, offset, scaling, fraction_bits: 0 });
         }
@@ -247,10 +246,7 @@ mod tests {
         let data = b"vm\0\0\0\0\0\0\0\0\x09\0\0\0\x02\0\0\0\0\0\0\x10\0\0\0\0\x01\xff\xff\xff\xff";
         let guest = guest(&option(OptionId::GUEST, data), BIG).unwrap();
         assert_eq!((guest.name.as_str(), guest.trace_id), ("vm", 9));
-        assert_eq!(
-            guest.cpus,
-            [VirtualCpu { cpu: 0, pid: 4096 }, VirtualCpu { cpu: 1, pid: -1 }]
-        );
+        assert_eq!(guest.cpus, [VirtualCpu { cpu: 0, pid: 4096 }, VirtualCpu { cpu: 1, pid: -1 }]);
     }
 
     #[test]

@@ -48,9 +48,7 @@ impl Shared {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ReadError> {
-        self.source
-            .read_full_at(buffer, offset)
-            .map_err(|source| ReadError::Io { offset, source })
+        self.source.read_full_at(buffer, offset).map_err(|source| ReadError::Io { offset, source })
     }
 }
 
@@ -82,8 +80,9 @@ pub(super) struct CpuStream {
 enum Pages {
     /// From the window, which is refilled from the file.
     Plain { next: u64, end: u64, window_offset: u64 },
-    /// From chunks, of which so many are left.
-    Chunks { next: u64, end: u64, left: Option<u32> },
+    /// From chunks, of which so many are left. Their number counts, not the size of the data:
+    /// writers disagree whether the latter includes the former.
+    Chunks { next: u64, left: Option<u32> },
 }
 
 /// The record that comes next.
@@ -116,7 +115,7 @@ impl CpuStream {
             page_size: u64::from(buffer.page_size.max(1)),
             start: data.offset,
             storage: if buffer.compressed && data.size > 0 {
-                Pages::Chunks { next, end, left: None }
+                Pages::Chunks { next, left: None }
             } else {
                 Pages::Plain { next, end, window_offset: next }
             },
@@ -166,7 +165,8 @@ impl CpuStream {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let message = format!("CPU {}: rest of a sub-buffer left out: {error}", self.cpu);
+                    let message =
+                        format!("CPU {}: rest of a sub-buffer left out: {error}", self.cpu);
                     shared.warn(self.page_offset, message);
                 }
             }
@@ -184,7 +184,7 @@ impl CpuStream {
         let skip = sub_buffer.saturating_mul(self.page_size);
         match &mut self.storage {
             Pages::Plain { next, .. } => *next = self.start.saturating_add(skip),
-            Pages::Chunks { next, left, .. } => {
+            Pages::Chunks { next, left } => {
                 (*next, *left) = (self.start, None);
                 self.window_len = 0;
                 self.next_in_chunk = 0;
@@ -287,8 +287,11 @@ impl CpuStream {
             return Ok(Some((0, filled.min(whole))));
         }
         if whole > step {
-            let header =
-                SubBufferHeader::parse(&self.window[..filled], &self.header_page, shared.abi.byte_order);
+            let header = SubBufferHeader::parse(
+                &self.window[..filled],
+                &self.header_page,
+                shared.abi.byte_order,
+            );
             let used = header.map_or(0, |header| header.used(&self.header_page)).min(whole);
             while filled < used {
                 let more = used.min(filled.saturating_mul(2));
@@ -316,7 +319,8 @@ impl CpuStream {
             self.fill_from_chunk(body, header, shared)?;
         }
         let start = self.next_in_chunk;
-        let len = usize::try_from(self.page_size).unwrap_or(usize::MAX).min(self.window_len - start);
+        let len =
+            usize::try_from(self.page_size).unwrap_or(usize::MAX).min(self.window_len - start);
         self.next_in_chunk = start + len;
         Ok(Some((start, len)))
     }
@@ -326,7 +330,7 @@ impl CpuStream {
         &mut self,
         shared: &mut Shared,
     ) -> Result<Option<(u64, CompressedHeader)>, ReadError> {
-        let Pages::Chunks { next, end, left } = &mut self.storage else { return Ok(None) };
+        let Pages::Chunks { next, left } = &mut self.storage else { return Ok(None) };
         let (cpu, start) = (self.cpu, *next);
         let mut bytes = [0; CompressedHeader::LEN];
         let count = match *left {
@@ -350,9 +354,8 @@ impl CpuStream {
         let filled = shared.read_at(&mut bytes, *next)?;
         let header = CompressedHeader::from_bytes(&bytes, shared.abi.byte_order);
         let body = next.saturating_add(CompressedHeader::LEN as u64);
-        let room = end.saturating_sub(body);
-        if filled < bytes.len() || u64::from(header.compressed) > room {
-            let message = format!("CPU {cpu}: {count} chunks left out, the data ends before them");
+        if filled < bytes.len() {
+            let message = format!("CPU {cpu}: {count} chunks left out, the file ends before them");
             shared.warn(*next, message);
             *left = Some(0);
             return Ok(None);
@@ -361,7 +364,7 @@ impl CpuStream {
     }
 
     fn pass_chunk(&mut self, end_of_chunk: u64) {
-        if let Pages::Chunks { next, left, .. } = &mut self.storage {
+        if let Pages::Chunks { next, left } = &mut self.storage {
             *next = end_of_chunk;
             *left = left.map(|count| count.saturating_sub(1));
         }

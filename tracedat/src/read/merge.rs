@@ -32,13 +32,13 @@ impl Records {
         for (index, buffer) in (0..).zip(&metadata.buffers) {
             let header_page = metadata.header_page;
             for data in buffer.cpus.iter().filter(|data| data.size > 0) {
-                let stream =
-                    CpuStream::new(data, buffer, index, header_page, metadata.abi, window);
+                let stream = CpuStream::new(data, buffer, index, header_page, metadata.abi, window);
                 streams.push(Stream { file: 0, cpu: stream });
             }
         }
         let files = vec![Shared::new(source, codec, metadata.abi)];
-        let mut records = Self { streams: Streams::new(streams, files), clock: ClockOptions::default() };
+        let mut records =
+            Self { streams: Streams::new(streams, files), clock: ClockOptions::default() };
         records.set_clock(metadata, &ClockOptions::default());
         records
     }

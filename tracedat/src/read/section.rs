@@ -100,9 +100,7 @@ pub(crate) fn load(
 
 /// What undoes a compression.
 pub(crate) fn decompressor(codec: Codec, offset: u64) -> Result<Decompressor, ReadError> {
-    codec
-        .decompressor()
-        .map_err(|source| ReadError::Decompress { offset, compressed: 0, source })
+    codec.decompressor().map_err(|source| ReadError::Decompress { offset, compressed: 0, source })
 }
 
 fn load_chunk(
@@ -138,9 +136,11 @@ fn load_chunk(
         return Err(DecodeError::OutOfRange { offset: start, what, value: uncompressed }.into());
     };
     let bytes = read(source, body, compressed)?;
-    decompressor
-        .decompress_into(&bytes, size, out)
-        .map_err(|source| ReadError::Decompress { offset: body, compressed, source })?;
+    decompressor.decompress_into(&bytes, size, out).map_err(|source| ReadError::Decompress {
+        offset: body,
+        compressed,
+        source,
+    })?;
     *offset = body + compressed;
     Ok(())
 }

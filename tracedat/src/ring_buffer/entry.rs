@@ -195,12 +195,7 @@ impl EntryCursor {
     }
 
     #[inline]
-    fn word(
-        &mut self,
-        bytes: &[u8],
-        at: usize,
-        byte_order: ByteOrder,
-    ) -> Result<u32, DecodeError> {
+    fn word(&mut self, bytes: &[u8], at: usize, byte_order: ByteOrder) -> Result<u32, DecodeError> {
         let word = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
         match word {
             Some(word) if at + 4 <= self.end => Ok(byte_order.u32(*word)),
