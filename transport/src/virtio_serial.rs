@@ -3,6 +3,7 @@
 //! A port can be open once at a time, so one descriptor serves both directions. While the host's end is closed, a port
 //! reads as ended (zero bytes) and polls as hung up, and comes back when the host opens its end again.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,21 @@ impl Default for PortDirs {
 }
 
 impl PortDirs {
+    /// All ports by name, read at once: what [`find`](Self::find) would give for each.
+    #[must_use]
+    pub fn list(&self) -> BTreeMap<String, PathBuf> {
+        let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+        let named = entries(&self.class).filter_map(|entry| {
+            let text = fs::read_to_string(entry.path().join("name")).ok()?;
+            let name = text.trim_end_matches('\n').to_owned();
+            (!name.is_empty()).then(|| (name, self.devices.join(entry.file_name())))
+        });
+        let linked = entries(&self.links)
+            .filter(|entry| entry.path().exists())
+            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())));
+        named.chain(linked).collect()
+    }
+
     /// The device of the port with this name: udev's link, or what the kernel's list says where there is no udev.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<PathBuf> {
@@ -98,6 +114,11 @@ mod tests {
         }
         assert_eq!(dirs.find("trace-path-cpu1"), Some(dirs.devices.join("vport2p7")));
         assert_eq!(dirs.find("trace-path-cpu"), None);
+        assert_eq!(dirs.list()["trace-path-cpu1"], dirs.devices.join("vport2p7"));
+        fs::create_dir_all(&dirs.links).unwrap();
+        fs::write(dirs.links.join("agent-ctl-path"), "").unwrap();
+        assert_eq!(dirs.list()["agent-ctl-path"], dirs.links.join("agent-ctl-path"));
+        assert_eq!(dirs.list().len(), 2);
         assert_eq!(dirs.find("../vport1p1"), None);
     }
 

@@ -372,7 +372,7 @@ pub struct Finished {
 }
 
 impl GuestSession {
-    /// Lets each CPU's data flow to `sinks[cpu]`, at most about `quota` bytes of all CPUs together; what is beyond is counted
+    /// Lets each CPU's data flow to `sinks[cpu]`, at most `quota` bytes of all CPUs together; what is beyond is counted
     /// and thrown away. Until then it waits in the FIFOs and in the guest.
     ///
     /// # Errors

@@ -47,7 +47,9 @@ use guest_link::{GuestLink, GuestNews};
 use tool_link::{ToolLink, ToolNews, ToolState};
 
 /// Connections of each kind; beyond it new ones are closed.
-const MAX_LINKS: usize = 1024;
+const MAX_LINKS: usize = 400;
+/// How long nobody is accepted after that failed: descriptors may be used up.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a guest's client has to say that it is there.
 const HELLO_TIME: Duration = Duration::from_secs(3);
 /// How long a host tool has to say what it wants.
@@ -144,6 +146,7 @@ pub struct Server {
     tools: BTreeMap<u64, ToolLink>,
     last_id: u64,
     last_nonce: u64,
+    accept_after: Deadline,
     /// Held as long as the server lives; the kernel lets go of it however the process ends.
     _owner: Flock<File>,
 }
@@ -193,6 +196,7 @@ impl Server {
             tools: BTreeMap::new(),
             last_id: 0,
             last_nonce: first_nonce(),
+            accept_after: Deadline::after(Duration::ZERO),
             _owner: owner,
         })
     }
@@ -230,12 +234,13 @@ impl Server {
     }
 
     fn wait(&self, stop: BorrowedFd<'_>) -> io::Result<Ready> {
+        let accepting = self.accept_after.has_passed();
+        let mut deadline = if accepting { Deadline::NEVER } else { self.accept_after };
         let mut fds = vec![
             PollFd::new(stop, PollFlags::POLLIN),
-            PollFd::new(self.agent.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.manager.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.agent.as_fd(), interest(accepting, false)),
+            PollFd::new(self.manager.as_fd(), interest(accepting, false)),
         ];
-        let mut deadline = Deadline::NEVER;
         for guest in self.guests.values() {
             // What the tool has not taken yet is not added to.
             let tool = guest.session.and_then(|id| self.tools.get(&id));
@@ -271,7 +276,11 @@ impl Server {
 
     fn accept_guest(&mut self, log: &mut dyn FnMut(ServerEvent<'_>)) {
         // One per turn: more are still waiting at the next poll.
-        let Ok(Some((stream, process))) = self.agent.accept() else { return };
+        let (stream, process) = match self.agent.accept() {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return,
+            Err(_) => return self.accept_after = Deadline::after(ACCEPT_PAUSE),
+        };
         let rejected = |reason| ServerEvent::Rejected { pid: process.pid, reason };
         if self.guests.len() >= MAX_LINKS {
             return log(rejected("too many connections"));
@@ -304,7 +313,11 @@ impl Server {
     }
 
     fn accept_tool(&mut self) {
-        let Ok(Some((stream, process))) = self.manager.accept() else { return };
+        let (stream, process) = match self.manager.accept() {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return,
+            Err(_) => return self.accept_after = Deadline::after(ACCEPT_PAUSE),
+        };
         if self.tools.len() < MAX_LINKS {
             let id = self.next_id();
             self.tools.insert(id, ToolLink::new(stream, process.pid, Deadline::after(OPEN_TIME)));

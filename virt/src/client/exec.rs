@@ -31,7 +31,9 @@ impl Exec {
         let Some((program, args)) = command.split_first() else {
             return Err(std::io::ErrorKind::InvalidInput.into());
         };
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        sys::unblock_signals_in(&mut command);
+        let mut child = command
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

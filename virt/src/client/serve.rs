@@ -23,6 +23,8 @@ use crate::time_sync::{self, Clock};
 const PARTIAL_TIME: Duration = Duration::from_secs(1);
 /// How long a recorder has to put everything back when the client itself ends.
 const LAST_ABORT: Duration = Duration::from_secs(20);
+/// How long a command has to end when it is asked to.
+const EXEC_GRACE: Duration = Duration::from_secs(1);
 /// Where the kernel cannot tell that a command ended, it is asked so often.
 const ASK_CHILD: Duration = Duration::from_millis(20);
 
@@ -59,6 +61,13 @@ enum Session {
     },
 }
 
+/// A recording that has ended and waits for its command.
+struct Held {
+    cpus: u32,
+    result: Result<RecordingEnd, String>,
+    until: Deadline,
+}
+
 pub(super) struct Serving<'a> {
     stream: &'a mut Stream,
     options: &'a ClientOptions,
@@ -72,6 +81,8 @@ pub(super) struct Serving<'a> {
     session: Session,
     number: u64,
     exec: Option<Exec>,
+    /// The end of the recording, while the command still has time to end too.
+    held: Option<Held>,
     scratch: Vec<u8>,
 }
 
@@ -94,6 +105,7 @@ impl<'a> Serving<'a> {
             session: Session::Idle,
             number: 0,
             exec: None,
+            held: None,
             scratch: Vec::new(),
         }
     }
@@ -135,6 +147,9 @@ impl<'a> Serving<'a> {
             fds.push(PollFd::new(self.worker.as_fd(), PollFlags::POLLIN));
         }
         let mut deadline = self.partial;
+        if let Some(held) = &self.held {
+            deadline = deadline.min(held.until);
+        }
         if let Some(exec) = &self.exec {
             match exec.end_fd() {
                 Some(fd) => fds.push(PollFd::new(fd, PollFlags::POLLIN)),
@@ -253,6 +268,10 @@ impl<'a> Serving<'a> {
     fn start_over(&mut self, nonce: u64) -> Result<(), ClientError> {
         self.searching = false;
         self.exec = None;
+        if self.held.take().is_some() {
+            // It has ended; only nobody was told.
+            self.session = Session::Idle;
+        }
         self.out.drop_unsent();
         match self.session {
             Session::Idle => {}
@@ -407,13 +426,22 @@ impl<'a> Serving<'a> {
                 self.push(&Message::FinData);
             }
             (Report::Stopped(result), Session::Stopping { cpus }) => {
-                let cpus = *cpus;
-                self.session = Session::Idle;
-                self.send_end(cpus, result);
+                let until = Deadline::after(EXEC_GRACE);
+                self.held = Some(Held { cpus: *cpus, result, until });
+                self.release_held();
             }
             (Report::Started { .. } | Report::Refused(_) | Report::Stopped(_), _) => {}
         }
         Ok(())
+    }
+
+    /// Tells how the recording ended, once its command has ended or had its time.
+    fn release_held(&mut self) {
+        let waits = |held: &mut Held| self.exec.is_none() || held.until.has_passed();
+        if let Some(held) = self.held.take_if(waits) {
+            self.session = Session::Idle;
+            self.send_end(held.cpus, held.result);
+        }
     }
 
     fn send_end(&mut self, cpus: u32, result: Result<RecordingEnd, String>) {
@@ -443,11 +471,15 @@ impl<'a> Serving<'a> {
                 self.exec = None;
             }
         }
+        self.release_held();
     }
 
     /// Puts everything back before the connection is left.
     fn finish(&mut self) {
         self.exec = None;
+        if self.held.take().is_some() {
+            self.session = Session::Idle;
+        }
         let active = !matches!(self.session, Session::Idle);
         if matches!(
             self.session,
@@ -490,9 +522,10 @@ impl<'a> Serving<'a> {
     }
 
     fn data_ports(&self) -> Vec<std::path::PathBuf> {
-        let ports = &self.options.ports;
-        let port = |cpu| DATA_PORTS.iter().find_map(|name| ports.find(&format!("{name}{cpu}")));
-        (0..MAX_CPUS).map_while(port).collect()
+        let mut ports = self.options.ports.list();
+        let mut port =
+            |cpu| DATA_PORTS.iter().find_map(|name| ports.remove(&format!("{name}{cpu}")));
+        (0..MAX_CPUS).map_while(&mut port).collect()
     }
 
     fn refuse(&mut self, code: RefuseCode, reason: &str) {

@@ -55,6 +55,20 @@ pub(super) struct Totals {
     pub(super) quota: AtomicU64,
 }
 
+impl Totals {
+    /// Takes up to `wanted` bytes from what may still be kept.
+    fn reserve(&self, wanted: u64) -> u64 {
+        let take = |quota: u64| Some(quota.saturating_sub(wanted));
+        let before = self.quota.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        before.unwrap_or(0).min(wanted)
+    }
+
+    fn give_back(&self, unused: u64) {
+        let give = |quota: u64| Some(quota.saturating_add(unused));
+        let _ = self.quota.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
+    }
+}
+
 enum Order {
     Sink(Sink),
     /// The stream is complete at this count; give up when nothing comes for so long.
@@ -279,34 +293,37 @@ impl Thread {
 
     fn step(&mut self) -> io::Result<Moved> {
         let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.came()));
-        let mut limit = usize::try_from(left).unwrap_or(STEP).min(STEP);
-        let quota = self.totals.quota.load(Ordering::Relaxed);
-        let (Some(sink), 1..) = (&mut self.sink, quota) else {
+        let limit = usize::try_from(left).unwrap_or(STEP).min(STEP);
+        let granted = if self.sink.is_some() { self.totals.reserve(limit as u64) } else { 0 };
+        if granted == 0 {
+            // For good: what is kept has no holes.
+            self.sink = None;
+        }
+        let Some(sink) = &mut self.sink else {
             let moved = self.mover.step(&self.fifo, &self.discard, None, limit)?;
             if let Moved::Bytes(count) = moved {
                 self.report.discarded += count as u64;
             }
             return Ok(moved);
         };
-        limit = limit.min(usize::try_from(quota).unwrap_or(STEP));
-        let moved = self.mover.step(&self.fifo, &sink.to, sink.offset.as_mut(), limit)?;
-        if let Moved::Bytes(count) = moved {
-            self.keep_count(count as u64);
-        }
-        Ok(moved)
+        let limit = usize::try_from(granted).unwrap_or(limit);
+        let moved = self.mover.step(&self.fifo, &sink.to, sink.offset.as_mut(), limit);
+        let kept = if let Ok(Moved::Bytes(count)) = moved { count as u64 } else { 0 };
+        self.keep_count(kept);
+        self.totals.give_back(granted - kept.min(granted));
+        moved
     }
 
     fn keep_count(&mut self, count: u64) {
         self.report.bytes += count;
         self.totals.kept.fetch_add(count, Ordering::Relaxed);
-        // Several CPUs may take the last of it at once; a step more than the quota is of no importance.
-        let _ = self.totals.quota.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |quota| {
-            Some(quota.saturating_sub(count))
-        });
     }
 
     /// Bytes that were read together with the mark.
-    fn keep_bytes(&mut self, mut bytes: &[u8]) {
+    fn keep_bytes(&mut self, all: &[u8]) {
+        let granted = if self.sink.is_some() { self.totals.reserve(all.len() as u64) } else { 0 };
+        let granted = usize::try_from(granted).unwrap_or(0);
+        let (mut bytes, beyond) = all.split_at_checked(granted).unwrap_or((&[], all));
         while let Some(sink) = &mut self.sink
             && !bytes.is_empty()
         {
@@ -336,7 +353,11 @@ impl Thread {
                 }
             }
         }
-        self.report.discarded += bytes.len() as u64;
+        self.totals.give_back(bytes.len() as u64);
+        if !beyond.is_empty() {
+            self.sink = None;
+        }
+        self.report.discarded += (bytes.len() + beyond.len()) as u64;
     }
 
     fn wait_for_sink(&mut self) -> io::Result<()> {
