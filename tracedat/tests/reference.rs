@@ -134,7 +134,8 @@ fn latency_text() -> Result<(), Failed> {
         let mut data = text.as_bytes();
         writer.finish_text(&[], vec![TextData { name: "", clock: "local", data: &mut data }])?;
         let report = reference(&["report", "-i"], file.path())?;
-        if !report.ends_with(text) {
+        // The reference ends it with a line of its own.
+        if !report.trim_end().ends_with(text.trim_end()) {
             return Err(format!("{version:?} {codec}: {report:?}").into());
         }
     }
@@ -188,12 +189,9 @@ fn expect_events(file: &Path, made: &Generated) -> Result<(), Failed> {
         return Err(format!("no summary: {summary}").into());
     }
     let report = reference(&["report", "-i"], file)?;
-    let is_event = |line: &&str| line.contains("] ") && line.contains(": ");
-    let events = report
-        .lines()
-        .filter(is_event)
-        .filter(|line| !line.contains(" [") || !line.contains("EVENTS DROPPED"))
-        .count();
+    // Lost events have a line of their own, with a CPU in brackets as well.
+    let is_event = |line: &&str| line.contains("] ") && !line.contains("EVENTS DROPPED");
+    let events = report.lines().filter(is_event).count();
     if events != made.event_count() {
         return Err(format!("{events} lines for {} events", made.event_count()).into());
     }

@@ -111,6 +111,10 @@ impl Body {
         write_options(output, options)?;
         output.u16(OptionId::DONE.0)?;
         output.bytes(v6::LATENCY)?;
+        // Readers take a clock here too, though the documentation has none.
+        if self.has_clock || has_clock(options) {
+            output.bytes(&long_text(&bracketed(text.clock), output.order()))?;
+        }
         let offset = output.position();
         let copied = output.with_inner(|writer| io::copy(&mut text.data, writer))?;
         copied.map(drop).map_err(|source| WriteError::Io { offset, source })
