@@ -43,6 +43,9 @@ impl SubBufferHeader {
             need: u64::from(header_page.data_offset),
             left: bytes.len() as u64,
         };
+        if bytes.len() < header_page.data_offset as usize {
+            return Err(truncated());
+        }
         let (stamp, rest) = bytes.split_first_chunk::<8>().ok_or_else(truncated)?;
         // The lower half of an eight-byte commit field is all that is used of it.
         let low = match (header_page.commit_size, byte_order) {
@@ -134,5 +137,165 @@ impl<'a> Iterator for SubBuffer<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let entry = self.cursor.next(self.bytes, self.encoding).transpose()?;
         Some(entry.map(|entry| (entry.ticks, self.bytes.get(entry.data).unwrap_or_default())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring_buffer::MissedEvents;
+
+    const PAGE_64: HeaderPage = HeaderPage::standard(8, 4096);
+    const PAGE_32: HeaderPage = HeaderPage::standard(4, 4096);
+
+    /// A little-endian sub-buffer of a 64-bit kernel at time 1000.
+    fn little_64(commit: u64, words: &[u32]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(1000_u64.to_le_bytes());
+        bytes.extend(commit.to_le_bytes());
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        bytes
+    }
+
+    fn entries(bytes: &[u8], page: &HeaderPage, byte_order: ByteOrder) -> Vec<(u64, Vec<u8>)> {
+        SubBuffer::parse(bytes, page, byte_order)
+            .unwrap()
+            .map(|entry| entry.map(|(ticks, data)| (ticks, data.to_vec())).unwrap())
+            .collect()
+    }
+
+    fn little(words: &[u32]) -> Vec<(u64, Vec<u8>)> {
+        entries(&little_64(4 * words.len() as u64, words), &PAGE_64, ByteOrder::Little)
+    }
+
+    #[test]
+    fn data_entries_have_their_length_in_words() {
+        // Type 1 with delta 0, type 2 with delta 5.
+        let found = little(&[0x0000_0001, 0x4433_2211, 0x0000_00a2, 1, 2]);
+        assert_eq!(
+            found,
+            [(1000, vec![0x11, 0x22, 0x33, 0x44]), (1005, vec![1, 0, 0, 0, 2, 0, 0, 0])]
+        );
+    }
+
+    #[test]
+    fn large_data_has_its_length_in_the_next_word() {
+        // Delta 3; the length counts itself.
+        let found = little(&[3 << 5, 12, 7, 8, 0x0000_0021, 9]);
+        assert_eq!(found, [(1003, vec![7, 0, 0, 0, 8, 0, 0, 0]), (1004, vec![9, 0, 0, 0])]);
+    }
+
+    #[test]
+    fn discarded_entries_count_their_delta() {
+        // Padding of delta 10 over 8 bytes, the length included, then data of delta 1.
+        let found = little(&[10 << 5 | 29, 8, 0xffff_ffff, 1 << 5 | 1, 5]);
+        assert_eq!(found, [(1011, vec![5, 0, 0, 0])]);
+    }
+
+    #[test]
+    fn padding_without_delta_ends_the_sub_buffer() {
+        assert_eq!(little(&[1, 5, 29, 1, 6]), [(1000, vec![5, 0, 0, 0])]);
+    }
+
+    #[test]
+    fn time_extend_adds_and_time_stamp_sets() {
+        // Extend: 2 << 27 and 1. Stamp: 1 << 27 and 3.
+        let found = little(&[1 << 5 | 30, 2, 1, 5, 3 << 5 | 31, 1, 2 << 5 | 1, 6]);
+        assert_eq!(
+            found,
+            [(1000 + (2 << 27) + 1, vec![5, 0, 0, 0]), ((1 << 27) + 3 + 2, vec![6, 0, 0, 0])]
+        );
+    }
+
+    #[test]
+    fn time_stamp_keeps_the_five_bits_that_it_does_not_have() {
+        let mut bytes = little_64(16, &[3 << 5 | 31, 1, 1, 6]);
+        bytes[..8].copy_from_slice(&0xf000_0000_0000_0009_u64.to_le_bytes());
+        let found = entries(&bytes, &PAGE_64, ByteOrder::Little);
+        assert_eq!(found[0].0, 0xf000_0000_0000_0000 | ((1 << 27) + 3));
+    }
+
+    #[test]
+    fn big_endian_has_the_type_in_the_upper_bits() {
+        let bytes = [
+            [0, 0, 0, 0],
+            [0, 0, 3, 0xe8],
+            [0, 0, 0, 16],
+            // Time extend of 1 and delta 2, then four bytes of data with delta 4.
+            [0xf0, 0, 0, 2],
+            [0, 0, 0, 1],
+            [0x08, 0, 0, 4],
+            *b"abcd",
+        ];
+        let found = entries(bytes.as_flattened(), &PAGE_32, ByteOrder::Big);
+        assert_eq!(found, [(1000 + (1 << 27) + 2 + 4, b"abcd".to_vec())]);
+        let long_8 = [
+            [0, 0, 0, 0],
+            [0, 0, 3, 0xe8],
+            [0, 0, 0, 0],
+            [0xc0, 0, 0, 8],
+            [0x08, 0, 0, 4],
+            *b"abcd",
+            [0, 0, 0, 0],
+            [0, 0, 0, 17],
+        ];
+        let found = SubBuffer::parse(long_8.as_flattened(), &PAGE_64, ByteOrder::Big).unwrap();
+        assert_eq!(found.missed_events(), MissedEvents::Exactly(17));
+        assert_eq!(found.count(), 1);
+    }
+
+    #[test]
+    fn missed_events_are_counted_when_the_count_is_there() {
+        let missed = |commit, words: &[u32], page| {
+            let bytes = little_64(commit, words);
+            SubBuffer::parse(&bytes, page, ByteOrder::Little).unwrap().missed_events()
+        };
+        assert_eq!(missed(8, &[1, 5, 17, 0], &PAGE_64), MissedEvents::None);
+        assert_eq!(missed(0x8000_0008, &[1, 5, 17, 0], &PAGE_64), MissedEvents::Unknown);
+        assert_eq!(missed(0xc000_0008, &[1, 5, 17, 0], &PAGE_64), MissedEvents::Exactly(17));
+        assert_eq!(missed(0xc000_0008, &[1, 5, 17], &PAGE_64), MissedEvents::Unknown);
+        let old = HeaderPage { has_overwrite: false, ..PAGE_64 };
+        assert_eq!(missed(0xc000_0008, &[1, 5, 17, 0], &old), MissedEvents::None);
+    }
+
+    #[test]
+    fn old_entries_have_two_bits_of_type_and_three_of_length() {
+        let old = HeaderPage { old_entries: true, ..PAGE_64 };
+        // Data of one word, delta 2; time extend of 1 and 3; time stamp; data with its length
+        // after it; padding to the end.
+        let words = [2 << 5 | 1 << 2 | 3, 5, 3 << 5 | 1, 1, 2, 0, 0, 0, 3, 8, 6, 0, 3, 99];
+        let found = entries(&little_64(56, &words), &old, ByteOrder::Little);
+        assert_eq!(found, [(1002, vec![5, 0, 0, 0]), (1002 + (1 << 27) + 3, vec![6, 0, 0, 0])]);
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_end_the_sub_buffer_with_an_error() {
+        for (words, offset) in [
+            (&[1, 5, 3, 1][..], 24),
+            (&[1, 5, 0, 3], 24),
+            (&[1, 5, 0, u32::MAX], 24),
+            (&[1, 5, 1 << 5 | 29, u32::MAX], 24),
+        ] {
+            let bytes = little_64(4 * words.len() as u64, words);
+            let mut found = SubBuffer::parse(&bytes, &PAGE_64, ByteOrder::Little).unwrap();
+            assert!(found.next().unwrap().is_ok());
+            let error = found.next().unwrap().unwrap_err();
+            assert!(
+                matches!(error, DecodeError::OutOfRange { offset: at, .. } if at == offset),
+                "{error}"
+            );
+            assert!(found.next().is_none());
+        }
+        let bytes = little_64(12, &[1, 5, 30]);
+        let mut found = SubBuffer::parse(&bytes, &PAGE_64, ByteOrder::Little).unwrap();
+        found.next();
+        assert!(found.next().unwrap().is_err() && found.next().is_none());
+    }
+
+    #[test]
+    fn headers_that_are_cut_off_are_errors() {
+        for len in 0..16 {
+            SubBuffer::parse(&vec![0; len], &PAGE_64, ByteOrder::Little).unwrap_err();
+        }
     }
 }
