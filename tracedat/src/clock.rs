@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(clock.apply(1505), 1505 + 151);
         // Division goes toward zero, so a falling line lies half a tick higher.
         assert_eq!(clock.apply(2500), 2500 + 101);
-        assert_eq!(clock.apply(500), 500 + 50);
+        assert_eq!(clock.apply(500), 500 + 51);
         assert_eq!(clock.apply(3500), 3500 - 99);
     }
 
