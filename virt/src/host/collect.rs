@@ -56,11 +56,12 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    /// Takes up to `wanted` bytes from what may still be kept.
+    /// Takes up to `wanted` bytes from what may still be kept, leaving most of it to other CPUs.
     fn reserve(&self, wanted: u64) -> u64 {
-        let take = |quota: u64| Some(quota.saturating_sub(wanted));
+        let share = |quota: u64| wanted.min((quota / 8).max(4096)).min(quota);
+        let take = |quota: u64| Some(quota - share(quota));
         let before = self.quota.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        before.unwrap_or(0).min(wanted)
+        share(before.unwrap_or(0))
     }
 
     fn give_back(&self, unused: u64) {
@@ -321,7 +322,14 @@ impl Thread {
 
     /// Bytes that were read together with the mark.
     fn keep_bytes(&mut self, all: &[u8]) {
-        let granted = if self.sink.is_some() { self.totals.reserve(all.len() as u64) } else { 0 };
+        let wanted = if self.sink.is_some() { all.len() as u64 } else { 0 };
+        let mut granted = 0;
+        while granted < wanted {
+            match self.totals.reserve(wanted - granted) {
+                0 => break,
+                more => granted += more,
+            }
+        }
         let granted = usize::try_from(granted).unwrap_or(0);
         let (mut bytes, beyond) = all.split_at_checked(granted).unwrap_or((&[], all));
         while let Some(sink) = &mut self.sink
