@@ -52,6 +52,8 @@ const MAX_LINKS: usize = 400;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a guest's client has to say that it is there.
 const HELLO_TIME: Duration = Duration::from_secs(3);
+/// How long after its start the server expects guests that run already: QEMU tries again once a second.
+const GATHER_TIME: Duration = Duration::from_secs(3);
 /// How long a host tool has to say what it wants.
 const OPEN_TIME: Duration = Duration::from_secs(10);
 
@@ -147,6 +149,7 @@ pub struct Server {
     last_id: u64,
     last_nonce: u64,
     accept_after: Deadline,
+    gathering: Deadline,
     /// Held as long as the server lives; the kernel lets go of it however the process ends.
     _owner: Flock<File>,
 }
@@ -197,6 +200,7 @@ impl Server {
             last_id: 0,
             last_nonce: first_nonce(),
             accept_after: Deadline::after(Duration::ZERO),
+            gathering: Deadline::after(GATHER_TIME),
             _owner: owner,
         })
     }
@@ -254,7 +258,7 @@ impl Server {
                 ToolState::Relay(guest) => {
                     self.guests.get(&guest).is_some_and(|guest| guest.out.has_room())
                 }
-                ToolState::Asking(_) | ToolState::Leaving => false,
+                ToolState::Waiting | ToolState::Asking(_) | ToolState::Leaving => false,
             };
             fds.push(PollFd::new(tool.stream.as_fd(), interest(read, !tool.out.is_empty())));
             deadline = deadline.min(tool.deadline);
@@ -306,9 +310,15 @@ impl Server {
         let mut link = GuestLink::new(name, stream);
         link.ask(nonce);
         let alive = link.flush();
+        let waiting: Vec<_> =
+            self.tools.iter().filter(|(_, t)| t.waits_for(&link.name)).map(|(&id, _)| id).collect();
+        let name = link.name.to_string();
         self.guests.insert(id, link);
         if !alive {
-            self.drop_guest(id, log);
+            return self.drop_guest(id, log);
+        }
+        for tool in waiting {
+            self.open(tool, &name);
         }
     }
 
@@ -416,6 +426,12 @@ impl Server {
             None => Err(RefuseCode::UNKNOWN_GUEST),
         };
         let Some(tool) = self.tools.get_mut(&tool_id) else { return };
+        if answer == Err(RefuseCode::NOT_CONNECTED) && !self.gathering.has_passed() {
+            tool.state = ToolState::Waiting;
+            name.clone_into(&mut tool.wanted);
+            tool.deadline = self.gathering;
+            return;
+        }
         match answer {
             Ok(guest_id) => {
                 tool.state = ToolState::Asking(guest_id);
@@ -530,6 +546,7 @@ impl Server {
         for id in late {
             let Some(tool) = self.tools.get_mut(&id) else { continue };
             match tool.state {
+                ToolState::Waiting => tool.refuse(RefuseCode::NOT_CONNECTED, ""),
                 ToolState::Asking(_) => tool.refuse(RefuseCode::NO_CLIENT, ""),
                 ToolState::Relay(_) => {}
                 // Silent at the start, or not taking its last message.

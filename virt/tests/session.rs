@@ -346,6 +346,26 @@ fn every_reason_not_to_reach_a_guest_has_its_own_error() {
 }
 
 #[test]
+fn a_guest_that_comes_back_to_a_new_server_is_waited_for() {
+    let lab = Lab::new(1);
+    let _server = lab.server();
+    let (read, done) = nix::unistd::pipe().unwrap();
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| {
+            let guest = lab.connect();
+            drop(done);
+            guest
+        });
+        // Long enough to be refused, were it not waited for.
+        let mut pipe = Stream::new(read, "pipe").unwrap();
+        let early = pipe.read_some(&mut [0; 1], Deadline::after(Duration::from_millis(300)));
+        assert!(early.is_err(), "the answer came before the guest");
+        let _client = lab.client(ExecPolicy::Deny, FakeRecorder::default());
+        connecting.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn the_guests_own_words_say_why_it_does_not_record() {
     let lab = Lab::new(1);
     let _server = lab.server();

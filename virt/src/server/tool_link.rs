@@ -7,6 +7,7 @@ use trace_transport::{Deadline, MessageError, Stream};
 
 use crate::out_queue::OutQueue;
 use crate::protocol::RefuseCode;
+use crate::setup::GuestName;
 
 /// How long a tool has to take the last message it gets.
 const LEAVING_TIME: Duration = Duration::from_secs(5);
@@ -25,6 +26,8 @@ const TO_CLIENT: [Command; 6] = [
 pub(super) enum ToolState {
     /// Has not said what it wants.
     New,
+    /// Waits for a guest's QEMU.
+    Waiting,
     /// Waits for a guest's client.
     Asking(u64),
     /// Has a guest.
@@ -48,6 +51,8 @@ pub(super) struct ToolLink {
     pub(super) pid: i32,
     pub(super) state: ToolState,
     pub(super) deadline: Deadline,
+    /// The guest it waits for.
+    pub(super) wanted: String,
     pub(super) out: OutQueue,
     decoder: Decoder,
 }
@@ -59,9 +64,14 @@ impl ToolLink {
             pid,
             state: ToolState::New,
             deadline,
+            wanted: String::new(),
             out: OutQueue::default(),
             decoder: Decoder::new(),
         }
+    }
+
+    pub(super) fn waits_for(&self, guest: &GuestName) -> bool {
+        self.state == ToolState::Waiting && self.wanted == guest.as_str()
     }
 
     /// Says why not, and closes after that.
@@ -95,7 +105,7 @@ impl ToolLink {
     }
 
     pub(super) fn next(&mut self) -> ToolNews {
-        if matches!(self.state, ToolState::Asking(_) | ToolState::Leaving) {
+        if matches!(self.state, ToolState::Waiting | ToolState::Asking(_) | ToolState::Leaving) {
             return ToolNews::Nothing;
         }
         let frame = match self.decoder.next_frame() {
