@@ -1,1 +1,3 @@
-//! 
+//! What the benchmarks of the workspace share: seeded traces of known size.
+
+pub mod workload;

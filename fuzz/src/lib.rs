@@ -1,1 +1,74 @@
-//! 
+//! Entry points of the fuzzer. Each takes any bytes, runs all there is for them, and panics when
+//! something does not hold. `tests/replay.rs` runs them on a stable toolchain.
+
+use std::num::NonZeroUsize;
+
+use tracedat::read::Merge;
+use tracedat::report::{Report, ReportInput, ReportOptions};
+use tracedat::{ReadError, Reader};
+
+/// Records that are looked at; a small file can hold very many empty ones.
+const MAX_RECORDS: u64 = 200_000;
+
+/// Text that is printed; more tells nothing new.
+const MAX_TEXT: usize = 4 << 20;
+
+/// A whole trace.dat: its metadata, its records, its lines.
+///
+/// # Panics
+/// When a record is not where the metadata says, or two readings differ.
+pub fn trace_file(data: &[u8]) {
+    let Ok(records) = walk(data) else { return };
+    let again = walk(data).expect("what could be opened can be opened again");
+    assert_eq!(records, again, "two readings of the same bytes differ");
+    print(data);
+}
+
+/// Walks over all records. Returns how many there are and a digest of them.
+fn walk(data: &[u8]) -> Result<(u64, u64), ReadError> {
+    let Reader { metadata, mut records } = Reader::parse(data)?;
+    let texts: usize = metadata.event_texts().into_iter().map(|text| text.text.len()).sum();
+    std::hint::black_box(texts);
+    let (mut count, mut digest) = (0, 0_u64);
+    while count < MAX_RECORDS {
+        // A reader goes on after damage or ends there, but it does not start over.
+        let Ok(Some(record)) = records.next() else { break };
+        let buffer = metadata.buffers.get(record.buffer as usize).expect("a buffer of the file");
+        assert!(record.data.len() <= buffer.page_size as usize, "a record larger than its page");
+        count += 1;
+        let parts = [record.ticks, u64::from(record.cpu), record.data.len() as u64];
+        for part in parts {
+            digest = (digest.rotate_left(5) ^ part).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
+    Ok((count, digest))
+}
+
+/// Prints all records; what fails is an error and not a panic.
+fn print(data: &[u8]) {
+    let Ok(reader) = Reader::parse(data) else { return };
+    let (files, mut records) = Merge::new(vec![reader]);
+    let inputs = [ReportInput { name: "fuzz", metadata: &files[0] }];
+    let mut options = ReportOptions::default();
+    options.threads = NonZeroUsize::new(1);
+    let mut text = Bounded { left: MAX_TEXT };
+    // The error says where it went wrong, which is all that is asked for.
+    let _ = Report::new(options).print(&inputs, &mut records, &mut text);
+}
+
+/// Takes so many bytes, then refuses.
+struct Bounded {
+    left: usize,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let taken = bytes.len().min(self.left);
+        self.left -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

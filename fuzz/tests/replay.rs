@@ -1,0 +1,87 @@
+//! Runs every seed, and damaged forms of it, through its entry point on a stable toolchain.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use trace_fuzz::trace_file;
+
+/// Damaged forms are tried for so long for each seed.
+const TIME_PER_SEED: Duration = Duration::from_millis(300);
+
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let mut seeds: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, fs::read(path).unwrap())
+        })
+        .collect();
+    seeds.sort();
+    seeds
+}
+
+#[test]
+fn every_seed_of_trace_file_holds() {
+    let seeds = seeds("trace_file");
+    assert!(seeds.len() >= 10, "{} seeds", seeds.len());
+    for (name, seed) in seeds {
+        eprintln!("{name}");
+        trace_file(&seed);
+    }
+}
+
+#[test]
+fn whole_seeds_are_read_to_their_end() {
+    for (name, seed) in seeds("trace_file") {
+        if !name.starts_with("whole-") {
+            continue;
+        }
+        let tracedat::Reader { mut records, .. } = tracedat::Reader::parse(seed).unwrap();
+        let mut count = 0;
+        while records.next().unwrap().is_some() {
+            count += 1;
+        }
+        assert!(count >= 40, "{name}: {count} records");
+    }
+}
+
+#[test]
+fn truncated_seeds_hold() {
+    for (name, seed) in seeds("trace_file") {
+        eprintln!("{name}");
+        let (start, step) = (Instant::now(), (seed.len() / 97).max(1));
+        for len in (0..seed.len()).step_by(step) {
+            trace_file(&seed[..len]);
+            if start.elapsed() > TIME_PER_SEED {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn seeds_with_flipped_bits_hold() {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    for (name, seed) in seeds("trace_file") {
+        eprintln!("{name}");
+        let (start, mut round) = (Instant::now(), 0);
+        while start.elapsed() < TIME_PER_SEED && round < 400 {
+            let mut damaged = seed.clone();
+            for _ in 0..=round % 4 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                // Half of the damage goes to the start, where sizes and offsets are.
+                let end = if random & 1 == 0 { damaged.len() } else { damaged.len().min(256) };
+                if let Some(byte) = damaged.get_mut((random >> 8) as usize % end.max(1)) {
+                    *byte ^= 1 << (random >> 3 & 7);
+                }
+            }
+            trace_file(&damaged);
+            round += 1;
+        }
+    }
+}
