@@ -286,6 +286,12 @@ impl Thread {
                 });
             }
         }
+        // Once more, so that every event lies between two comparisons.
+        if !self.gone
+            && let Err(error) = self.link.compare_clocks()
+        {
+            self.problem(error);
+        }
         if self.lost_output > 0 {
             let message = format!("output: {} bytes were not taken and are lost", self.lost_output);
             let error = self.link.unexpected(Step::Exec, message);

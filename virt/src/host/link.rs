@@ -11,6 +11,8 @@ use crate::time_sync::{Ping, Round};
 
 /// How long a probe may take; a guest that is slower is not compared this time.
 const PROBE_TIME: Duration = Duration::from_secs(1);
+/// How long a round of probes may take: a guest that answers late each time holds nothing up.
+const ROUND_TIME: Duration = Duration::from_secs(2);
 /// How long the server may take a message.
 const SEND_TIME: Duration = Duration::from_secs(10);
 /// What a guest can send unasked while its clock is read is kept, up to so many messages.
@@ -120,9 +122,12 @@ impl Link {
 
     fn probe(&mut self, ping: &mut Ping) -> Result<(), HostError> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        while let Some(probe) = ping.probe(&mut scratch) {
+        let all = Deadline::after(ROUND_TIME);
+        while !all.has_passed()
+            && let Some(probe) = ping.probe(&mut scratch)
+        {
             self.send(&probe, Step::TimeSync)?;
-            let deadline = Deadline::after(PROBE_TIME);
+            let deadline = all.min(Deadline::after(PROBE_TIME));
             loop {
                 let clock = ping.host_clock();
                 match self.read_at(deadline, || clock.now()) {

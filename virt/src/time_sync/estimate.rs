@@ -112,6 +112,9 @@ struct Drift {
 /// A drift is not quite the same all the time: what is allowed on top of what was measured.
 const WANDER: f64 = 20e-6;
 
+/// The line at an end is steady when its samples are this many times further apart than they are uncertain (200 ppm).
+const END_SLOPE: u128 = 5_000;
+
 /// Turns rounds into samples in order of guest time. Between samples the result is to be interpolated; the corrected time
 /// never runs backwards.
 #[must_use]
@@ -127,7 +130,7 @@ pub fn estimate(rounds: &[Round]) -> Vec<Sample> {
         .enumerate()
         .filter_map(|(index, (best, round))| overlap(*best, round, drift_around(&bests, index)))
         .collect();
-    keep_monotone(remove_outliers(samples))
+    widen_ends(keep_monotone(remove_outliers(samples)))
 }
 
 /// The drift seen by the neighbours of a round.
@@ -186,6 +189,32 @@ fn remove_outliers(samples: Vec<Sample>) -> Vec<Sample> {
         kept.push(*sample);
     }
     kept
+}
+
+/// Readers continue the line through the first two and the last two samples beyond them. Two that are close together give a
+/// line of any slope, so those next to an end are left out until it is known to [`END_SLOPE`].
+fn widen_ends(mut samples: Vec<Sample>) -> Vec<Sample> {
+    let is_steady = |a: &Sample, b: &Sample| {
+        let noise = u128::from(a.error) + u128::from(b.error);
+        u128::from(b.guest_time.abs_diff(a.guest_time)) >= noise.saturating_mul(END_SLOPE)
+    };
+    let is_spare = |a: &Sample, spare: &Sample, b: &Sample| {
+        let apart = line(a, b, spare.guest_time) - i128::from(spare.offset);
+        apart.unsigned_abs() <= u128::from(spare.error)
+    };
+    while let [first, second, third, ..] = samples.as_slice()
+        && !is_steady(first, second)
+        && is_spare(first, second, third)
+    {
+        samples.remove(1);
+    }
+    while let [.., third, second, last] = samples.as_slice()
+        && !is_steady(second, last)
+        && is_spare(third, second, last)
+    {
+        samples.remove(samples.len() - 2);
+    }
+    samples
 }
 
 /// Leaves out what would make corrected time stand still or run backwards: of two, the less certain.
@@ -366,6 +395,23 @@ mod tests {
         let samples = estimate(&rounds);
         assert_eq!(samples.len(), 8);
         assert!(samples.iter().all(|sample| sample.error < 50_000));
+    }
+
+    #[test]
+    fn what_happens_just_outside_the_samples_is_not_thrown_far_off() {
+        for seed in 0..50 {
+            let way = (100_000, 300_000);
+            let machine = Machine { offset: -9_000_000, drift_ppm: 30, there: way, back: way };
+            let mut random = Random(seed);
+            let ms = [0, 100, 400, 1_000, 2_000, 3_000, 4_000, 5_000, 5_010];
+            let rounds: Vec<_> =
+                ms.iter().map(|ms| machine.round(START + ms * 1_000_000, &mut random)).collect();
+            let samples = estimate(&rounds);
+            for outside in [START - 200_000_000, START + 5_300_000_000] {
+                let found = Sample::host_time(&samples, machine.guest(outside)).unwrap();
+                assert!(found.abs_diff(outside) < 300_000, "{}", found.abs_diff(outside));
+            }
+        }
     }
 
     #[test]
