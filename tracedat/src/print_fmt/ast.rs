@@ -64,7 +64,8 @@ impl Binary {
         }
     }
 
-    /// Everything is unsigned and 64 bits wide. A division by zero gives zero, shifts go modulo 64.
+    /// Everything is unsigned and 64 bits wide. A division by zero gives zero, shifts go modulo 64,
+    /// and the reference does not know `^`.
     #[inline]
     pub(super) fn apply(self, left: u64, right: u64) -> u64 {
         match self {
@@ -82,7 +83,7 @@ impl Binary {
             Self::Eq => u64::from(left == right),
             Self::Ne => u64::from(left != right),
             Self::And => left & right,
-            Self::Xor => left ^ right,
+            Self::Xor => 0,
             Self::Or => left | right,
             Self::AndAnd => u64::from(left != 0 && right != 0),
             Self::OrOr => u64::from(left != 0 || right != 0),
@@ -198,6 +199,7 @@ impl Expr {
     /// The value when no record is needed to know it, with names and texts counting as 0.
     pub(super) fn constant(&self) -> Option<u64> {
         Some(match self {
+            Self::Null => 0,
             Self::Atom(text) => atom_value(text),
             Self::Cast { type_name, value } => cast_mask(type_name) & value.constant()?,
             Self::Unary { op, value } => op.apply(value.constant()?),

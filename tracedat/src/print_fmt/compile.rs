@@ -172,13 +172,15 @@ impl<'a> Compiler<'a> {
                 self.program.steps[skip] = Step::Jump { target: end };
             }
             Expr::Call { function, args } => {
-                let zero = Value::Const(0);
-                let (place, value, len) = match args.as_slice() {
-                    [_, cdb, len] => (self.data_place(cdb), zero, self.value(len)?),
-                    [arg, ..] => (self.data_place(arg), self.value(arg)?, zero),
-                    [] => (None, zero, zero),
+                let (place, value) = match (function, args.as_slice()) {
+                    (Function::ScsiTraceParseCdb, [_, cdb, _]) => {
+                        (self.data_place(cdb), Value::Const(0))
+                    }
+                    (Function::Le16ToCpup, _) => (None, self.value(arg)?),
+                    (_, [arg, ..]) => (None, self.value(arg)?),
+                    _ => return Err(NotUnderstood),
                 };
-                self.push(Step::Call { function: *function, value, place, len });
+                self.push(Step::Call { function: *function, value, place });
             }
             Expr::Null
             | Expr::Cast { .. }
@@ -218,6 +220,7 @@ impl<'a> Compiler<'a> {
                 let place = self.located(name).ok_or(NotUnderstood)?;
                 Step::Bytes { place, len: star.unwrap_or(Value::Const(1)), separator }
             }
+            Pointer::Mac { .. } if matches!(arg, Expr::Call { .. }) => return self.text(arg, None),
             Pointer::Mac { separator, reversed } => match self.field_of(arg, 6, "INVALIDMAC")? {
                 Some(start) => Step::Mac { start, separator, reversed },
                 None => return Ok(()),
@@ -380,9 +383,12 @@ impl<'a> Compiler<'a> {
             Expr::Call { function, args } => match (function, args.as_slice()) {
                 (Function::JiffiesToMsecs, [value]) => return self.code(value),
                 (Function::Le16ToCpup, [pointer]) => {
-                    let Some(place) = self.data_place(pointer) else { return Err(NotUnderstood) };
+                    let place = match pointer.without_casts() {
+                        Expr::DynamicArray(name) => self.located(name),
+                        _ => None,
+                    };
                     self.program.code.push(Op::Const(0));
-                    Op::DynamicElement { load: Load::Le16, place }
+                    place.map_or(Op::Mask(0), |place| Op::DynamicElement { load: Load::Le16, place })
                 }
                 _ => Op::Const(0),
             },

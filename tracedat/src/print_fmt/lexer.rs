@@ -93,13 +93,13 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A quoted text up to the closing quote, which a backslash hides.
+    /// A quoted text up to the closing quote, which a backslash hides, even one that is hidden itself.
     fn quoted(&mut self, quote: u8) -> Token {
         let body = &self.rest[1..];
         let mut hidden = false;
         let end = body.iter().position(|&byte| {
             let closes = byte == quote && !hidden;
-            hidden = byte == b'\\' && !hidden;
+            hidden = byte == b'\\';
             closes
         });
         let Some(end) = end else {
@@ -107,6 +107,11 @@ impl<'a> Lexer<'a> {
             return Token::Op("\\");
         };
         let text = body[..end].to_vec();
+        if text.contains(&b'\t') {
+            // The reference loses track at a bare tab.
+            self.rest = &[];
+            return Token::Op("\\");
+        }
         self.rest = &body[end + 1..];
         if quote == b'"' { Token::Text(text) } else { Token::Char(text) }
     }

@@ -5,10 +5,12 @@
 //! * operators of equal precedence group to the right: `10 - 3 - 2` is 9;
 //! * once a tighter operator is met, its right side takes all that follows: `2 + 4 * 8 - 1 & 15`
 //!   is `2 + ((4 * 8 - 1) & 15)`;
+//! * brackets on the right do not hold against a tighter operator: `2 * (3 + 4)` is `(2 * 3) + 4`,
+//!   and nor does a sign: `2 * -3` is `(2 * 0) - 3`;
 //! * `a ? b : c ? d : e` is `(a ? b : c) ? d : e` unless brackets say otherwise;
 //! * an array index is a single item, a cast applies to a single item.
 use super::CompileOptions;
-use super::ast::{Binary, Expr, Table, Unary};
+use super::ast::{Binary, Expr, Table, Unary, atom_value};
 use super::functions::Function;
 use super::lexer::{Lexer, Token};
 use crate::event_format::EventFormat;
@@ -90,7 +92,7 @@ impl Parser<'_> {
         }
     }
 
-    /// One operator with its right side, which takes all that follows if that binds as tightly.
+    /// One operator with its right side and all operators that follow.
     fn operation(&mut self, left: Expr) -> Parsed<Expr> {
         self.enter()?;
         let Token::Op(token) = self.lexer.next() else { return Err(NotUnderstood) };
@@ -108,11 +110,8 @@ impl Parser<'_> {
             }
             _ => {
                 let op = Binary::from_token(token).ok_or(NotUnderstood)?;
-                let mut right = self.item()?;
-                if self.operator().is_some_and(|next| next <= op.priority()) {
-                    right = self.operation(right)?;
-                }
-                self.binary(op, left, right)
+                let right = self.item()?;
+                self.binary_operation(op, left, right)?
             }
         };
         let node = if self.operator().is_some() { self.operation(node)? } else { node };
@@ -120,14 +119,48 @@ impl Parser<'_> {
         Ok(node)
     }
 
+    /// A binary operator with its right side. Brackets on the right do not hold against a tighter
+    /// operator, which takes the first part of what they hold.
+    fn binary_operation(&mut self, op: Binary, left: Expr, right: Expr) -> Parsed<Expr> {
+        let next = self.operator();
+        Ok(match right {
+            Expr::Binary { op: looser, left: middle, right } if looser.priority() > op.priority() => {
+                let mut inner = self.binary(op, left, *middle);
+                if next.is_some_and(|next| next <= looser.priority()) {
+                    inner = self.operation(inner)?;
+                }
+                Expr::Binary { op: looser, left: Box::new(inner), right }
+            }
+            Expr::Choice { condition, yes, no } => {
+                let condition = Box::new(self.binary(op, left, *condition));
+                Expr::Choice { condition, yes, no }
+            }
+            Expr::Unary { op: sign @ (Unary::Negate | Unary::Plus), value }
+                if op.priority() < Binary::Add.priority() =>
+            {
+                let sign = if sign == Unary::Negate { Binary::Sub } else { Binary::Add };
+                let left = Box::new(self.binary(op, left, Expr::Null));
+                Expr::Binary { op: sign, left, right: value }
+            }
+            mut right => {
+                if next.is_some_and(|next| next <= op.priority()) {
+                    right = self.operation(right)?;
+                }
+                self.binary(op, left, right)
+            }
+        })
+    }
+
     /// Two plain numbers outside of brackets become one, which matters to `%s` only.
     fn binary(&self, op: Binary, left: Expr, right: Expr) -> Expr {
         let node = Expr::Binary { op, left: Box::new(left), right: Box::new(right) };
         if self.brackets == 0
             && let Expr::Binary { left, right, .. } = &node
-            && matches!((&**left, &**right), (Expr::Atom(_), Expr::Atom(_)))
-            && let Some(value) = node.constant()
+            && let (Expr::Atom(left), Expr::Atom(right)) = (&**left, &**right)
         {
+            let (left, right) = (atom_value(left), atom_value(right));
+            // The one place where the reference knows `^`.
+            let value = if op == Binary::Xor { left ^ right } else { op.apply(left, right) };
             return Expr::Atom((value as i64).to_string().into_bytes());
         }
         node
@@ -144,12 +177,12 @@ impl Parser<'_> {
             Token::Op(op) => {
                 let op = Unary::from_token(op).ok_or(NotUnderstood)?;
                 let mut value = self.item()?;
-                if self.lexer.take("[") {
-                    let index = self.item()?;
-                    self.expect("]")?;
-                    value = Expr::Index { array: Box::new(value), index: Box::new(index) };
+                if self.lexer.at("[") {
+                    value = self.operation(value)?;
                 }
-                Expr::Unary { op, value: Box::new(value) }
+                let node = Expr::Unary { op, value: Box::new(value) };
+                // The operators that follow belong to it before they belong to what is on its left.
+                if self.operator().is_some() { self.operation(node)? } else { node }
             }
             Token::End => return Err(NotUnderstood),
         };
@@ -327,12 +360,13 @@ impl Parser<'_> {
         loop {
             self.expect("{")?;
             self.enter()?;
-            let value = self.arg()?.constant().unwrap_or(0);
+            let value = self.arg()?;
+            let value = table_value(&value).ok_or(NotUnderstood)?;
             self.expect(",")?;
-            let text = match self.arg()? {
-                Expr::Atom(text) => text,
-                _ => return Err(NotUnderstood),
-            };
+            let text = self.arg()?;
+            // `((void *)0)` ends some tables.
+            let Expr::Atom(text) = text.without_casts() else { return Err(NotUnderstood) };
+            let text = text.clone();
             self.expect("}")?;
             self.depth -= 1;
             table.push((value, text));
@@ -382,5 +416,15 @@ impl Parser<'_> {
         self.depth += 1;
         self.nodes += 1;
         if self.depth > MAX_DEPTH || self.nodes > MAX_NODES { Err(NotUnderstood) } else { Ok(()) }
+    }
+}
+
+/// The value of a table's entry. What does not begin with a digit, such as a negative number or
+/// the name of an enumerator that the kernel did not resolve, is -1.
+fn table_value(value: &Expr) -> Option<u64> {
+    match value {
+        Expr::Atom(text) if text.first().is_some_and(u8::is_ascii_digit) => Some(atom_value(text)),
+        Expr::Atom(_) => Some(u64::MAX),
+        _ => value.constant().map(|value| if (value as i64) < 0 { u64::MAX } else { value }),
     }
 }

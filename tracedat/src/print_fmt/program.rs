@@ -63,7 +63,7 @@ pub(super) enum Step {
     Socket { place: Place, plain: bool, port: bool, compressed: bool },
     Uuid { start: u32, upper: bool, little: bool },
     Bytes { place: Place, len: Value, separator: Option<u8> },
-    Call { function: Function, value: Value, place: Option<Place>, len: Value },
+    Call { function: Function, value: Value, place: Option<Place> },
     JumpIfZero { value: Value, target: u32 },
     Jump { target: u32 },
 }

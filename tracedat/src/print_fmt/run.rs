@@ -41,8 +41,17 @@ impl Program {
     fn text(&self, out: &mut Vec<u8>, text: &[u8], form: FormIndex, data: &[u8]) {
         match self.layout(form, data) {
             None => out.extend_from_slice(text),
+            // A precision below zero: the reference prints the conversion itself.
+            Some(layout) if layout.precision.is_none() && self.has_precision(form) => {
+                out.extend_from_slice(b"%.*s");
+            }
             Some(layout) => number::text(out, text, layout),
         }
+    }
+
+    fn has_precision(&self, form: FormIndex) -> bool {
+        let form = form.and_then(|form| self.forms.get(usize::from(form)));
+        form.is_some_and(|form| form.precision.is_some())
     }
 
     fn steps(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
@@ -150,9 +159,7 @@ impl Program {
                     let len = usize::try_from(self.value(len, data) as i32).unwrap_or(usize::MAX);
                     address::bytes(out, &bytes[..len.min(bytes.len())], separator);
                 }
-                Step::Call { function, value, place, len } => {
-                    self.call(out, data, function, value, place, len);
-                }
+                Step::Call { function, value, place } => self.call(out, data, function, value, place),
                 Step::JumpIfZero { value, target } => {
                     if self.value(value, data) == 0 {
                         at = target as usize;
@@ -314,7 +321,6 @@ impl Program {
         function: Function,
         value: Value,
         place: Option<Place>,
-        len: Value,
     ) {
         match function {
             Function::Jbd2DevToName => {
@@ -333,13 +339,10 @@ impl Program {
                 }
             }
             Function::ScsiTraceParseCdb => {
-                let bytes = place.map_or(&[][..], |place| place.rest(data));
-                let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
-                functions::parse_cdb(out, &bytes[..len.min(bytes.len())]);
+                functions::parse_cdb(out, place.map_or(&[][..], |place| place.rest(data)));
             }
             Function::Le16ToCpup => {
-                let place = place.map_or(0, |place| Load::Le16.at(place.rest(data), 0));
-                number::decimal(out, place);
+                number::decimal(out, self.value(value, data));
             }
         }
     }

@@ -66,7 +66,7 @@ pub(in super::super) fn parse_cdb(out: &mut Vec<u8>, cdb: &[u8]) {
                 0x0a => ("VERIFY_32", false),
                 0x0b => ("WRITE_32", false),
                 0x0d => ("WRITE_SAME_32", true),
-                _ => return out.extend_from_slice(b"UNKNOWN"),
+                _ => return out.push(b'-'),
             };
             out.extend_from_slice(name.as_bytes());
             part(out, " lba=", field(cdb, 12, 8));
