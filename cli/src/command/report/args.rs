@@ -28,6 +28,7 @@ pub(crate) struct ReportArgs {
     pub(crate) time_differences: bool,
     pub(crate) check_time: bool,
     pub(crate) boundaries: bool,
+    pub(crate) wakeups: bool,
     pub(crate) quiet: bool,
     pub(crate) threads: Option<NonZeroUsize>,
 }
@@ -139,6 +140,11 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("An option of a handler, such as fgraph:tailprint=1"),
         )
+        .arg(
+            flag("wakeups")
+                .short('w')
+                .help("How long woken tasks of the first file waited for a CPU"),
+        )
         .arg(flag("boundary").long("boundary").help("Mark where sub-buffers start"))
         .arg(
             Arg::new("compat")
@@ -232,6 +238,7 @@ impl ReportArgs {
             align_time: matches.get_flag("align-ts"),
             time_differences: matches.get_flag("ts-diff"),
             check_time: matches.get_flag("ts-check"),
+            wakeups: matches.get_flag("wakeups"),
             boundaries: matches.get_flag("boundary"),
             quiet: matches.get_flag("quiet"),
             threads: matches.get_one("threads").copied(),

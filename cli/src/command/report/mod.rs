@@ -114,6 +114,7 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, Error> {
     options.raw_time = args.raw_time;
     options.align_time = args.align_time;
     options.time_differences = args.time_differences;
+    options.wakeups = args.wakeups;
     options.boundaries = args.boundaries;
     options.threads = args.threads;
     options.handler_options = HandlerOptions::default();

@@ -1,0 +1,95 @@
+//! What tests of the binary share.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use trace_virt::lab::Missing;
+
+/// A test that says what the machine must have.
+pub(crate) struct Case {
+    /// Its name; `root_` if it needs root.
+    pub(crate) name: &'static str,
+    /// What it needs.
+    pub(crate) needs: fn() -> Result<(), Missing>,
+    /// What it does.
+    pub(crate) test: fn() -> Result<(), Failed>,
+}
+
+/// Runs the cases; those whose needs are not met count as ignored, with the reason.
+pub(crate) fn run(cases: &'static [Case]) -> std::process::ExitCode {
+    let trials = cases.iter().map(|case| {
+        Trial::ignorable_test(case.name, || match (case.needs)() {
+            Ok(()) => (case.test)().map(|()| Completion::Completed),
+            Err(missing) => Ok(Completion::ignored_with(missing)),
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+/// The binary under test, in the layout of its own time.
+pub(crate) fn trace_cmd() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trace-cmd"));
+    command.env_remove("TRACE_CMD_COMPAT").env_remove("TRACE_CMD_VIRT_DIR").env("LC_ALL", "C");
+    command
+}
+
+/// What a program wrote, if it ended well.
+pub(crate) fn success(command: &mut Command) -> Result<String, Failed> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!("{command:?}: {}: {}", output.status, stderr(&output)).into())
+}
+
+/// The one line on standard error of a program that has to fail.
+pub(crate) fn complaint(command: &mut Command) -> Result<String, Failed> {
+    let output = command.output()?;
+    let text = stderr(&output);
+    check(!output.status.success(), || format!("{command:?} did not fail"))?;
+    check(output.stdout.is_empty(), || format!("{command:?} printed something"))?;
+    let mut lines = text.lines();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => Ok(line.to_owned()),
+        _ => Err(format!("{command:?}: not one line: {text:?}").into()),
+    }
+}
+
+/// Standard error as text.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A claim, and what to say when it does not hold.
+pub(crate) fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(otherwise().into()) }
+}
+
+/// All of tracefs that a recording may change, as text.
+pub(crate) fn tracing_state(dir: &Path) -> Vec<String> {
+    let names = [
+        "tracing_on",
+        "trace_clock",
+        "buffer_size_kb",
+        "buffer_subbuf_size_kb",
+        "buffer_percent",
+        "trace_options",
+        "set_event",
+        "set_event_pid",
+        "set_event_notrace_pid",
+        "current_tracer",
+        "tracing_cpumask",
+        "events/enable",
+        "events/sched/filter",
+        "events/sched/sched_switch/filter",
+    ];
+    let read = |name: &&str| format!("{name}: {:?}", fs::read_to_string(dir.join(name)).ok());
+    let mut state: Vec<String> = names.iter().map(read).collect();
+    let instances = fs::read_dir(dir.join("instances")).into_iter().flatten().flatten();
+    state.extend(instances.map(|entry| format!("instance {:?}", entry.file_name())));
+    state
+}

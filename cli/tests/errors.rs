@@ -1,0 +1,116 @@
+//! Errors as a user meets them, where neither the kernel nor a guest is needed: one line, with a next step.
+
+mod common;
+
+use std::fs;
+use std::process::ExitCode;
+
+use common::{Case, check, complaint, trace_cmd};
+use libtest_mimic::Failed;
+use tempfile::TempDir;
+
+const CASES: &[Case] = &[
+    Case { name: "unusable_inputs_are_named", needs: || Ok(()), test: unusable_inputs },
+    Case {
+        name: "outputs_that_cannot_be_written_are_named_first",
+        needs: || Ok(()),
+        test: unusable_output,
+    },
+    Case {
+        name: "guests_that_cannot_be_reached_are_explained",
+        needs: || Ok(()),
+        test: unreachable_guests,
+    },
+    Case { name: "set_up_can_be_repeated", needs: || Ok(()), test: set_up_twice },
+];
+
+fn main() -> ExitCode {
+    common::run(CASES)
+}
+
+fn expect(line: &str, parts: &[&str]) -> Result<(), Failed> {
+    for part in parts {
+        check(line.contains(part), || format!("no {part:?} in: {line}"))?;
+    }
+    Ok(())
+}
+
+fn unusable_inputs() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let missing = dir.path().join("no.dat");
+    expect(
+        &complaint(trace_cmd().args(["report", "-i"]).arg(&missing))?,
+        &["no.dat", "No such file", "trace-cmd record"],
+    )?;
+
+    let text = dir.path().join("text.dat");
+    fs::write(&text, "this is not a trace\n".repeat(100))?;
+    expect(
+        &complaint(trace_cmd().args(["report", "-i"]).arg(&text))?,
+        &["text.dat", "not a trace.dat"],
+    )?;
+
+    let cut = dir.path().join("cut.dat");
+    // A version 7 file that ends in the middle of its header.
+    fs::write(&cut, b"\x17\x08\x44tracing7\0\0\x08\0\x10\0\0zst")?;
+    expect(&complaint(trace_cmd().args(["report", "-i"]).arg(&cut))?, &["cut.dat", "0x"])
+}
+
+fn unusable_output() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let file = dir.path().join("no/such/dir/trace.dat");
+    let mut record = trace_cmd();
+    record.args(["record", "-e", "sched", "-o"]).arg(&file).arg("true");
+    expect(&complaint(&mut record)?, &["cannot write", "no/such/dir/trace.dat", "-o FILE"])
+}
+
+fn unreachable_guests() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let record = || {
+        let mut record = trace_cmd();
+        record.current_dir(dir.path()).args(["record", "--virt-dir"]).arg(dir.path());
+        record.args(["--dom", "guest1", "-e", "sched"]);
+        record
+    };
+    expect(&complaint(&mut record())?, &["guest1", "virt-server --dom guest1 -c"])?;
+    let mut set_up = trace_cmd();
+    set_up.arg("virt-server").env("TRACE_CMD_VIRT_DIR", dir.path());
+    common::success(set_up.args(["--dom", "guest1", "-c", "2"]))?;
+    expect(&complaint(&mut record())?, &["guest1", "server", "trace-cmd virt-server"])?;
+
+    let mut named = trace_cmd();
+    named.args(["virt-server", "--virt-dir"]).arg(dir.path()).args(["--dom", "../up", "-c", "1"]);
+    expect(&complaint(&mut named)?, &["../up"])?;
+    let mut uncounted = trace_cmd();
+    uncounted.args(["virt-server", "--virt-dir"]).arg(dir.path()).args(["--dom", "guest2"]);
+    expect(&complaint(&mut uncounted)?, &["guest2", "-c CPUS"])
+}
+
+fn set_up_twice() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let set_up = |words: &[&str]| {
+        let mut command = trace_cmd();
+        command
+            .args(["virt-server", "--virt-dir"])
+            .arg(dir.path())
+            .args(["--dom", "guest1"])
+            .args(words);
+        common::success(&mut command)
+    };
+    let first = set_up(&["-c", "2"])?;
+    expect(
+        &first,
+        &["-chardev pipe", "trace-path-cpu1", "<channel type='pipe'>", "agent-ctl-path"],
+    )?;
+    let second = set_up(&[])?;
+    expect(&second, &["(0 files made"])?;
+    let qemu = set_up(&["--qemu"])?;
+    check(
+        qemu.lines().all(|line| line.starts_with("-device ") || line.starts_with("-chardev ")),
+        || qemu.clone(),
+    )?;
+    let xml = set_up(&["--libvirt"])?;
+    check(xml.trim_start().starts_with('<') && !xml.contains("-chardev"), || xml.clone())?;
+    set_up(&["--remove"])?;
+    check(!dir.path().join("guest1").exists(), || "guest1 is still there".to_owned())
+}

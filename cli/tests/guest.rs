@@ -1,0 +1,264 @@
+//! Host and a real guest recorded as one, and the guests that cannot be.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state};
+use libtest_mimic::Failed;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use trace_virt::lab::requirements::{self, TracefsLock};
+use trace_virt::lab::{self, Guest, GuestOptions, Missing};
+
+const CASES: &[Case] = &[
+    Case { name: "root_host_and_guest_are_one_trace", needs: with_guest, test: one_trace },
+    Case {
+        name: "root_guests_that_refuse_or_do_not_answer_say_why",
+        needs: with_guest,
+        test: refusals,
+    },
+];
+
+/// Ping-pongs between host and guest.
+const ROUNDS: u32 = 200;
+/// Set for the copy of this program that is the host's side of the ping-pong.
+const PING_SOCKET: &str = "TRACE_TEST_PING_SOCKET";
+const BOOT: Duration = Duration::from_secs(120);
+const PORT: &str = "ping-pong";
+
+fn main() -> ExitCode {
+    if let Some(socket) = std::env::var_os(PING_SOCKET) {
+        return match ping(Path::new(&socket)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("ping-pong: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    common::run(CASES)
+}
+
+fn with_guest() -> Result<(), Missing> {
+    requirements::root()?;
+    requirements::tracefs()?;
+    requirements::guest()
+}
+
+/// Marker, message to the guest, answer, marker.
+fn ping(socket: &Path) -> std::io::Result<()> {
+    let mut marker = File::options().write(true).open("/sys/kernel/tracing/trace_marker")?;
+    let mut to = UnixStream::connect(socket)?;
+    to.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut from = BufReader::new(to.try_clone()?);
+    let mut line = String::new();
+    for round in 1..=ROUNDS {
+        marker.write_all(format!("ping {round} sent").as_bytes())?;
+        to.write_all(format!("{round}\n").as_bytes())?;
+        line.clear();
+        from.read_line(&mut line)?;
+        marker.write_all(format!("ping {round} answered").as_bytes())?;
+        if line.trim() != round.to_string() {
+            return Err(std::io::Error::other(format!("{line:?} came for {round}")));
+        }
+    }
+    Ok(())
+}
+
+/// The guest's side: marker, then the answer. Reading line by line from a port wants one descriptor.
+const PONG: &str = "exec 3<>/dev/virtio-ports/ping-pong; while read -r n <&3; do \
+    echo ping $n in guest >/sys/kernel/tracing/trace_marker; echo $n >&3; [ $n = 200 ] && exit 7; done";
+
+/// A server that ends with the test.
+struct Server(Child);
+
+impl Server {
+    fn start(virt_dir: &Path) -> Result<Self, Failed> {
+        let log = File::create(virt_dir.join("server.log"))?;
+        let mut server = trace_cmd();
+        server.args(["virt-server", "--virt-dir"]).arg(virt_dir).stdout(Stdio::null()).stderr(log);
+        Ok(Self(server.spawn()?))
+    }
+
+    fn wait_for_client(virt_dir: &Path) -> Result<(), Failed> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let log = fs::read_to_string(virt_dir.join("server.log"))?;
+            if log.contains("its client answers") {
+                return Ok(());
+            }
+            check(Instant::now() < deadline, || format!("no client answered: {log}"))?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.0.id()).unwrap_or(i32::MAX))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+fn boot(virt_dir: &Path, client: Option<&[&str]>) -> Result<Guest, Failed> {
+    let mut options = GuestOptions::new("guest1");
+    options.cpus = 2;
+    options.virt_dir = Some(virt_dir.to_owned());
+    options.trace_cmd = Some(lab::static_binary()?);
+    options.client_args = client.map(|words| words.iter().map(|word| (*word).to_owned()).collect());
+    options.extra_ports = vec![PORT.to_owned()];
+    let guest = Guest::boot(options)?;
+    guest.wait_ready(BOOT)?;
+    Ok(guest)
+}
+
+fn record(virt_dir: &Path, out: &Path) -> Command {
+    let mut record = trace_cmd();
+    record.arg("record").arg("--virt-dir").arg(virt_dir).arg("-o").arg(out.join("trace.dat"));
+    record
+}
+
+fn one_trace() -> Result<(), Failed> {
+    let (virt_dir, out) = (TempDir::new()?, TempDir::new()?);
+    let (virt_dir, out) = (virt_dir.path(), out.path());
+    // The server may come before or after the guest: here before.
+    let server = Server::start(virt_dir)?;
+    let guest = boot(virt_dir, Some(&["--allow-exec"]))?;
+    Server::wait_for_client(virt_dir)?;
+    let lock = TracefsLock::take()?;
+    let tracing = requirements::tracefs()?;
+    let before = (
+        tracing_state(&tracing),
+        guest.run("cat /sys/kernel/tracing/tracing_on /sys/kernel/tracing/set_event")?,
+    );
+
+    let mut session = record(virt_dir, out);
+    session
+        .args(["-e", "sched", "--dom", "guest1", "-e", "sched", "--exec", "sh", "-c", PONG, ";"]);
+    session.arg(std::env::current_exe()?).env(PING_SOCKET, port_socket(&guest)?);
+    let output = session.output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(output.status.success(), || format!("{}: {said}{}", output.status, stderr(&output)))?;
+    check(stderr(&output).contains("exit code 7"), || {
+        format!("no word of the guest's exit code: {}", stderr(&output))
+    })?;
+    check(said.contains("clock compared"), || said.clone())?;
+    let after = (
+        tracing_state(&tracing),
+        guest.run("cat /sys/kernel/tracing/tracing_on /sys/kernel/tracing/set_event")?,
+    );
+    check(before == after, || format!("tracefs changed: {before:#?} {after:#?}"))?;
+    drop(lock);
+
+    let files = [out.join("trace.dat"), out.join("trace-guest1.dat")];
+    let report =
+        success(trace_cmd().args(["report", "-t", "-i"]).arg(&files[0]).arg("-i").arg(&files[1]))?;
+    in_order(&report)?;
+    check(report.contains("trace-guest1.dat:") && report.contains("sched_switch:"), || {
+        "no events of the guest".to_owned()
+    })?;
+    if let Ok(reference) = requirements::reference() {
+        let theirs = success(reference.reader().args(["report", "-t", "-i"]).arg(&files[1]))?;
+        check(theirs.contains("ping 200 in guest"), || {
+            "the reference does not see the guest's last marker".to_owned()
+        })?;
+        let both = success(
+            reference.reader().args(["report", "-t", "-i"]).arg(&files[0]).arg("-i").arg(&files[1]),
+        )?;
+        in_order(&both).map_err(|error| {
+            format!("in the reference's report: {}", error.message().unwrap_or_default())
+        })?;
+    }
+
+    // A second recording, a server that was started anew, and no command anywhere but in the guest.
+    drop(server);
+    let _server = Server::start(virt_dir)?;
+    Server::wait_for_client(virt_dir)?;
+    let _lock = TracefsLock::take()?;
+    let mut session = record(virt_dir, out);
+    session.args(["-e", "sched_switch", "--dom", "guest1", "-e", "syscalls", "--exec", "ls", "/"]);
+    let said = success(&mut session)?;
+    check(said.contains("\nproc\n"), || format!("no output of the guest's command: {said}"))?;
+    let report = success(trace_cmd().args(["report", "-i"]).arg(&files[1]))?;
+    check(report.contains("sys_enter_getdents64:"), || report.lines().take(20).collect())?;
+    guest.power_off(Duration::from_secs(20))?;
+    Ok(())
+}
+
+/// The host's end of the port; the guest gives it out as a connection, the test needs its path.
+fn port_socket(guest: &Guest) -> Result<PathBuf, Failed> {
+    let path = guest.qmp_socket().with_file_name(format!("{PORT}.port"));
+    check(path.exists(), || format!("no {}", path.display()))?;
+    Ok(path)
+}
+
+/// Every round is there: sent, seen in the guest, answered, in this order.
+fn in_order(report: &str) -> Result<(), Failed> {
+    let mut places = vec![[None; 3]; ROUNDS as usize];
+    for (number, line) in report.lines().enumerate() {
+        let Some((_, marker)) = line.split_once("ping ") else { continue };
+        let Some((round, what)) = marker.trim_end().split_once(' ') else { continue };
+        let step = match what {
+            "sent" => 0,
+            "in guest" => 1,
+            "answered" => 2,
+            _ => continue,
+        };
+        let round: usize = round.parse()?;
+        if let Some(place) = places.get_mut(round.wrapping_sub(1)) {
+            place[step] = Some(number);
+        }
+    }
+    let whole = places.iter().filter(|steps| steps.iter().all(Option::is_some)).count();
+    check(whole == places.len(), || format!("{whole} of {ROUNDS} rounds are whole"))?;
+    let wrong: Vec<usize> = places
+        .iter()
+        .enumerate()
+        .filter(|(_, steps)| !steps.is_sorted())
+        .map(|(round, _)| round + 1)
+        .collect();
+    check(wrong.is_empty(), || format!("in the wrong order: rounds {wrong:?}"))
+}
+
+fn refusals() -> Result<(), Failed> {
+    let (virt_dir, out) = (TempDir::new()?, TempDir::new()?);
+    let (virt_dir, out) = (virt_dir.path(), out.path());
+    let guest = boot(virt_dir, None)?;
+    // Here the server comes after the guest.
+    let _server = Server::start(virt_dir)?;
+    let _lock = TracefsLock::take()?;
+    let mut unanswered = record(virt_dir, out);
+    unanswered.args(["--dom", "guest1", "-e", "sched", "true"]);
+    let line = complaint(&mut unanswered)?;
+    check(line.contains("guest1") && line.contains("virt-server --client"), || line.clone())?;
+
+    guest.run("trace-cmd virt-server --client >/run/client2.log 2>&1 &")?;
+    Server::wait_for_client(virt_dir)?;
+    let mut forbidden = record(virt_dir, out);
+    forbidden.args(["--dom", "guest1", "-e", "sched", "--exec", "ls", ";", "true"]);
+    let line = complaint(&mut forbidden)?;
+    check(line.contains("guest1") && line.contains("--allow-exec"), || line.clone())?;
+    let mut unknown = record(virt_dir, out);
+    unknown.args(["--dom", "guest1", "-e", "sched_swich", "true"]);
+    let line = complaint(&mut unknown)?;
+    check(line.contains("guest1") && line.contains("sched_switch"), || line.clone())?;
+    let mut unmade = record(virt_dir, out);
+    unmade.args(["--dom", "guest2", "-e", "sched", "true"]);
+    let line = complaint(&mut unmade)?;
+    check(line.contains("guest2") && line.contains("virt-server --dom guest2"), || line.clone())?;
+    let left: Vec<_> = fs::read_dir(out)?.flatten().map(|entry| entry.file_name()).collect();
+    check(left.is_empty(), || format!("left behind: {left:?}"))?;
+    guest.power_off(Duration::from_secs(20))?;
+    Ok(())
+}
