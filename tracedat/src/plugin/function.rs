@@ -64,7 +64,7 @@ struct CallDepth {
     stacks: Vec<Vec<u64>>,
 }
 
-/// Levels kept for a CPU; deeper calls start over.
+/// Levels kept for a CPU.
 const MAX_DEPTH: usize = 1024;
 
 impl Observer for CallDepth {
@@ -85,14 +85,12 @@ impl Observer for CallDepth {
         }
         let Some(stack) = self.stacks.get_mut(cpu) else { return 0 };
         let depth = stack.iter().position(|&f| f == parent).map_or(0, |at| at + 1);
-        if depth == 0 || depth >= MAX_DEPTH {
-            stack.clear();
-            stack.push(parent);
-            stack.push(function);
-            return 0;
+        // What is deeper stays: a call from there is taken for one that returned to it.
+        match stack.get_mut(depth) {
+            Some(level) => *level = function,
+            None if depth < MAX_DEPTH => stack.push(function),
+            None => {}
         }
-        stack.truncate(depth);
-        stack.push(function);
         depth as u32
     }
 }

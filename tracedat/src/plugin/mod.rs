@@ -55,8 +55,9 @@ pub trait Order {
     fn function_start(&self, address: u64) -> Option<u64>;
     /// Tells the name of a task, for the lines after this one. A name that is known already stays.
     fn learn_comm(&mut self, pid: i32, comm: &[u8]);
-    /// Shows this record and the next one of the same CPU to `wanted`. If that says yes, the next
-    /// one gets no line of its own: its bytes become [`HandledRecord::attached`].
+    /// Shows this record and the next one of the same CPU to `wanted`. If that says yes, and no
+    /// other CPU did anything in between, the next one gets no line of its own: its bytes become
+    /// [`HandledRecord::attached`].
     fn attach_next_if(&mut self, wanted: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> bool;
 }
 
@@ -139,11 +140,12 @@ pub struct IntField {
 impl IntField {
     /// `None` when the field's size is not that of an integer.
     pub fn new(field: &Field, abi: Abi) -> Option<Self> {
-        matches!(field.size, 1 | 2 | 4 | 8).then_some(Self {
-            offset: field.offset,
-            size: field.size,
-            abi,
-        })
+        Self::at(field.offset, field.size, abi)
+    }
+
+    /// The integer at an offset; `None` when the size is not that of an integer.
+    pub fn at(offset: u32, size: u32, abi: Abi) -> Option<Self> {
+        matches!(size, 1 | 2 | 4 | 8).then_some(Self { offset, size, abi })
     }
 
     /// The value, zero-extended; `None` when the record is too short.

@@ -43,6 +43,8 @@ pub(crate) struct Batch {
     pub(crate) headers: Vec<Header>,
     /// The records' bytes, one after another.
     pub(crate) bytes: Vec<u8>,
+    /// Wake-up latencies by place in `headers`.
+    pub(crate) latencies: Vec<(u32, u64)>,
     /// Per file, the task names learned so far.
     pub(crate) comms: Vec<Arc<LearnedComms>>,
 }
@@ -53,6 +55,7 @@ impl Batch {
         self.headers.clear();
         self.bytes.clear();
         self.comms.clear();
+        self.latencies.clear();
     }
 
     /// The bytes of a record.

@@ -2,10 +2,13 @@
 
 use rustc_hash::FxHashMap;
 
-/// Names of tasks which the file's own list lacks. The first name of a task stays.
+/// Names of tasks which the file's own list lacks, and a few that go before it. The first name of
+/// a task stays.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LearnedComms {
     by_pid: FxHashMap<i32, Learned>,
+    /// Whether a name may go before the one the file has.
+    overrides: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -13,6 +16,8 @@ struct Learned {
     /// The record that told it; lines after it know the name.
     record: u64,
     comm: Box<[u8]>,
+    /// Whether it goes before the name the file has.
+    overrides: bool,
 }
 
 impl LearnedComms {
@@ -23,27 +28,109 @@ impl LearnedComms {
 
     /// Takes a name from the given record, unless the task has one.
     pub(crate) fn learn(&mut self, pid: i32, comm: &[u8], record: u64) {
-        self.by_pid.entry(pid).or_insert_with(|| Learned { record, comm: comm.into() });
+        let learned = || Learned { record, comm: comm.into(), overrides: false };
+        self.by_pid.entry(pid).or_insert_with(learned);
     }
 
-    /// The name as it was known when the given record was printed.
-    pub(crate) fn comm(&self, pid: i32, record: u64) -> Option<&[u8]> {
-        self.by_pid.get(&pid).filter(|l| l.record < record).map(|l| &*l.comm)
+    /// The name as it was known when the given record was printed; `saved` is the file's own.
+    #[inline]
+    pub(crate) fn comm<'a>(
+        &'a self,
+        pid: i32,
+        record: u64,
+        saved: impl FnOnce() -> Option<&'a [u8]>,
+    ) -> Option<&'a [u8]> {
+        let learned = || self.by_pid.get(&pid).filter(|learned| learned.record < record);
+        if self.overrides
+            && let Some(learned) = learned().filter(|learned| learned.overrides)
+        {
+            return Some(&learned.comm);
+        }
+        saved().or_else(|| learned().map(|learned| &*learned.comm))
     }
+
+    /// Takes over what was told before the first name was asked for.
+    pub(crate) fn settle(&mut self, early: EarlyComms, saved: impl Iterator<Item = i32>) {
+        if early.told.is_empty() {
+            return;
+        }
+        let mut pids: Vec<i32> = saved.collect();
+        pids.extend(early.told.iter().map(|(pid, ..)| *pid));
+        pids.sort_unstable();
+        for (pid, comm, record) in early.told {
+            // All entries of a pid lie side by side, those told last first, the file's own at the end.
+            let told_after = self.by_pid.get(&pid).map_or(0, |_| 1);
+            let first = pids.partition_point(|&other| other < pid);
+            let end = pids.partition_point(|&other| other <= pid);
+            let overrides = end - first > 1
+                && binary_search(&pids, pid).is_some_and(|found| found <= first + told_after);
+            self.overrides |= overrides;
+            self.by_pid.insert(pid, Learned { record, comm, overrides });
+        }
+    }
+}
+
+/// Names told before any line needed one. The reference appends them to the file's list without
+/// looking for doubles, then sorts the list; which of two names it finds depends on where its
+/// binary search meets them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EarlyComms {
+    told: Vec<(i32, Box<[u8]>, u64)>,
+}
+
+impl EarlyComms {
+    /// Takes a name from the given record.
+    pub(crate) fn learn(&mut self, pid: i32, comm: &[u8], record: u64) {
+        self.told.push((pid, comm.into(), record));
+    }
+}
+
+/// The place that a search by halving meets first.
+fn binary_search(pids: &[i32], pid: i32) -> Option<usize> {
+    let (mut low, mut high) = (0, pids.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        match pid.cmp(pids.get(middle)?) {
+            std::cmp::Ordering::Less => high = middle,
+            std::cmp::Ordering::Greater => low = middle + 1,
+            std::cmp::Ordering::Equal => return Some(middle),
+        }
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn comm(comms: &LearnedComms, pid: i32, record: u64) -> Option<&[u8]> {
+        comms.comm(pid, record, || (pid == 9).then_some(&b"saved"[..]))
+    }
+
     #[test]
     fn first_name_stays_and_is_seen_only_by_later_records() {
         let mut comms = LearnedComms::default();
         comms.learn(7, b"bash", 10);
         comms.learn(7, b"ls", 11);
-        assert_eq!(comms.comm(7, 10), None);
-        assert_eq!(comms.comm(7, 11), Some(&b"bash"[..]));
-        assert_eq!(comms.comm(8, 99), None);
+        comms.learn(9, b"other", 12);
+        assert_eq!(comm(&comms, 7, 10), None);
+        assert_eq!(comm(&comms, 7, 11), Some(&b"bash"[..]));
+        assert_eq!(comm(&comms, 8, 99), None);
+        assert_eq!(comm(&comms, 9, 99), Some(&b"saved"[..]));
         assert!(comms.knows(7) && !comms.knows(8));
+    }
+
+    #[test]
+    fn name_told_before_any_was_needed_may_go_before_the_saved_one() {
+        let mut early = EarlyComms::default();
+        early.learn(9, b"early", 0);
+        let mut comms = LearnedComms::default();
+        // Sorted: 1, 9 (early), 9 (saved): the middle is the early one.
+        comms.settle(early.clone(), [1, 9].into_iter());
+        assert_eq!(comm(&comms, 9, 1), Some(&b"early"[..]));
+        // Sorted: 9 (early), 9 (saved): the middle is the saved one.
+        let mut comms = LearnedComms::default();
+        comms.settle(early, [9].into_iter());
+        assert_eq!(comm(&comms, 9, 1), Some(&b"saved"[..]));
     }
 }

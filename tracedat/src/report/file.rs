@@ -3,6 +3,7 @@
 use super::by_id::ById;
 use super::number;
 use super::options::ReportOptions;
+use super::wakeups::Role;
 use crate::abi::ByteOrder;
 use crate::event::Event;
 use crate::event_format::EventFormat;
@@ -20,6 +21,7 @@ pub(crate) struct ReportFile<'m> {
     registry: &'m Registry,
     /// How lines of each buffer begin and what its time stamps are.
     pub(crate) buffers: Vec<BufferStyle>,
+    cpus: Vec<Vec<u32>>,
     byte_order: ByteOrder,
     slots: ById<Option<Slot<'m>>>,
 }
@@ -45,6 +47,8 @@ pub(crate) struct Slot<'m> {
     pub(crate) name: Vec<u8>,
     /// `common_pid`.
     pub(crate) pid: Option<IntField>,
+    /// What it means for waiting tasks, where that is asked for.
+    pub(crate) wakeup: Option<Role>,
     /// The fields behind the letters of the flags column.
     pub(crate) flags: FlagFields,
 }
@@ -71,7 +75,9 @@ impl<'m> ReportFile<'m> {
         buffers: Vec<BufferStyle>,
     ) -> Self {
         let byte_order = metadata.abi.byte_order;
-        Self { metadata, options, registry, buffers, byte_order, slots: ById::new() }
+        let cpus = metadata.buffers.iter().map(|b| b.cpus.iter().map(|data| data.cpu).collect());
+        let cpus = cpus.collect();
+        Self { metadata, options, registry, buffers, cpus, byte_order, slots: ById::new() }
     }
 
     /// Names of addresses.
@@ -98,9 +104,19 @@ impl<'m> ReportFile<'m> {
         self.metadata.tasks().comm(pid)
     }
 
+    /// All names the file has, by pid.
+    pub(crate) fn saved_pids(&self) -> impl Iterator<Item = i32> {
+        self.metadata.tasks().iter().map(|(pid, _)| pid)
+    }
+
     /// Where the kernel function starts that an address lies in.
     pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
         Some(self.metadata.symbols().find(address)?.start)
+    }
+
+    /// The CPUs of a buffer.
+    pub(crate) fn cpus(&self, buffer: u32) -> &[u32] {
+        self.cpus.get(buffer as usize).map_or(&[], Vec::as_slice)
     }
 
     /// What has to see an event's records in order.
@@ -117,7 +133,11 @@ impl<'m> ReportFile<'m> {
         let raw = self.options.raw || chosen(&self.options.raw_events);
         let handled = !raw && !self.options.no_handlers && !chosen(&self.options.no_handler_events);
         let handler = if handled { self.bind(format) } else { None };
-        let common = |name| IntField::new(format.common_field(name)?, event.abi());
+        // A broken format does not tell; these have been at the same place in all kernels.
+        let common = |name, usual: Option<(u32, u32)>| match format.common_field(name) {
+            Some(field) => IntField::new(field, event.abi()),
+            None => usual.and_then(|(offset, size)| IntField::at(offset, size, event.abi())),
+        };
         let mut name = Vec::with_capacity(NAME_WIDTH + 2);
         name.extend_from_slice(format.name.as_bytes());
         name.extend_from_slice(b": ");
@@ -127,12 +147,13 @@ impl<'m> ReportFile<'m> {
             handler,
             raw,
             name,
-            pid: common("common_pid"),
+            pid: common("common_pid", Some((4, 4))),
+            wakeup: if self.options.wakeups { Role::of(format) } else { None },
             flags: FlagFields {
-                flags: common("common_flags"),
-                preempt_count: common("common_preempt_count"),
-                migrate_disable: common("common_migrate_disable"),
-                lock_depth: common("common_lock_depth"),
+                flags: common("common_flags", Some((2, 1))),
+                preempt_count: common("common_preempt_count", Some((3, 1))),
+                migrate_disable: common("common_migrate_disable", None),
+                lock_depth: common("common_lock_depth", None),
             },
         })
     }

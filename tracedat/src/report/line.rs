@@ -5,6 +5,7 @@ use super::file::{FlagFields, ReportFile, Slot};
 use super::number;
 use super::options::{Compat, Layout, ReportOptions, TimeStyle};
 use super::pipeline::Format;
+use super::wakeups::print_microseconds;
 use crate::plugin::{HandledRecord, IntField};
 use crate::print_fmt::PrintContext;
 use crate::ring_buffer::MissedEvents;
@@ -20,6 +21,7 @@ pub(crate) struct LineFormat<'f, 'm> {
 impl Format for LineFormat<'_, '_> {
     fn format(&self, batch: &Batch, out: &mut Vec<u8>) {
         let mut previous_time = batch.previous_time;
+        let mut latencies = batch.latencies.iter().copied().peekable();
         for (index, header) in batch.headers.iter().enumerate() {
             let Some(file) = self.files.get(header.file as usize) else { continue };
             let line = Line {
@@ -29,6 +31,9 @@ impl Format for LineFormat<'_, '_> {
                 header,
                 number: batch.first_record + index as u64,
                 previous_time,
+                latency: latencies
+                    .next_if(|&(at, _)| at as usize == index)
+                    .map(|(_, latency)| latency),
             };
             line.print(out);
             previous_time = Some(header.time);
@@ -44,6 +49,8 @@ struct Line<'a, 'm> {
     header: &'a Header,
     number: u64,
     previous_time: Option<u64>,
+    /// How long the task waited that gets the CPU.
+    latency: Option<u64>,
 }
 
 impl Line<'_, '_> {
@@ -69,6 +76,13 @@ impl Line<'_, '_> {
         self.print_time(buffer.is_none_or(|b| b.seconds), out);
         out.extend_from_slice(&slot.name);
         self.print_event(slot, data, out);
+        if let Some(latency) = self.latency {
+            if out.last() == Some(&b'\n') {
+                out.pop();
+            }
+            out.extend_from_slice(b" Latency: ");
+            print_microseconds(latency, out);
+        }
         // The line ends where the event's text does; its own last newline is not a second one.
         if out.last() != Some(&b'\n') {
             out.push(b'\n');
@@ -102,11 +116,12 @@ impl Line<'_, '_> {
         if pid == 0 {
             return b"<idle>";
         }
-        if let Some(comm) = self.file.saved_comm(pid) {
-            return comm;
+        let saved = || self.file.saved_comm(pid);
+        match self.batch.comms.get(self.header.file as usize) {
+            Some(comms) => comms.comm(pid, self.number, saved),
+            None => saved(),
         }
-        let learned = self.batch.comms.get(self.header.file as usize);
-        learned.and_then(|comms| comms.comm(pid, self.number)).unwrap_or(b"<...>")
+        .unwrap_or(b"<...>")
     }
 
     /// `            bash-1234  [000] d..1. ` without the last blank.
@@ -211,7 +226,7 @@ pub(crate) fn print_time(options: &ReportOptions, seconds: bool, time: u64, out:
 }
 
 /// Nanoseconds to microseconds, rounded half up.
-fn microseconds(nanoseconds: u64) -> u64 {
+pub(crate) fn microseconds(nanoseconds: u64) -> u64 {
     nanoseconds / 1000 + u64::from(nanoseconds % 1000 >= 500)
 }
 

@@ -16,6 +16,7 @@ mod options;
 mod pipeline;
 mod prefix;
 mod sequence;
+mod wakeups;
 
 pub use options::{Compat, EventSelector, Layout, ReportOptions, TimeStyle};
 pub use prefix::is_seconds_clock;
@@ -107,11 +108,10 @@ impl Report {
             .collect();
         let sequencer = Sequencer::new(records, &files, &self.options);
         let format = LineFormat { files: &files, options: &self.options };
-        match pipeline::run(sequencer, &format, self.threads(), out) {
-            Ok(None) => Ok(()),
-            Ok(Some(error)) => Err(ReportError::Read(error)),
-            Err(error) => Err(ReportError::Write(error)),
-        }
+        let end =
+            pipeline::run(sequencer, &format, self.threads(), out).map_err(ReportError::Write)?;
+        out.write_all(&end.summary).map_err(ReportError::Write)?;
+        end.error.map_or(Ok(()), |error| Err(ReportError::Read(error)))
     }
 
     /// For each file the line that comes before those of its records: how many CPUs it has.

@@ -52,6 +52,8 @@ pub struct ReportOptions {
     pub no_handler_events: Option<EventSelector>,
     /// Only these CPUs; `None` for all.
     pub cpus: Option<Vec<u32>>,
+    /// Tells how long tasks of the first file waited for a CPU, and sums it up at the end.
+    pub wakeups: bool,
     /// Marks where sub-buffers start.
     pub boundaries: bool,
     /// Options of handlers, as `plugin:name=value`.

@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::batch::Batch;
-use super::sequence::{Records, Sequencer};
+use super::sequence::{End, Records, Sequencer};
 
 /// Turns a batch into text.
 pub(crate) trait Format: Sync {
@@ -26,7 +26,7 @@ pub(crate) fn run<R: Records + Send>(
     format: &impl Format,
     threads: NonZeroUsize,
     out: &mut (dyn Write + Send),
-) -> Result<Sequenced, io::Error> {
+) -> Result<End, io::Error> {
     if threads.get() == 1 {
         run_alone(sequencer, format, out)
     } else {
@@ -34,14 +34,11 @@ pub(crate) fn run<R: Records + Send>(
     }
 }
 
-/// What is left when all records were pulled: the read error, if one ended it.
-pub(crate) type Sequenced = Option<crate::error::ReadError>;
-
 fn run_alone<R: Records>(
     mut sequencer: Sequencer<'_, '_, R>,
     format: &impl Format,
     out: &mut dyn Write,
-) -> Result<Sequenced, io::Error> {
+) -> Result<End, io::Error> {
     let mut batch = Batch::default();
     let mut text = Vec::new();
     while sequencer.pull(&mut batch) {
@@ -49,7 +46,7 @@ fn run_alone<R: Records>(
         format.format(&batch, &mut text);
         out.write_all(&text)?;
     }
-    Ok(sequencer.into_error())
+    Ok(sequencer.finish())
 }
 
 fn run_threads<R: Records + Send>(
@@ -57,7 +54,7 @@ fn run_threads<R: Records + Send>(
     format: &impl Format,
     threads: NonZeroUsize,
     out: &mut (dyn Write + Send),
-) -> Result<Sequenced, io::Error> {
+) -> Result<End, io::Error> {
     let sequencer = Mutex::new(sequencer);
     let turns =
         Turns { turn: Mutex::new(Turn { next: 0, out, error: None }), changed: Condvar::new() };
@@ -83,7 +80,7 @@ fn run_threads<R: Records + Send>(
     let turn = turns.turn.into_inner().unwrap_or_else(PoisonError::into_inner);
     match turn.error {
         Some(error) => Err(error),
-        None => Ok(sequencer.into_inner().unwrap_or_else(PoisonError::into_inner).into_error()),
+        None => Ok(sequencer.into_inner().unwrap_or_else(PoisonError::into_inner).finish()),
     }
 }
 
@@ -192,7 +189,7 @@ mod tests {
         let options = ReportOptions::default();
         let sequencer = Sequencer::new(Counter { next: 0, end, data: [0; 4] }, &[], &options);
         let threads = NonZeroUsize::new(threads).unwrap();
-        run(sequencer, &Numbers, threads, out).map(|error| assert!(error.is_none()))
+        run(sequencer, &Numbers, threads, out).map(|end| assert!(end.error.is_none()))
     }
 
     #[test]

@@ -63,7 +63,10 @@ fn prefix(name: &str, width: usize) -> Vec<u8> {
 pub(crate) fn ticks_are_nanoseconds(metadata: &Metadata, buffer: &Buffer) -> bool {
     let clock = match buffer.clock.as_str() {
         "" => metadata.trace_clock().unwrap_or_default(),
-        clock => clock,
+        // Some files have the whole list, the clock in brackets.
+        clock => {
+            clock.split_once('[').and_then(|(_, c)| c.split_once(']')).map_or(clock, |(c, _)| c)
+        }
     };
     is_seconds_clock(clock) || metadata.tsc_to_nsec().is_some()
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::batch::{Batch, Header};
-use super::comms::LearnedComms;
+use super::comms::{EarlyComms, LearnedComms};
 use super::file::ReportFile;
 use super::options::{Compat, ReportOptions};
+use super::wakeups::Wakeups;
 use crate::error::ReadError;
 use crate::plugin::{Observer, Order};
 use crate::read::Merge;
@@ -59,14 +60,25 @@ pub(crate) struct Sequencer<'f, 'm, R> {
     files: &'f [ReportFile<'m>],
     observers: Vec<Observers>,
     comms: Vec<Arc<LearnedComms>>,
+    /// Per file, what was told before the first line that needs a name.
+    early: Vec<Option<EarlyComms>>,
     options: &'f ReportOptions,
     first_time: Option<u64>,
+    wakeups: Wakeups,
     sequence: u64,
     taken: u64,
     previous_time: Option<u64>,
     limit: usize,
     ended: bool,
     error: Option<ReadError>,
+}
+
+/// What is left when all records were pulled.
+pub(crate) struct End {
+    /// What ended the reading, if it was not the end of the records.
+    pub(crate) error: Option<ReadError>,
+    /// Text for the end of the report.
+    pub(crate) summary: Vec<u8>,
 }
 
 /// A file's observers by event id, made when the event first occurs.
@@ -94,8 +106,10 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
             files,
             observers: files.iter().map(|_| Observers::default()).collect(),
             comms: files.iter().map(|_| Arc::default()).collect(),
+            early: files.iter().map(|_| Some(EarlyComms::default())).collect(),
             options,
             first_time: None,
+            wakeups: Wakeups::default(),
             sequence: 0,
             taken: 0,
             previous_time: None,
@@ -138,9 +152,11 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
         true
     }
 
-    /// What ended the reading, if it was not the end of the records.
-    pub(crate) fn into_error(self) -> Option<ReadError> {
-        self.error
+    /// What is left when all is pulled.
+    pub(crate) fn finish(self) -> End {
+        let mut summary = Vec::new();
+        self.wakeups.print_summary(&mut summary);
+        End { error: self.error, summary }
     }
 
     /// Puts one record into the batch; false at the end.
@@ -168,10 +184,16 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
             starts_sub_buffer: record.starts_sub_buffer,
             missed: record.missed,
         };
+        let mut broken = None;
         batch.bytes.extend_from_slice(record.data);
-        if let (Some(context), Some(observers), Some(comms)) =
-            (self.files.get(file), self.observers.get_mut(file), self.comms.get_mut(file))
-            && let Some(id) = context.event_id(record.data)
+        let id = self.files.get(file).and_then(|context| context.event_id(record.data));
+        self.settle_comms(file, id, &batch.bytes[start..]);
+        if let (Some(context), Some(observers), Some(comms), Some(early)) = (
+            self.files.get(file),
+            self.observers.get_mut(file),
+            self.comms.get_mut(file),
+            self.early.get_mut(file),
+        ) && let Some(id) = id
             && let Some(observer) = observers.get(context, id)
         {
             let mut order = OrderedRecord {
@@ -182,19 +204,50 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
                 number: self.taken + batch.headers.len() as u64,
                 context,
                 comms,
+                early,
                 bytes: &mut batch.bytes,
                 start,
                 len: header.len as usize,
                 error: None,
             };
             header.note = observer.observe(&mut order);
-            if let Some(error) = order.error {
-                return Err(error);
-            }
+            broken = order.error;
             header.attached = (batch.bytes.len() - start) as u32 - header.len;
         }
+        if self.options.wakeups && file == 0 {
+            self.observe_wakeup(&header, batch);
+        }
         batch.headers.push(header);
-        Ok(true)
+        broken.map_or(Ok(true), Err)
+    }
+}
+
+impl<R> Sequencer<'_, '_, R> {
+    /// Ends the time in which names go into the list as they come: with the first line of a task.
+    #[inline]
+    fn settle_comms(&mut self, file: usize, id: Option<u16>, data: &[u8]) {
+        let Some(early) = self.early.get_mut(file) else { return };
+        if early.is_none() {
+            return;
+        }
+        let (Some(context), Some(comms)) = (self.files.get(file), self.comms.get_mut(file)) else {
+            return;
+        };
+        let pid = id.and_then(|id| context.slot(id)?.pid?.get(data));
+        if pid.is_some_and(|pid| pid != 0)
+            && let Some(early) = early.take()
+        {
+            Arc::make_mut(comms).settle(early, context.saved_pids());
+        }
+    }
+
+    fn observe_wakeup(&mut self, header: &Header, batch: &mut Batch) {
+        let data = batch.data(header);
+        let slot = self.files.first().and_then(|file| file.slot(file.event_id(data)?));
+        let Some(role) = slot.and_then(|slot| slot.wakeup) else { return };
+        if let Some(latency) = self.wakeups.observe(role, data, header.time) {
+            batch.latencies.push((batch.headers.len() as u32, latency));
+        }
     }
 }
 
@@ -215,6 +268,7 @@ struct OrderedRecord<'a, 'm, R> {
     number: u64,
     context: &'a ReportFile<'m>,
     comms: &'a mut Arc<LearnedComms>,
+    early: &'a mut Option<EarlyComms>,
     bytes: &'a mut Vec<u8>,
     start: usize,
     len: usize,
@@ -235,28 +289,52 @@ impl<R: Records> Order for OrderedRecord<'_, '_, R> {
     }
 
     fn learn_comm(&mut self, pid: i32, comm: &[u8]) {
-        if self.context.saved_comm(pid).is_none() && !self.comms.knows(pid) {
+        if let Some(early) = self.early {
+            early.learn(pid, comm, self.number);
+        } else if self.context.saved_comm(pid).is_none() && !self.comms.knows(pid) {
             Arc::make_mut(self.comms).learn(pid, comm, self.number);
         }
     }
 
     fn attach_next_if(&mut self, wanted: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> bool {
-        let next = match self.records.peek_cpu(self.file, self.buffer, self.cpu) {
-            Ok(Some(next)) => next,
-            Ok(None) => return false,
+        match self.try_attach(wanted) {
+            Ok(attached) => attached,
             Err(error) => {
                 self.error = Some(error);
-                return false;
+                false
             }
+        }
+    }
+}
+
+impl<R: Records> OrderedRecord<'_, '_, R> {
+    fn try_attach(
+        &mut self,
+        wanted: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<bool, ReadError> {
+        let Some(next) = self.records.peek_cpu(self.file, self.buffer, self.cpu)? else {
+            return Ok(false);
         };
         let own = self.bytes.get(self.start..self.start + self.len).unwrap_or_default();
         if !wanted(own, next.data) {
-            return false;
+            return Ok(false);
         }
-        self.bytes.extend_from_slice(next.data);
-        if let Err(error) = self.records.skip_cpu(self.file, self.buffer, self.cpu) {
-            self.error = Some(error);
+        // What another CPU did in between keeps the two apart.
+        let time = next.time;
+        for &other in self.context.cpus(self.buffer) {
+            if other == self.cpu {
+                continue;
+            }
+            if let Some(record) = self.records.peek_cpu(self.file, self.buffer, other)?
+                && (record.time, other) < (time, self.cpu)
+            {
+                return Ok(false);
+            }
         }
-        true
+        if let Some(next) = self.records.peek_cpu(self.file, self.buffer, self.cpu)? {
+            self.bytes.extend_from_slice(next.data);
+        }
+        self.records.skip_cpu(self.file, self.buffer, self.cpu)?;
+        Ok(true)
     }
 }
