@@ -124,7 +124,10 @@ impl Program {
         match cx.names.printk_formats().binary(format) {
             Some(format) => format.print(args.unwrap_or_default(), self.abi, cx, out),
             None => {
-                out.extend_from_slice(b"(NO FORMAT FOUND at 0x");
+                out.extend_from_slice(b"(NO FORMAT FOUND at ");
+                if cx.compat > Compat::V3_1_6 {
+                    out.extend_from_slice(b"0x");
+                }
                 number::hex(out, format);
                 out.extend_from_slice(b")\n");
             }

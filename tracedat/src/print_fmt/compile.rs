@@ -4,7 +4,7 @@ use super::conversion::{self, Conversion, Kind, Piece, Pointer, Star};
 use super::functions::Function;
 use super::number::{self, Layout};
 use super::parse::{NotUnderstood, PrintFmt};
-use super::program::{Form, FormIndex, Literal, Program, Step, TableRange};
+use super::program::{Form, FormIndex, Literal, Program, RawForm, Step, TableRange};
 use super::value::{Load, Op, Place, STACK, Value};
 use crate::event_format::{EventFormat, Field};
 
@@ -13,27 +13,36 @@ type Compiled<T> = Result<T, NotUnderstood>;
 /// Fills the program with the steps of a print fmt.
 pub(super) fn compile(program: &mut Program, format: &EventFormat, print_fmt: &PrintFmt) -> Compiled<()> {
     let pieces = conversion::split(&print_fmt.text, false).map_err(|_| NotUnderstood)?;
-    let mut compiler = Compiler { program, format };
+    let mut compiler = Compiler { program, format, raw: Vec::new() };
     let mut args = print_fmt.args.iter();
+    let mut after_prefix = false;
     for piece in &pieces {
         match piece {
-            Piece::Literal(text) => compiler.literal_step(text)?,
+            Piece::Literal(text) => {
+                after_prefix = text.ends_with(b"0x");
+                compiler.literal_step(text)?;
+            }
             Piece::Conversion(conversion) => {
                 let star = match conversion.star {
                     Star::None => None,
                     _ => Some(compiler.value(args.next().ok_or(NotUnderstood)?)?),
                 };
                 let arg = args.next().ok_or(NotUnderstood)?;
+                let start = compiler.program.steps.len() as u32;
                 compiler.conversion(conversion, star, arg)?;
+                compiler.remember_raw(arg, start, std::mem::take(&mut after_prefix));
             }
         }
     }
+    compiler.assign_raw(!matches!(pieces.last(), Some(Piece::Conversion(_))));
     Ok(())
 }
 
 struct Compiler<'a> {
     program: &'a mut Program,
     format: &'a EventFormat,
+    /// The fields that are printed by themselves, in the order of the print fmt.
+    raw: Vec<(usize, RawForm)>,
 }
 
 impl<'a> Compiler<'a> {
@@ -75,6 +84,32 @@ impl<'a> Compiler<'a> {
         let index = u16::try_from(self.program.forms.len()).map_err(|_| NotUnderstood)?;
         self.program.forms.push(form);
         Ok(Some(index))
+    }
+
+    /// Notes how the print fmt prints a field by itself: with `-R` it is printed the same way.
+    fn remember_raw(&mut self, arg: &Expr, start: u32, after_prefix: bool) {
+        let Expr::Field(name) = arg.without_casts() else { return };
+        let fields = &self.format.fields;
+        let Some(index) = fields.iter().position(|field| field.name == *name) else { return };
+        let end = self.program.steps.len() as u32;
+        self.raw.push((index, RawForm { start, end, after_prefix }));
+    }
+
+    /// Gives each field its form. The reference looks for it behind that of the field before, then
+    /// from the start; once it took the last piece of all, it takes no more.
+    fn assign_raw(&mut self, ends_with_text: bool) {
+        let last = self.program.steps.len() as u32;
+        let mut at = 0;
+        for (index, form) in self.program.raw_forms.iter_mut().enumerate() {
+            let order = (at..self.raw.len()).chain(0..at);
+            let Some(found) = order.into_iter().find(|&at| self.raw[at].0 == index) else { continue };
+            let raw = self.raw[found].1;
+            *form = Some(raw);
+            if raw.end == last && !ends_with_text {
+                return;
+            }
+            at = found + 1;
+        }
     }
 
     fn conversion(&mut self, conversion: &Conversion, star: Option<Value>, arg: &Expr) -> Compiled<()> {

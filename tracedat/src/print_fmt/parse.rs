@@ -195,6 +195,9 @@ impl Parser<'_> {
         if let Some(type_name) = self.pointer_type() {
             return Ok(Expr::Cast { type_name, value: Box::new(self.item()?) });
         }
+        if let Some(name) = self.bracketed_record() {
+            return Ok(Expr::Field(name));
+        }
         self.brackets += 1;
         let inner = self.arg();
         self.brackets -= 1;
@@ -210,6 +213,18 @@ impl Parser<'_> {
         let Expr::Atom(type_name) = inner else { return Err(NotUnderstood) };
         let type_name = String::from_utf8_lossy(&type_name).into_owned();
         Ok(Expr::Cast { type_name, value: Box::new(self.item()?) })
+    }
+
+    /// `REC)->name`, taken only when it is all there.
+    fn bracketed_record(&mut self) -> Option<String> {
+        let mut ahead = self.lexer.clone();
+        let is_record = matches!(ahead.next(), Token::Word(word) if word == "REC");
+        if !(is_record && ahead.take(")") && ahead.take("->")) {
+            return None;
+        }
+        let Token::Word(name) = ahead.next() else { return None };
+        self.lexer = ahead;
+        Some(name)
     }
 
     /// `const char *)`, taken only when it is all there.

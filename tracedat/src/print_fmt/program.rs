@@ -68,6 +68,14 @@ pub(super) enum Step {
     Jump { target: u32 },
 }
 
+/// The steps that print one field by itself, and whether the format has `0x` before them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RawForm {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) after_prefix: bool,
+}
+
 /// What a program prints beside its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -90,6 +98,8 @@ pub struct Program {
     pub(super) literals: Vec<u8>,
     pub(super) table: Vec<(u64, Literal)>,
     pub(super) fields: Box<[Field]>,
+    /// For each field, how the print fmt prints it.
+    pub(super) raw_forms: Box<[Option<RawForm>]>,
 }
 
 impl Program {
@@ -123,6 +133,7 @@ impl Program {
             forms: Vec::new(),
             literals: Vec::new(),
             table: Vec::new(),
+            raw_forms: vec![None; fields.len()].into(),
             fields,
         }
     }

@@ -3,14 +3,22 @@ use super::{PrintContext, Program, number};
 use crate::event_format::Field;
 
 impl Program {
-    /// Appends ` field=value` for every field but the common ones.
+    /// Appends ` field=value` for every field but the common ones. A field that the print fmt
+    /// prints by itself, and which is no array, has the value's form from there.
     pub fn run_raw(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
-        let _ = cx;
-        for field in &self.fields {
+        for (field, form) in self.fields.iter().zip(&self.raw_forms) {
             out.push(b' ');
             out.extend_from_slice(field.name.as_bytes());
             out.push(b'=');
-            self.raw_field(field, data, out);
+            match form {
+                Some(form) if !field.flags.array => {
+                    if form.after_prefix {
+                        out.extend_from_slice(b"0x");
+                    }
+                    self.run_steps(form.start as usize, form.end as usize, data, cx, out);
+                }
+                _ => self.raw_field(field, data, out),
+            }
         }
     }
 

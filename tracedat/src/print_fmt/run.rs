@@ -10,7 +10,7 @@ impl Program {
     /// Appends the text of one record. A record that ends early has zeros for what is missing.
     pub fn run(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
         match self.mode {
-            Mode::Steps => self.steps(data, cx, out),
+            Mode::Steps => self.run_steps(0, self.steps.len(), data, cx, out),
             Mode::Failed => {
                 out.extend_from_slice(b"[FAILED TO PARSE]");
                 self.run_raw(data, cx, out);
@@ -54,9 +54,17 @@ impl Program {
         form.is_some_and(|form| form.precision.is_some())
     }
 
-    fn steps(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
-        let mut at = 0usize;
-        while let Some(&step) = self.steps.get(at) {
+    /// Runs the steps from `at` up to `end`.
+    pub(super) fn run_steps(
+        &self,
+        mut at: usize,
+        end: usize,
+        data: &[u8],
+        cx: &PrintContext<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let steps = self.steps.get(..end).unwrap_or_default();
+        while let Some(&step) = steps.get(at) {
             at += 1;
             match step {
                 Step::Literal(literal) => out.extend_from_slice(self.literal(literal)),
