@@ -20,6 +20,7 @@
 //! that goes away. What is refused is answered with REFUSE and the reason.
 
 mod exec;
+mod request;
 mod serve;
 mod worker;
 

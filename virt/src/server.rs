@@ -24,15 +24,16 @@
 //! A port's bytes can be cut anywhere (a server restarts, a guest reboots). Each side therefore looks for an
 //! introduction when it starts, and the server's nonce tells an answer to its last question from older ones.
 
+mod error;
+mod event;
 mod guest_link;
+mod listen;
 mod tool_link;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -42,9 +43,14 @@ use trace_transport::{Deadline, unix};
 
 use crate::identity::{self, Resolver};
 use crate::protocol::RefuseCode;
-use crate::setup::{GuestName, SetupError, VirtDir, find_group};
+use crate::setup::{GuestName, VirtDir};
+use error::failed;
 use guest_link::{GuestLink, GuestNews};
+use listen::listen;
 use tool_link::{ToolLink, ToolNews, ToolState};
+
+pub use error::ServerError;
+pub use event::ServerEvent;
 
 /// Connections of each kind; beyond it new ones are closed.
 const MAX_LINKS: usize = 400;
@@ -64,78 +70,6 @@ pub struct ServerOptions {
     pub group: Option<String>,
     /// Group whose members may record guests; unless given, the server's user alone.
     pub manager_group: Option<String>,
-}
-
-/// Something worth a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ServerEvent<'a> {
-    /// QEMU of a guest connected.
-    Connected {
-        /// Which guest.
-        guest: &'a GuestName,
-        /// Its QEMU.
-        pid: i32,
-    },
-    /// A process connected that is no guest's QEMU, or a second one of the same name; it was closed.
-    Rejected {
-        /// The process.
-        pid: i32,
-        /// Why.
-        reason: &'static str,
-    },
-    /// The client in a guest answers.
-    ClientReady {
-        /// Which guest.
-        guest: &'a GuestName,
-    },
-    /// QEMU of a guest went away.
-    Disconnected {
-        /// Which guest.
-        guest: &'a GuestName,
-    },
-    /// A host tool has a guest.
-    SessionStarted {
-        /// Which guest.
-        guest: &'a GuestName,
-        /// The tool.
-        pid: i32,
-    },
-    /// A session is over.
-    SessionEnded {
-        /// Which guest.
-        guest: &'a GuestName,
-        /// Why.
-        reason: &'static str,
-    },
-}
-
-/// Why the server could not start or go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// Another server owns the directory.
-    #[error("another virt-server owns {}", path.display())]
-    AlreadyRunning {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The directory cannot be used.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    /// A socket cannot be made.
-    #[error(transparent)]
-    Socket(#[from] trace_transport::Error),
-    /// The system refused.
-    #[error("{action} {}", path.display())]
-    Io {
-        /// What was being done.
-        action: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// The process between the guests' QEMUs and host tools. Its sockets exist as long as it does.
@@ -604,30 +538,6 @@ fn first_nonce() -> u64 {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     now.as_nanos() as u64 ^ (u64::from(std::process::id()) << 40)
-}
-
-fn listen(path: &Path, mode: u32, group: Option<&str>) -> Result<unix::Listener, ServerError> {
-    // The directory is locked by now, so a socket that is still there belongs to nobody.
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => {
-            fs::remove_file(path).map_err(|e| failed("removing", path, e))?;
-        }
-        Ok(_) => return Err(SetupError::Kind { path: path.to_owned(), expected: "socket" }.into()),
-        Err(_) => {}
-    }
-    let listener = unix::Listener::bind(path)?;
-    if let Some(group) = group {
-        let gid = find_group(group)?;
-        std::os::unix::fs::lchown(path, None, Some(gid.as_raw()))
-            .map_err(|e| failed("changing the group of", path, e))?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        .map_err(|e| failed("changing the mode of", path, e))?;
-    Ok(listener)
-}
-
-fn failed(action: &'static str, path: &Path, source: io::Error) -> ServerError {
-    ServerError::Io { action, path: path.to_owned(), source }
 }
 
 /// The question as bytes; it always fits.

@@ -6,16 +6,16 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use trace_transport::message::{
-    Decoder, ExecRule, Hello, HelloKind, MAX_DATA, Message, ParameterId, Parameters, WordList,
-    Words,
+    Decoder, ExecRule, Hello, HelloKind, MAX_DATA, Message, WordList, Words,
 };
-use trace_transport::{Deadline, MessageError, Stream, virtio_serial};
+use trace_transport::{Deadline, Stream, virtio_serial};
 
 use super::exec::Exec;
+use super::request::{Request, chain, cut, refusal};
 use super::worker::{Job, Report, Worker};
 use super::{ClientError, ClientEvent, ClientOptions, ExecPolicy, RecordingEnd};
 use crate::out_queue::OutQueue;
-use crate::protocol::{MARK_SIZE, MAX_TEXT, RefuseCode};
+use crate::protocol::RefuseCode;
 use crate::setup::{DATA_PORTS, MAX_CPUS};
 use crate::time_sync::{self, Clock};
 
@@ -31,14 +31,6 @@ const ASK_CHILD: Duration = Duration::from_millis(20);
 pub(super) enum End {
     Stop,
     HostGone,
-}
-
-/// A request to record, copied out of its message.
-struct Request {
-    trace_id: u64,
-    args: Vec<String>,
-    exec: Option<Vec<String>>,
-    mark: Vec<u8>,
 }
 
 enum Session {
@@ -551,55 +543,4 @@ enum Action {
     Close,
     Refuse(String),
     NotSupported,
-}
-
-impl Request {
-    fn read(trace_id: u64, parameters: Parameters<'_>) -> Result<Self, MessageError> {
-        let words = |id, what| match parameters.find(id)? {
-            Some(parameter) => parameter.counted_words(what)?.to_vec().map(Some),
-            None => Ok(None),
-        };
-        let mark =
-            parameters.find(ParameterId::STREAM_MARK)?.map(|mark| mark.value).unwrap_or_default();
-        if mark.len() > MARK_SIZE {
-            return Err(MessageError::TooLong {
-                what: "stream mark",
-                size: mark.len(),
-                limit: MARK_SIZE,
-            });
-        }
-        Ok(Self {
-            trace_id,
-            args: words(ParameterId::ARGUMENTS, "arguments")?.unwrap_or_default(),
-            exec: words(ParameterId::EXEC, "command")?,
-            mark: mark.to_vec(),
-        })
-    }
-}
-
-fn refusal(policy: &ExecPolicy, command: &[String]) -> String {
-    let program = command.first().map_or("", String::as_str);
-    match policy {
-        ExecPolicy::Only(allowed) => {
-            format!("this guest does not allow {program:?} to be run, only {}", allowed.join(", "))
-        }
-        _ => "this guest does not allow commands to be run (its client was started without --allow-exec)".to_owned(),
-    }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-fn cut(text: &str) -> &str {
-    let end = (0..=MAX_TEXT.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
-    text.get(..end.unwrap_or(0)).unwrap_or(text)
 }
