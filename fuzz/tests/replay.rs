@@ -1,5 +1,7 @@
 //! Runs every seed, and damaged forms of it, through its entry point on a stable toolchain.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Generated traces are written, read back, and have the same records and metadata.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::io::Cursor;
 
 use proptest::prelude::*;
@@ -94,11 +96,8 @@ fn check(file: Vec<u8>, trace: &TraceBuilder, made: &Generated) {
         let found = metadata.options().iter().any(|found| found.id == *id && found.data == *data);
         assert!(found, "{id}");
     }
-    let texts: Vec<(String, Vec<u8>)> = metadata
-        .event_texts()
-        .into_iter()
-        .map(|text| (text.system.to_string(), text.text.to_vec()))
-        .collect();
+    let texts: Vec<(String, Vec<u8>)> =
+        metadata.event_texts().map(|text| (text.system.to_string(), text.text.to_vec())).collect();
     let ftrace = head.ftrace_formats.iter().map(|text| ("ftrace".to_owned(), text.clone()));
     let others = head
         .systems
