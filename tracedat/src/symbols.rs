@@ -24,38 +24,62 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    /// Parses the text of kallsyms, lines like `ffffffff81000000 T name\t[module]`; lines that are
-    /// not understood are left out.
+    /// Parses the text of kallsyms, lines like `ffffffff81000000 T name\t[module]`. Absolute symbols
+    /// and the markers of ARM's tool chain are left out; a line that is not understood ends the list,
+    /// as it does for the reference.
     pub fn parse(text: impl Into<Vec<u8>>) -> Self {
         let text: Vec<u8> = text.into();
         // Places in the text are 32 bits wide; no kernel comes near to so much.
         let end = text.len().min(u32::MAX as usize);
-        let mut found: Vec<(u64, u32)> = Vec::with_capacity(text.len() / 48);
+        let mut found: Vec<(u64, u32)> = Vec::with_capacity(text.len() / 40);
         let mut at = 0;
         while let Some(rest) = text.get(at..end).filter(|rest| !rest.is_empty()) {
-            let len = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
-            if let Some((address, name)) = line(&rest[..len]) {
+            let (address, name) = match line(rest) {
+                Line::Symbol { address, name } => (address, name),
+                Line::Other { len } => {
+                    at += len;
+                    continue;
+                }
+                Line::NotUnderstood => break,
+            };
+            if let Some(address) = address {
                 found.push((address, (at + name) as u32));
             }
-            at += len + 1;
+            at += name;
+            let rest = text.get(at..end).unwrap_or_default();
+            at += rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len()) + 1;
         }
-        // Of several symbols with one address the first is meant.
         found.sort_by_key(|&(address, _)| address);
-        found.dedup_by_key(|&mut (address, _)| address);
+        // Aliases stand in reverse order, so that the first of the file is nearest to what follows.
+        for aliases in found.chunk_by_mut(|left, right| left.0 == right.0) {
+            aliases.reverse();
+        }
         let (addresses, names): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         Self { text: text.into(), addresses: addresses.into(), names: names.into() }
     }
 
     /// The function that an address lies in: the last that starts at or before it, but nothing
-    /// after the last symbol of all.
+    /// after the last symbol of all. Of aliases, the first of the file, except for their very
+    /// address: then the one that the reference's binary search meets.
     pub fn find(&self, address: u64) -> Option<Symbol<'_>> {
-        let after = self.addresses.partition_point(|&start| start <= address);
-        let index = after.checked_sub(1)?;
-        let symbol = self.symbol(index)?;
-        if after == self.addresses.len() && symbol.offset_of(address) > 0 {
-            return None;
+        let (mut low, mut high) = (0, self.addresses.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let start = self.addresses[middle];
+            if start > address {
+                high = middle;
+            } else if start < address
+                && self.addresses.get(middle + 1).is_some_and(|&next| next <= address)
+            {
+                low = middle + 1;
+            } else if start < address && middle + 1 == self.addresses.len() {
+                return None;
+            } else {
+                let symbol = self.symbol(middle)?;
+                return Some(Symbol { offset: address.wrapping_sub(start), ..symbol });
+            }
         }
-        Some(Symbol { offset: symbol.offset_of(address), ..symbol })
+        None
     }
 
     /// All of them, by address (`report -f`).
@@ -74,28 +98,68 @@ impl Symbols {
     }
 }
 
-impl Symbol<'_> {
-    fn offset_of(&self, address: u64) -> u64 {
-        address.wrapping_sub(self.start)
-    }
+/// The start of a line.
+enum Line {
+    /// Address, unless the symbol is none to look up, and where the name starts.
+    Symbol {
+        address: Option<u64>,
+        name: usize,
+    },
+    /// Blank.
+    Other {
+        len: usize,
+    },
+    NotUnderstood,
 }
 
-/// Address, and where the name starts in the line.
-fn line(line: &[u8]) -> Option<(u64, usize)> {
+/// Value of a hexadecimal digit, 16 for other bytes.
+const DIGITS: [u8; 256] = {
+    let mut digits = [16; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
+fn line(text: &[u8]) -> Line {
+    let blanks = |at: usize| {
+        let rest = text.get(at..).unwrap_or_default();
+        at + rest
+            .iter()
+            .position(|byte| !matches!(byte, b' ' | b'\t' | b'\r'))
+            .unwrap_or(rest.len())
+    };
+    let is_end = |at: usize| matches!(text.get(at), None | Some(b'\n' | 0));
+    let mut at = blanks(0);
+    if text.get(at) == Some(&b'\n') {
+        return Line::Other { len: at + 1 };
+    }
+    if text.get(at..at + 2) == Some(b"0x") {
+        at += 2;
+    }
+    let digits = text.get(at..).unwrap_or_default();
     let mut address = 0u64;
-    let mut digits = 0;
-    for &byte in line {
-        let Some(digit) = char::from(byte).to_digit(16) else { break };
+    let mut count = 0;
+    while let Some(&byte) = digits.get(count) {
+        let digit = DIGITS[usize::from(byte)];
+        if digit > 15 {
+            break;
+        }
         address = address << 4 | u64::from(digit);
-        digits += 1;
+        count += 1;
     }
-    if digits == 0 || digits > 16 || line.get(digits) != Some(&b' ') || line.get(digits + 2) != Some(&b' ') {
-        return None;
+    let kind = blanks(at + count);
+    let name = blanks(kind + 1);
+    if count == 0 || is_end(kind) || is_end(name) {
+        return Line::NotUnderstood;
     }
-    let name = digits + 3;
-    let first = line.get(name)?;
-    // Markers of the ARM tool chain, `$a`, are no functions.
-    (*first != b'$' && !first.is_ascii_whitespace()).then_some((address, name))
+    let absolute = matches!(text.get(kind), Some(b'A' | b'a'));
+    let marker = text.get(name) == Some(&b'$');
+    let address = if count > 16 { u64::MAX } else { address };
+    Line::Symbol { address: (!absolute && !marker).then_some(address), name }
 }
 
 #[cfg(test)]
@@ -103,7 +167,8 @@ mod tests {
     use super::Symbols;
 
     const TEXT: &[u8] = b"0000000000001000 T first\n0000000000001000 t alias\n\
-        0000000000002000 t second\t[module]\nnonsense\n0000000000003000 D last\n";
+        0000000000002000 t second\t[module]\n\n0000000000002800 A absolute\n\
+        0000000000003000 D last\nnonsense\n0000000000004000 T lost\n";
 
     #[test]
     fn address_belongs_to_the_symbol_before_it() {
@@ -120,6 +185,6 @@ mod tests {
     #[test]
     fn text_without_symbols_has_none() {
         assert_eq!(Symbols::parse(*b"").find(0), None);
-        assert_eq!(Symbols::parse(*b"zz\n\n12345678901234567 T a\n").iter().count(), 0);
+        assert_eq!(Symbols::parse(*b"\n1000 a abs\n1000 T $x\n1000\n2000 T a\n").iter().count(), 0);
     }
 }

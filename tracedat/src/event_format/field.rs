@@ -118,7 +118,10 @@ mod tests {
         let relative = FieldFlags { relative: true, ..absolute };
         assert_eq!(field(0, 4, relative).bytes(BIG, &data), Some(&b"h\0i"[..]));
         assert_eq!(field(0, 4, relative).text(BIG, &data), Some(&b"h"[..]));
-        assert_eq!(field(0, 4, absolute).bytes(BIG, &data), Some(&[0, 3, 0][..1]).and(data.get(1..4)));
+        assert_eq!(
+            field(0, 4, absolute).bytes(BIG, &data),
+            Some(&[0, 3, 0][..1]).and(data.get(1..4))
+        );
         assert_eq!(field(0, 4, absolute).bytes(BIG, &data[..3]), None);
     }
 }

@@ -40,7 +40,11 @@ impl<'a> Lines<'a> {
     }
 }
 
-pub(super) fn event_format(system: &str, text: &[u8], abi: Abi) -> Result<EventFormat, FormatError> {
+pub(super) fn event_format(
+    system: &str,
+    text: &[u8],
+    abi: Abi,
+) -> Result<EventFormat, FormatError> {
     let mut lines = Lines { rest: Some(text), number: 0 };
     let name = header(&mut lines, "name:")?;
     if name.is_empty() {
@@ -98,7 +102,9 @@ fn body(lines: &mut Lines<'_>, format: &mut EventFormat, abi: Abi) -> Result<(),
             let text = text
                 .strip_prefix(b"print fmt")
                 .and_then(|rest| rest.trim_ascii_start().strip_prefix(b":"))
-                .ok_or_else(|| lines.error(format!("expected `print fmt:`, found `{}`", quote(line))))?;
+                .ok_or_else(|| {
+                    lines.error(format!("expected `print fmt:`, found `{}`", quote(line)))
+                })?;
             format.print_fmt = text.trim_ascii().to_vec();
             return Ok(());
         };
@@ -114,7 +120,8 @@ fn body(lines: &mut Lines<'_>, format: &mut EventFormat, abi: Abi) -> Result<(),
 fn field(text: &[u8], abi: Abi) -> Result<Field, String> {
     let text = text.trim_ascii_start();
     let text = text.strip_prefix(b"special").map_or(text, <[u8]>::trim_ascii_start);
-    let text = text.strip_prefix(b":").ok_or_else(|| format!("expected `:`, found `{}`", quote(text)))?;
+    let text =
+        text.strip_prefix(b":").ok_or_else(|| format!("expected `:`, found `{}`", quote(text)))?;
     let mut parts = text.split(|&byte| byte == b';');
     let mut field = declaration(parts.next().unwrap_or_default())?;
     field.offset = property(parts.next(), "offset:")?;
@@ -196,8 +203,8 @@ fn element_size(field: &Field, abi: Abi) -> u32 {
     if !field.flags.array {
         return field.size;
     }
-    if field.array_len > 0 {
-        return field.size / field.array_len;
+    if let Some(size) = field.size.checked_div(field.array_len) {
+        return size;
     }
     let has = |word: &str| field.type_name.contains(word);
     if field.flags.string {

@@ -135,13 +135,28 @@ pub(super) enum Expr {
     /// `REC->name`.
     Field(String),
     /// `__print_flags`.
-    Flags { value: Box<Expr>, delimiter: Vec<u8>, table: Table },
+    Flags {
+        value: Box<Expr>,
+        delimiter: Vec<u8>,
+        table: Table,
+    },
     /// `__print_symbolic`.
-    Symbolic { value: Box<Expr>, table: Table },
+    Symbolic {
+        value: Box<Expr>,
+        table: Table,
+    },
     /// `__print_hex` and, without blanks, `__print_hex_str`.
-    Hex { data: Box<Expr>, len: Box<Expr>, blanks: bool },
+    Hex {
+        data: Box<Expr>,
+        len: Box<Expr>,
+        blanks: bool,
+    },
     /// `__print_array`.
-    Array { data: Box<Expr>, count: Box<Expr>, element_size: Box<Expr> },
+    Array {
+        data: Box<Expr>,
+        count: Box<Expr>,
+        element_size: Box<Expr>,
+    },
     /// `__get_str`, `__get_rel_str`.
     Str(String),
     /// `__get_bitmask`, `__get_rel_bitmask`.
@@ -153,15 +168,35 @@ pub(super) enum Expr {
     /// `__get_dynamic_array_len`.
     DynamicArrayLen(String),
     /// `(type)value`.
-    Cast { type_name: String, value: Box<Expr> },
-    Unary { op: Unary, value: Box<Expr> },
-    Binary { op: Binary, left: Box<Expr>, right: Box<Expr> },
+    Cast {
+        type_name: String,
+        value: Box<Expr>,
+    },
+    Unary {
+        op: Unary,
+        value: Box<Expr>,
+    },
+    Binary {
+        op: Binary,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `condition ? yes : no`.
-    Choice { condition: Box<Expr>, yes: Box<Expr>, no: Box<Expr> },
+    Choice {
+        condition: Box<Expr>,
+        yes: Box<Expr>,
+        no: Box<Expr>,
+    },
     /// `array[index]`.
-    Index { array: Box<Expr>, index: Box<Expr> },
+    Index {
+        array: Box<Expr>,
+        index: Box<Expr>,
+    },
     /// A function that a plugin registers.
-    Call { function: super::functions::Function, args: Vec<Expr> },
+    Call {
+        function: super::functions::Function,
+        args: Vec<Expr>,
+    },
 }
 
 impl Expr {
@@ -178,7 +213,9 @@ impl Expr {
             Self::Cast { .. } => 7,
             Self::Str(_) => 8,
             Self::DynamicArray(_) => 10,
-            Self::Unary { .. } | Self::Binary { .. } | Self::Choice { .. } | Self::Index { .. } => 11,
+            Self::Unary { .. } | Self::Binary { .. } | Self::Choice { .. } | Self::Index { .. } => {
+                11
+            }
             Self::Call { .. } => 12,
             Self::Bitmask(_) => 13,
             Self::DynamicArrayLen(_) => 14,
@@ -205,7 +242,11 @@ impl Expr {
             Self::Unary { op, value } => op.apply(value.constant()?),
             Self::Binary { op, left, right } => op.apply(left.constant()?, right.constant()?),
             Self::Choice { condition, yes, no } => {
-                if condition.constant()? == 0 { no.constant()? } else { yes.constant()? }
+                if condition.constant()? == 0 {
+                    no.constant()?
+                } else {
+                    yes.constant()?
+                }
             }
             _ => return None,
         })
@@ -238,7 +279,8 @@ pub(super) fn atom_value(text: &[u8]) -> u64 {
     let mut value = 0u64;
     for &byte in digits {
         let Some(digit) = char::from(byte).to_digit(radix) else { break };
-        let next = value.checked_mul(u64::from(radix)).and_then(|v| v.checked_add(u64::from(digit)));
+        let next =
+            value.checked_mul(u64::from(radix)).and_then(|v| v.checked_add(u64::from(digit)));
         let Some(next) = next else { return u64::MAX };
         value = next;
     }

@@ -14,8 +14,8 @@ pub struct BinaryFormat {
 impl BinaryFormat {
     /// Splits a format string, escapes as written.
     pub fn parse(text: &[u8]) -> Self {
-        let pieces = conversion::split(text, true)
-            .unwrap_or_else(|_| vec![Piece::Literal(text.to_vec())]);
+        let pieces =
+            conversion::split(text, true).unwrap_or_else(|_| vec![Piece::Literal(text.to_vec())]);
         Self { pieces }
     }
 
@@ -43,7 +43,8 @@ impl BinaryFormat {
             match conversion.kind {
                 Kind::Number { base, bits } => {
                     // What is a `long` comes with the traced machine's size.
-                    let size = if conversion.long { abi.long_size.into() } else { bits as usize / 8 };
+                    let size =
+                        if conversion.long { abi.long_size.into() } else { bits as usize / 8 };
                     let mut value = args.number(size);
                     if size == 4 && base == number::Base::Signed {
                         value = i64::from(value as i32) as u64;

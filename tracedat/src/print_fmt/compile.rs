@@ -11,7 +11,11 @@ use crate::event_format::{EventFormat, Field};
 type Compiled<T> = Result<T, NotUnderstood>;
 
 /// Fills the program with the steps of a print fmt.
-pub(super) fn compile(program: &mut Program, format: &EventFormat, print_fmt: &PrintFmt) -> Compiled<()> {
+pub(super) fn compile(
+    program: &mut Program,
+    format: &EventFormat,
+    print_fmt: &PrintFmt,
+) -> Compiled<()> {
     let pieces = conversion::split(&print_fmt.text, false).map_err(|_| NotUnderstood)?;
     let mut compiler = Compiler { program, format, raw: Vec::new() };
     let mut args = print_fmt.args.iter();
@@ -102,7 +106,9 @@ impl<'a> Compiler<'a> {
         let mut at = 0;
         for (index, form) in self.program.raw_forms.iter_mut().enumerate() {
             let order = (at..self.raw.len()).chain(0..at);
-            let Some(found) = order.into_iter().find(|&at| self.raw[at].0 == index) else { continue };
+            let Some(found) = order.into_iter().find(|&at| self.raw[at].0 == index) else {
+                continue;
+            };
             let raw = self.raw[found].1;
             *form = Some(raw);
             if raw.end == last && !ends_with_text {
@@ -112,7 +118,12 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn conversion(&mut self, conversion: &Conversion, star: Option<Value>, arg: &Expr) -> Compiled<()> {
+    fn conversion(
+        &mut self,
+        conversion: &Conversion,
+        star: Option<Value>,
+        arg: &Expr,
+    ) -> Compiled<()> {
         match conversion.kind {
             Kind::Number { base, bits } => {
                 let value = self.value(arg)?;
@@ -423,7 +434,8 @@ impl<'a> Compiler<'a> {
                         _ => None,
                     };
                     self.program.code.push(Op::Const(0));
-                    place.map_or(Op::Mask(0), |place| Op::DynamicElement { load: Load::Le16, place })
+                    place
+                        .map_or(Op::Mask(0), |place| Op::DynamicElement { load: Load::Le16, place })
                 }
                 _ => Op::Const(0),
             },

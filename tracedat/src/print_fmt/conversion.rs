@@ -31,7 +31,10 @@ pub(super) enum Star {
 /// What is printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Number { base: Base, bits: u32 },
+    Number {
+        base: Base,
+        bits: u32,
+    },
     /// `%c`, which only binary records understand.
     Char,
     Text,
@@ -134,7 +137,8 @@ fn conversion(rest: &mut &[u8], complete: bool) -> Result<Directive, BadLength> 
             b'0' if !digits && !point => layout.zero = true,
             b'0'..=b'9' => {
                 digits = true;
-                let number = if point { layout.precision.get_or_insert(0) } else { &mut layout.width };
+                let number =
+                    if point { layout.precision.get_or_insert(0) } else { &mut layout.width };
                 // Wide enough for every line, too small to exhaust memory.
                 *number = (*number * 10 + u32::from(byte - b'0')).min(65_535);
             }
@@ -155,7 +159,12 @@ fn conversion(rest: &mut &[u8], complete: bool) -> Result<Directive, BadLength> 
             b'j' | b't' if complete => length = 1,
             b' ' | b'+' if complete => {}
             b'c' if complete => {
-                return Ok(Directive::Conversion(Conversion { layout, star, long: false, kind: Kind::Char }));
+                return Ok(Directive::Conversion(Conversion {
+                    layout,
+                    star,
+                    long: false,
+                    kind: Kind::Char,
+                }));
             }
             b'd' | b'i' | b'u' | b'x' | b'X' | b'o' => {
                 let base = match byte {
@@ -175,12 +184,29 @@ fn conversion(rest: &mut &[u8], complete: bool) -> Result<Directive, BadLength> 
                     _ => return Err(BadLength),
                 };
                 let kind = Kind::Number { base, bits };
-                return Ok(Directive::Conversion(Conversion { layout, star, long: length == 1, kind }));
+                return Ok(Directive::Conversion(Conversion {
+                    layout,
+                    star,
+                    long: length == 1,
+                    kind,
+                }));
             }
-            b's' => return Ok(Directive::Conversion(Conversion { layout, star, long: false, kind: Kind::Text })),
+            b's' => {
+                return Ok(Directive::Conversion(Conversion {
+                    layout,
+                    star,
+                    long: false,
+                    kind: Kind::Text,
+                }));
+            }
             b'p' => {
                 let kind = Kind::Pointer(pointer(rest));
-                return Ok(Directive::Conversion(Conversion { layout, star, long: length == 1, kind }));
+                return Ok(Directive::Conversion(Conversion {
+                    layout,
+                    star,
+                    long: length == 1,
+                    kind,
+                }));
             }
             other => return Ok(Directive::Unknown(other)),
         }
@@ -226,14 +252,21 @@ fn pointer(rest: &mut &[u8]) -> Pointer {
                 Some(_) => {
                     let port = take(b"p").is_some();
                     let compressed = matches!(take(b"cfs"), Some(b'c'));
-                    Pointer::Socket { plain, port: port && !plain, compressed: compressed && !plain }
+                    Pointer::Socket {
+                        plain,
+                        port: port && !plain,
+                        compressed: compressed && !plain,
+                    }
                 }
                 None => Pointer::Nothing,
             }
         }
         Some(b'U') => {
             let order = take(b"bBlL").unwrap_or(b'b');
-            Pointer::Uuid { upper: order.is_ascii_uppercase(), little: matches!(order, b'l' | b'L') }
+            Pointer::Uuid {
+                upper: order.is_ascii_uppercase(),
+                little: matches!(order, b'l' | b'L'),
+            }
         }
         Some(b'h') => Pointer::Bytes {
             separator: match take(b"CDN") {
@@ -255,7 +288,8 @@ mod tests {
     #[test]
     fn literals_between_conversions_are_one_piece() {
         let pieces = split(br#"a\tb%% % d%-08.3lx\n"#, false).unwrap();
-        let layout = Layout { left: true, zero: true, width: 8, precision: Some(3), ..Layout::default() };
+        let layout =
+            Layout { left: true, zero: true, width: 8, precision: Some(3), ..Layout::default() };
         let kind = Kind::Number { base: Base::Hex, bits: 64 };
         assert_eq!(
             pieces,

@@ -152,7 +152,8 @@ pub(super) fn laid_out(out: &mut Vec<u8>, value: u64, base: Base, bits: u32, lay
     let unused = 64 - bits;
     let value = value << unused >> unused;
     let negative = base == Base::Signed && value >> (bits - 1) & 1 == 1;
-    let magnitude = if negative { (((value << unused) as i64) >> unused).unsigned_abs() } else { value };
+    let magnitude =
+        if negative { (((value << unused) as i64) >> unused).unsigned_abs() } else { value };
     let digits = match base {
         Base::Signed | Base::Unsigned => Digits::decimal(magnitude),
         Base::Hex => Digits::shifted(magnitude, 4, LOWER),
@@ -227,7 +228,10 @@ mod tests {
         let wide = |width, precision| Layout { width, precision, ..layout };
         let alternate = |width| Layout { width, alternate: true, ..layout };
         assert_eq!(with(7, Base::Signed, 32, wide(5, Some(3))), "  007");
-        assert_eq!(with(u64::MAX, Base::Signed, 32, Layout { zero: true, ..wide(5, None) }), "-0001");
+        assert_eq!(
+            with(u64::MAX, Base::Signed, 32, Layout { zero: true, ..wide(5, None) }),
+            "-0001"
+        );
         assert_eq!(with(7, Base::Signed, 32, Layout { left: true, ..wide(3, None) }), "7  ");
         assert_eq!(with(2, Base::Hex, 64, Layout { zero: true, ..alternate(8) }), "0x000002");
         assert_eq!(with(0, Base::Hex, 64, alternate(0)), "0");
@@ -252,7 +256,8 @@ mod tests {
             plain(&mut out, value, base, bits);
             out.push(b' ');
         }
-        let expected = "-1 -9223372036854775808 -5 18446744073709551615 -128 1000 1777777777777777777777 ";
+        let expected =
+            "-1 -9223372036854775808 -5 18446744073709551615 -128 1000 1777777777777777777777 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

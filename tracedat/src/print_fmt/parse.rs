@@ -38,8 +38,14 @@ pub(super) fn print_fmt(format: &EventFormat, options: CompileOptions) -> Parsed
     if format.broken.is_some() {
         return Err(NotUnderstood);
     }
-    let mut parser =
-        Parser { lexer: Lexer::new(&format.print_fmt), format, options, depth: 0, nodes: 0, brackets: 0 };
+    let mut parser = Parser {
+        lexer: Lexer::new(&format.print_fmt),
+        format,
+        options,
+        depth: 0,
+        nodes: 0,
+        brackets: 0,
+    };
     let Token::Text(text) = parser.lexer.next() else { return Err(NotUnderstood) };
     let text = parser.following_texts(text);
     let mut args = Vec::new();
@@ -124,7 +130,9 @@ impl Parser<'_> {
     fn binary_operation(&mut self, op: Binary, left: Expr, right: Expr) -> Parsed<Expr> {
         let next = self.operator();
         Ok(match right {
-            Expr::Binary { op: looser, left: middle, right } if looser.priority() > op.priority() => {
+            Expr::Binary { op: looser, left: middle, right }
+                if looser.priority() > op.priority() =>
+            {
                 let mut inner = self.binary(op, left, *middle);
                 if next.is_some_and(|next| next <= looser.priority()) {
                     inner = self.operation(inner)?;

@@ -37,35 +37,126 @@ pub(super) struct TableRange {
 pub(super) enum Step {
     Literal(Literal),
     /// A number without width or precision.
-    Number { value: Value, base: Base, bits: u8 },
-    LaidOutNumber { value: Value, base: Base, bits: u8, form: u16 },
-    LaidOutLiteral { text: Literal, form: u16 },
+    Number {
+        value: Value,
+        base: Base,
+        bits: u8,
+    },
+    LaidOutNumber {
+        value: Value,
+        base: Base,
+        bits: u8,
+        form: u16,
+    },
+    LaidOutLiteral {
+        text: Literal,
+        form: u16,
+    },
     /// Text in the record up to a NUL, at most so many bytes.
-    FieldText { start: u32, len: u32, form: FormIndex },
+    FieldText {
+        start: u32,
+        len: u32,
+        form: FormIndex,
+    },
     /// Text up to a NUL at a place that a word tells.
-    LocatedText { place: Place, form: FormIndex },
+    LocatedText {
+        place: Place,
+        form: FormIndex,
+    },
     /// A `const char *`: the text known for that address, or the address.
-    PointedText { value: Value },
-    Flags { value: Value, delimiter: Literal, table: TableRange, form: FormIndex },
-    Symbolic { value: Value, table: TableRange, form: FormIndex },
-    Hex { place: Place, len: Value, blanks: bool },
-    Array { place: Place, count: Value, element_size: Value },
-    Bitmask { place: Place, form: FormIndex },
-    Cpumask { place: Place, form: FormIndex },
-    Pointer { value: Value },
-    Symbol { value: Value, offset: bool },
+    PointedText {
+        value: Value,
+    },
+    Flags {
+        value: Value,
+        delimiter: Literal,
+        table: TableRange,
+        form: FormIndex,
+    },
+    Symbolic {
+        value: Value,
+        table: TableRange,
+        form: FormIndex,
+    },
+    Hex {
+        place: Place,
+        len: Value,
+        blanks: bool,
+    },
+    Array {
+        place: Place,
+        count: Value,
+        element_size: Value,
+    },
+    Bitmask {
+        place: Place,
+        form: FormIndex,
+    },
+    Cpumask {
+        place: Place,
+        form: FormIndex,
+    },
+    Pointer {
+        value: Value,
+    },
+    Symbol {
+        value: Value,
+        offset: bool,
+    },
     /// `%pB`, `%px`: the letter is printed by versions that do not know it.
-    NewPointer { value: Value, letter: u8 },
-    Bits { value: Value, place: Option<Place>, len: Value, list: bool },
-    Mac { start: u32, separator: Option<u8>, reversed: bool },
-    Ipv4 { start: u32, padded: bool, reversed: bool },
-    Ipv6 { start: u32, colons: bool, compressed: bool },
-    Socket { place: Place, plain: bool, port: bool, compressed: bool },
-    Uuid { start: u32, upper: bool, little: bool },
-    Bytes { place: Place, len: Value, separator: Option<u8> },
-    Call { function: Function, value: Value, place: Option<Place> },
-    JumpIfZero { value: Value, target: u32 },
-    Jump { target: u32 },
+    NewPointer {
+        value: Value,
+        letter: u8,
+    },
+    Bits {
+        value: Value,
+        place: Option<Place>,
+        len: Value,
+        list: bool,
+    },
+    Mac {
+        start: u32,
+        separator: Option<u8>,
+        reversed: bool,
+    },
+    Ipv4 {
+        start: u32,
+        padded: bool,
+        reversed: bool,
+    },
+    Ipv6 {
+        start: u32,
+        colons: bool,
+        compressed: bool,
+    },
+    Socket {
+        place: Place,
+        plain: bool,
+        port: bool,
+        compressed: bool,
+    },
+    Uuid {
+        start: u32,
+        upper: bool,
+        little: bool,
+    },
+    Bytes {
+        place: Place,
+        len: Value,
+        separator: Option<u8>,
+    },
+    Call {
+        function: Function,
+        value: Value,
+        place: Option<Place>,
+    },
+    JumpIfZero {
+        value: Value,
+        target: u32,
+    },
+    Jump {
+        target: u32,
+    },
 }
 
 /// The steps that print one field by itself, and whether the format has `0x` before them.

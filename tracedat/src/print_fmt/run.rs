@@ -97,7 +97,9 @@ impl Program {
                 Step::Flags { value, delimiter, table, form } => {
                     self.flags(out, data, value, delimiter, table, form);
                 }
-                Step::Symbolic { value, table, form } => self.symbolic(out, data, value, table, form),
+                Step::Symbolic { value, table, form } => {
+                    self.symbolic(out, data, value, table, form);
+                }
                 Step::Hex { place, len, blanks } => {
                     let bytes = place.rest(data);
                     let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
@@ -167,7 +169,9 @@ impl Program {
                     let len = usize::try_from(self.value(len, data) as i32).unwrap_or(usize::MAX);
                     address::bytes(out, &bytes[..len.min(bytes.len())], separator);
                 }
-                Step::Call { function, value, place } => self.call(out, data, function, value, place),
+                Step::Call { function, value, place } => {
+                    self.call(out, data, function, value, place);
+                }
                 Step::JumpIfZero { value, target } => {
                     if self.value(value, data) == 0 {
                         at = target as usize;
@@ -227,7 +231,14 @@ impl Program {
         }
     }
 
-    fn array(&self, out: &mut Vec<u8>, data: &[u8], place: Place, count: Value, element_size: Value) {
+    fn array(
+        &self,
+        out: &mut Vec<u8>,
+        data: &[u8],
+        place: Place,
+        count: Value,
+        element_size: Value,
+    ) {
         let size = self.value(element_size, data);
         let count = self.value(count, data);
         let bytes = place.rest(data);

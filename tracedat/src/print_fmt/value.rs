@@ -57,17 +57,30 @@ impl Load {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Const(u64),
-    Load { load: Load, offset: u32 },
+    Load {
+        load: Load,
+        offset: u32,
+    },
     /// Code that leaves one number on the stack.
-    Code { start: u32, end: u32 },
+    Code {
+        start: u32,
+        end: u32,
+    },
 }
 
 /// Where bytes of the record are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    Fixed { start: u32, len: u32 },
+    Fixed {
+        start: u32,
+        len: u32,
+    },
     /// A word tells: length above, offset in the low 16 bits, counted from `base`.
-    Located { load: Load, word: u32, base: u32 },
+    Located {
+        load: Load,
+        word: u32,
+        base: u32,
+    },
 }
 
 impl Place {
@@ -102,16 +115,26 @@ impl Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
     Const(u64),
-    Load { load: Load, offset: u32 },
+    Load {
+        load: Load,
+        offset: u32,
+    },
     Unary(Unary),
     Binary(Binary),
     Mask(u64),
     /// Takes `no`, `yes` and the condition.
     Choose,
     /// Replaces an index by the element of an array in the record.
-    Element { load: Load, base: u32, stride: u32 },
+    Element {
+        load: Load,
+        base: u32,
+        stride: u32,
+    },
     /// Replaces an index, in bytes, by the number there in a dynamic array.
-    DynamicElement { load: Load, place: Place },
+    DynamicElement {
+        load: Load,
+        place: Place,
+    },
     Length(Place),
     Start(Place),
 }
@@ -123,7 +146,9 @@ impl Op {
             Self::Const(_) | Self::Load { .. } | Self::Length(_) | Self::Start(_) => 1,
             Self::Binary(_) => -1,
             Self::Choose => -2,
-            Self::Unary(_) | Self::Mask(_) | Self::Element { .. } | Self::DynamicElement { .. } => 0,
+            Self::Unary(_) | Self::Mask(_) | Self::Element { .. } | Self::DynamicElement { .. } => {
+                0
+            }
         }
     }
 }
@@ -151,7 +176,8 @@ pub(super) fn run(code: &[Op], data: &[u8]) -> u64 {
                 *left = op.apply(*left, right);
             }
             Op::Choose => {
-                let (no, yes) = (stack[slot(top.wrapping_sub(1))], stack[slot(top.wrapping_sub(2))]);
+                let (no, yes) =
+                    (stack[slot(top.wrapping_sub(1))], stack[slot(top.wrapping_sub(2))]);
                 let condition = &mut stack[slot(top.wrapping_sub(3))];
                 *condition = if *condition == 0 { no } else { yes };
             }

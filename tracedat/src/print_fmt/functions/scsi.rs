@@ -94,7 +94,10 @@ mod tests {
     #[test]
     fn commands_are_decoded_as_far_as_they_are_there() {
         assert_eq!(parse(&[8, 0, 0x12, 0x34, 5, 0]), "lba=4660 txlen=5");
-        assert_eq!(parse(&[0x2a, 0x80, 0, 0x11, 0x22, 0x33, 0, 0, 0x44, 0]), "lba=1122867 txlen=68 protect=4");
+        assert_eq!(
+            parse(&[0x2a, 0x80, 0, 0x11, 0x22, 0x33, 0, 0, 0x44, 0]),
+            "lba=1122867 txlen=68 protect=4"
+        );
         assert_eq!(parse(&[0x28]), "lba=0 txlen=0 protect=0");
         assert_eq!(parse(&[0x9e, 0x11]), "UNKNOWN");
         assert_eq!(parse(&[0x12, 0, 0, 0, 0x24, 0]), "-");
