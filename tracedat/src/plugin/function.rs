@@ -3,6 +3,10 @@
 //! Options: `ftrace:parent` adds the caller, `ftrace:offset` the offset into the function,
 //! `ftrace:indent` (on) the indentation.
 
+use std::hash::BuildHasher;
+
+use rustc_hash::FxBuildHasher;
+
 use super::{Binding, HandledRecord, Handler, IntField, Observer, Order};
 use crate::report::number;
 
@@ -61,6 +65,7 @@ impl Handler for Function {
 struct CallDepth {
     ip: IntField,
     parent_ip: IntField,
+    /// Hashes of names, the outermost caller first.
     stacks: Vec<Vec<u64>>,
 }
 
@@ -74,12 +79,9 @@ impl Observer for CallDepth {
         let (Some(ip), Some(parent)) = (self.ip.get(data), self.parent_ip.get(data)) else {
             return 0;
         };
-        // Calls come from anywhere in the caller, so functions are compared by where they start.
-        let (Some(function), Some(parent)) =
-            (record.function_start(ip), record.function_start(parent))
-        else {
-            return 0;
-        };
+        // Calls come from anywhere in the caller, and functions may have a name in common.
+        let name = |address| record.function_name(address).map(|name| FxBuildHasher.hash_one(name));
+        let (Some(function), Some(parent)) = (name(ip), name(parent)) else { return 0 };
         if self.stacks.len() <= cpu {
             self.stacks.resize_with(cpu + 1, Vec::new);
         }

@@ -51,8 +51,8 @@ pub trait Order {
     fn data(&self) -> &[u8];
     /// The CPU it was recorded on.
     fn cpu(&self) -> u32;
-    /// Where the kernel function starts that an address lies in.
-    fn function_start(&self, address: u64) -> Option<u64>;
+    /// The name of the kernel function that an address lies in.
+    fn function_name(&self, address: u64) -> Option<&str>;
     /// Tells the name of a task, for the lines after this one. A name that is known already stays.
     fn learn_comm(&mut self, pid: i32, comm: &[u8]);
     /// Shows this record and the next one of the same CPU to `wanted`. If that says yes, and no

@@ -31,8 +31,10 @@ pub(crate) struct ReportFile<'m> {
 pub(crate) struct BufferStyle {
     /// File or instance name, aligned, with its colon; empty when there is only one buffer.
     pub(crate) prefix: Vec<u8>,
-    /// Whether its clock ticks in nanoseconds.
+    /// Whether its time stamps are printed as seconds.
     pub(crate) seconds: bool,
+    /// Whether the file says which clock it is.
+    pub(crate) has_clock: bool,
 }
 
 /// How one event is printed.
@@ -109,9 +111,9 @@ impl<'m> ReportFile<'m> {
         self.metadata.tasks().iter().map(|(pid, _)| pid)
     }
 
-    /// Where the kernel function starts that an address lies in.
-    pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
-        Some(self.metadata.symbols().find(address)?.start)
+    /// The name of the kernel function that an address lies in.
+    pub(crate) fn function_name(&self, address: u64) -> Option<&str> {
+        Some(self.metadata.symbols().find(address)?.name)
     }
 
     /// The CPUs of a buffer.

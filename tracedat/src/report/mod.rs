@@ -128,9 +128,12 @@ impl Report {
     /// A time stamp of a file's top-level buffer as its lines have it, without the colon.
     pub fn time(&self, metadata: &Metadata, time: u64) -> Vec<u8> {
         let buffer = metadata.buffers.first();
-        let seconds = buffer.is_none_or(|buffer| prefix::ticks_are_nanoseconds(metadata, buffer));
         let mut text = Vec::new();
-        line::print_time(&self.options, seconds, time, &mut text);
+        if buffer.is_none_or(|buffer| prefix::shows_seconds(metadata, buffer, &self.options)) {
+            line::print_seconds(&self.options, time, &mut text);
+        } else {
+            number::decimal_right(&mut text, time, line::TICKS_WIDTH);
+        }
         text
     }
 

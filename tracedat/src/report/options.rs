@@ -36,8 +36,6 @@ pub struct ReportOptions {
     pub time: TimeStyle,
     /// Prints integer ticks whatever the clock is.
     pub raw_time: bool,
-    /// Takes every clock for one that ticks in nanoseconds, as after a conversion by frequency.
-    pub time_in_seconds: bool,
     /// Counts time from the first record.
     pub align_time: bool,
     /// Prints the time since the line before.
@@ -54,6 +52,10 @@ pub struct ReportOptions {
     pub cpus: Option<Vec<u32>>,
     /// Tells how long tasks of the first file waited for a CPU, and sums it up at the end.
     pub wakeups: bool,
+    /// Leaves out what was recorded in a hard interrupt.
+    pub no_hard_irq: bool,
+    /// Leaves out what was recorded in a soft interrupt.
+    pub no_soft_irq: bool,
     /// Marks where sub-buffers start.
     pub boundaries: bool,
     /// Options of handlers, as `plugin:name=value`.

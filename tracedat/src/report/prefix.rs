@@ -43,8 +43,8 @@ pub(crate) fn buffer_styles(
                         true => prefix(&name(input, buffer), width),
                         false => Vec::new(),
                     },
-                    seconds: options.time_in_seconds
-                        || ticks_are_nanoseconds(input.metadata, buffer),
+                    seconds: shows_seconds(input.metadata, buffer, options),
+                    has_clock: has_clock(input.metadata),
                 })
                 .collect()
         })
@@ -59,8 +59,21 @@ fn prefix(name: &str, width: usize) -> Vec<u8> {
     text
 }
 
+/// Whether the file says what its clock is; old ones do not.
+fn has_clock(metadata: &Metadata) -> bool {
+    metadata.trace_clock_text().is_some()
+}
+
+/// Whether a buffer's time stamps are printed as seconds.
+pub(crate) fn shows_seconds(metadata: &Metadata, buffer: &Buffer, options: &ReportOptions) -> bool {
+    if options.raw_time && has_clock(metadata) {
+        return false;
+    }
+    ticks_are_nanoseconds(metadata, buffer)
+}
+
 /// Whether a buffer's time stamps are nanoseconds.
-pub(crate) fn ticks_are_nanoseconds(metadata: &Metadata, buffer: &Buffer) -> bool {
+fn ticks_are_nanoseconds(metadata: &Metadata, buffer: &Buffer) -> bool {
     let clock = match buffer.clock.as_str() {
         "" => metadata.trace_clock().unwrap_or_default(),
         // Some files have the whole list, the clock in brackets.

@@ -164,7 +164,7 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
     fn take(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
         let Some((file, record)) = self.records.next()? else { return Ok(false) };
         let first_time = *self.first_time.get_or_insert(record.time);
-        if !wants(self.options, &record) {
+        if !wants(self.options, self.files.get(file), &record) {
             return Ok(true);
         }
         let start = batch.bytes.len();
@@ -253,10 +253,23 @@ impl<R> Sequencer<'_, '_, R> {
 
 /// Whether a record is printed.
 #[inline]
-fn wants(options: &ReportOptions, record: &Record<'_>) -> bool {
-    let Some(cpus) = &options.cpus else { return true };
-    // The older release looks at the top-level buffer only when CPUs are chosen.
-    cpus.contains(&record.cpu) && (record.buffer == 0 || options.compat != Compat::V3_1_6)
+fn wants(options: &ReportOptions, file: Option<&ReportFile<'_>>, record: &Record<'_>) -> bool {
+    const HARD_IRQ: u64 = 0x08;
+    const SOFT_IRQ: u64 = 0x10;
+    if let Some(cpus) = &options.cpus
+        // The older release looks at the top-level buffer only when CPUs are chosen.
+        && (!cpus.contains(&record.cpu) || record.buffer != 0 && options.compat == Compat::V3_1_6)
+    {
+        return false;
+    }
+    let unwanted = if options.no_hard_irq { HARD_IRQ } else { 0 }
+        | if options.no_soft_irq { SOFT_IRQ } else { 0 };
+    if unwanted == 0 {
+        return true;
+    }
+    let slot = file.and_then(|file| file.slot(file.event_id(record.data)?));
+    let flags = slot.and_then(|slot| slot.flags.flags?.get(record.data));
+    flags.is_none_or(|flags| flags & unwanted == 0)
 }
 
 /// A record among its neighbours, as an observer sees it.
@@ -284,8 +297,8 @@ impl<R: Records> Order for OrderedRecord<'_, '_, R> {
         self.cpu
     }
 
-    fn function_start(&self, address: u64) -> Option<u64> {
-        self.context.function_start(address)
+    fn function_name(&self, address: u64) -> Option<&str> {
+        self.context.function_name(address)
     }
 
     fn learn_comm(&mut self, pid: i32, comm: &[u8]) {

@@ -29,6 +29,8 @@ pub(crate) struct ReportArgs {
     pub(crate) check_time: bool,
     pub(crate) boundaries: bool,
     pub(crate) wakeups: bool,
+    pub(crate) no_hard_irq: bool,
+    pub(crate) no_soft_irq: bool,
     pub(crate) quiet: bool,
     pub(crate) threads: Option<NonZeroUsize>,
 }
@@ -72,6 +74,7 @@ pub(crate) enum Action {
 
 const AFTER_HELP: &str = "\
 --ts-offset and --ts2secs belong to the last -i before them; --ts2secs before any -i holds for all files.
+The first file stays where it is, the others are moved against it: its --ts-offset counts for nothing.
 
 Examples:
   trace-cmd report                            all events of trace.dat
@@ -114,6 +117,8 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("Only these CPUs: 0,3 or 2-4"),
         )
+        .arg(flag("no-hard-irq").short('I').help("No events of hard interrupts"))
+        .arg(flag("no-soft-irq").short('S').help("No events of soft interrupts"))
         .next_help_heading("Appearance")
         .arg(flag("nanoseconds").short('t').help("Time stamps with nanoseconds"))
         .arg(flag("latency").short('l').help("Short lines that show what each CPU was doing"))
@@ -239,6 +244,8 @@ impl ReportArgs {
             time_differences: matches.get_flag("ts-diff"),
             check_time: matches.get_flag("ts-check"),
             wakeups: matches.get_flag("wakeups"),
+            no_hard_irq: matches.get_flag("no-hard-irq"),
+            no_soft_irq: matches.get_flag("no-soft-irq"),
             boundaries: matches.get_flag("boundary"),
             quiet: matches.get_flag("quiet"),
             threads: matches.get_one("threads").copied(),

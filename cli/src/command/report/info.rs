@@ -170,7 +170,8 @@ fn print_statistics(metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> 
     }
     // The top-level buffer's data; CPUs without any stand there with zeros.
     let buffer = metadata.buffers.iter().find(|buffer| buffer.name.is_empty());
-    for cpu in 0..buffer.map_or(0, |_| metadata.cpus) {
+    let has_data = buffer.is_some_and(|buffer| !buffer.cpus.is_empty());
+    for cpu in 0..if has_data { metadata.cpus } else { 0 } {
         let data = buffer.and_then(|buffer| buffer.cpus.iter().find(|data| data.cpu == cpu));
         writeln!(
             out,

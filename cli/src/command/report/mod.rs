@@ -31,8 +31,12 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
 /// Prints what `args` asks for.
 fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error> {
     let options = options(args)?;
-    let readers =
-        args.inputs.iter().map(|input| open(input, args)).collect::<Result<Vec<_>, _>>()?;
+    let mut readers = Vec::new();
+    for input in &args.inputs {
+        // The others are moved against the first file, which stays where it is.
+        let offset = if readers.is_empty() { 0 } else { input.offset };
+        readers.push(open(input, offset, args)?);
+    }
     let (files, mut records) = Merge::new(readers);
     let names: Vec<String> = args.inputs.iter().map(file_name).collect();
     let inputs: Vec<ReportInput<'_>> =
@@ -67,12 +71,12 @@ fn print_events(
 }
 
 /// Opens a file and sets how its time stamps are made.
-fn open(input: &Input, args: &ReportArgs) -> Result<Reader, Error> {
+fn open(input: &Input, offset: i64, args: &ReportArgs) -> Result<Reader, Error> {
     let mut reader = Reader::open(&input.path).map_err(|cause| cannot_open(input, cause))?;
     let clock = ClockOptions {
         raw: args.raw_time,
         no_date: args.no_date,
-        offset: input.offset,
+        offset,
         ticks_per_second: input.frequency.unwrap_or(0),
     };
     reader.records.set_clock(&reader.metadata, &clock);
@@ -115,6 +119,8 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, Error> {
     options.align_time = args.align_time;
     options.time_differences = args.time_differences;
     options.wakeups = args.wakeups;
+    options.no_hard_irq = args.no_hard_irq;
+    options.no_soft_irq = args.no_soft_irq;
     options.boundaries = args.boundaries;
     options.threads = args.threads;
     options.handler_options = HandlerOptions::default();
