@@ -58,9 +58,10 @@ impl Line<'_, '_> {
         let data = self.batch.data(self.header);
         let buffer = self.file.buffers.get(self.header.buffer as usize);
         if let Some(buffer) = buffer {
-            self.print_missed(&buffer.prefix, out);
+            // Of several lines only the first is marked.
             out.extend_from_slice(&buffer.prefix);
         }
+        self.print_missed(out);
         let Some(slot) = self.file.event_id(data).and_then(|id| self.file.slot(id)) else {
             // All that the reference has to say of a record whose format it does not know.
             out.extend_from_slice(
@@ -89,11 +90,10 @@ impl Line<'_, '_> {
         }
     }
 
-    fn print_missed(&self, prefix: &[u8], out: &mut Vec<u8>) {
+    fn print_missed(&self, out: &mut Vec<u8>) {
         match self.header.missed {
             MissedEvents::None => {}
             missed => {
-                out.extend_from_slice(prefix);
                 out.extend_from_slice(b"CPU:");
                 number::decimal(out, u64::from(self.header.cpu));
                 out.extend_from_slice(b" [");
@@ -105,7 +105,6 @@ impl Line<'_, '_> {
             }
         }
         if self.options.boundaries && self.header.starts_sub_buffer {
-            out.extend_from_slice(prefix);
             out.extend_from_slice(b"CPU:");
             number::decimal(out, u64::from(self.header.cpu));
             out.extend_from_slice(b" [SUBBUFFER START]\n");
