@@ -70,9 +70,9 @@ enum Unit {
 }
 
 impl ClockCorrection {
-    /// The corrections for a CPU of a file. `with_host` tells that the file is a guest's, and
-    /// that its host's file is read too.
-    pub fn new(metadata: &Metadata, options: &ClockOptions, cpu: u32, with_host: bool) -> Self {
+    /// The corrections for a CPU of a file; a guest's stamps become those of its host, whether
+    /// the host's file is read too or not.
+    pub fn new(metadata: &Metadata, options: &ClockOptions, cpu: u32) -> Self {
         if options.raw {
             return Self::default();
         }
@@ -88,8 +88,7 @@ impl ClockCorrection {
             (0, None) => Unit::Nanosecond,
             (frequency, _) => Unit::PerSecond(frequency),
         };
-        let shift = metadata.time_shift().filter(|_| with_host);
-        Self::of(shift, cpu, unit, offset.cast_unsigned())
+        Self::of(metadata.time_shift(), cpu, unit, offset.cast_unsigned())
     }
 
     fn of(shift: Option<&TimeShift>, cpu: u32, unit: Unit, offset: u64) -> Self {

@@ -84,13 +84,13 @@ impl Records {
     /// Sets how [`Record::time`] is made of ticks; before the first record is taken.
     pub fn set_clock(&mut self, metadata: &Metadata, options: &ClockOptions) {
         self.clock = options.clone();
-        self.correct(metadata, false);
+        self.correct(metadata);
     }
 
     /// Makes the corrections of all CPUs.
-    fn correct(&mut self, metadata: &Metadata, with_host: bool) {
+    fn correct(&mut self, metadata: &Metadata) {
         for Stream { cpu, .. } in &mut self.streams.streams {
-            cpu.correction = ClockCorrection::new(metadata, &self.clock, cpu.cpu, with_host);
+            cpu.correction = ClockCorrection::new(metadata, &self.clock, cpu.cpu);
         }
     }
 
@@ -101,8 +101,7 @@ impl Records {
 }
 
 /// The records of several files, oldest first. Records of the same time come in the order of
-/// files, then buffers, then CPUs. A guest's times are corrected to those of its host, when the
-/// host's file comes earlier.
+/// files, then buffers, then CPUs. A guest's times are corrected to those of its host.
 pub struct Merge {
     streams: Streams,
 }
@@ -113,10 +112,6 @@ impl Merge {
         let (mut streams, mut files) = (Vec::new(), Vec::new());
         let mut all: Vec<Metadata> = Vec::with_capacity(readers.len());
         for (file, Reader { metadata, mut records }) in readers.into_iter().enumerate() {
-            let peer = metadata.time_shift().map(|shift| shift.peer);
-            if peer.is_some_and(|peer| all.iter().any(|host| host.trace_id() == Some(peer))) {
-                records.correct(&metadata, true);
-            }
             let own = records.streams.streams.into_iter();
             streams.extend(own.map(|stream| Stream { file, ..stream }));
             files.append(&mut records.streams.files);

@@ -3,6 +3,8 @@
 //! Options bind to what comes before them: `-f` to the last `-e`, `-e` to the last `-B` or `--dom`.
 //! So parsing gives an ordered list of [`Word`]s, and `plan` reads meaning into the order.
 
+use std::path::PathBuf;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// One option with its value, as typed.
@@ -192,6 +194,11 @@ impl Args {
             virt_dir: text("virt-dir"),
             command: matches.get_many::<String>("command").into_iter().flatten().cloned().collect(),
         }
+    }
+
+    /// The file of this machine.
+    pub(crate) fn output_path(&self) -> PathBuf {
+        PathBuf::from(self.output.as_deref().unwrap_or("trace.dat"))
     }
 
     /// Parses words as they come from a host's request, without a command line around them.

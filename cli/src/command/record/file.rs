@@ -1,6 +1,7 @@
 //! A recorded machine as a trace.dat: its head, its options, its CPU data.
 
-use std::fs::File;
+use std::cell::Cell;
+use std::fs::{self, File};
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,7 @@ pub(crate) struct Output {
     path: PathBuf,
     file: File,
     existed: bool,
+    is_written: Cell<bool>,
 }
 
 impl Output {
@@ -66,7 +68,7 @@ impl Output {
                 .because(error)
                 .hint("choose another place with -o FILE")
         })?;
-        Ok(Self { path: path.to_owned(), file, existed })
+        Ok(Self { path: path.to_owned(), file, existed, is_written: Cell::new(false) })
     }
 
     /// Where it is.
@@ -74,14 +76,8 @@ impl Output {
         &self.path
     }
 
-    /// The recording came to nothing: a file that was made for it goes again.
-    pub(crate) fn discard(self) {
-        if !self.existed {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-
     fn emptied(&self) -> Result<&File, Error> {
+        self.is_written.set(true);
         self.file.set_len(0).map_err(|error| self.failed(error))?;
         Ok(&self.file)
     }
@@ -97,6 +93,15 @@ impl Output {
                 error.hint(format!("its sub-buffers are kept in {} and so on", first.display()))
             }
             None => error,
+        }
+    }
+}
+
+/// A recording that came to nothing leaves no empty file behind.
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.existed && !self.is_written.get() {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

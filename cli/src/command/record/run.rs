@@ -1,6 +1,6 @@
 //! Carries a plan out: this machine and its guests start together, end together, and each gets its file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -22,13 +22,12 @@ use crate::exit_code::Exit;
 
 /// How often it is looked whether guests have news or the disk is full; signals come at once.
 const TICK: Duration = Duration::from_millis(20);
-const DEFAULT_OUTPUT: &str = "trace.dat";
 
 /// Records what the plan says.
 pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
     let signals = Signals::take()?;
     let format = Format::new(args)?;
-    let output_path = PathBuf::from(args.output.as_deref().unwrap_or(DEFAULT_OUTPUT));
+    let output_path = args.output_path();
     let output = Output::open(&output_path)?;
     let trace_id = super::new_trace_id();
 
@@ -49,19 +48,15 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
         spools.push(spool);
         Ok(sink.into())
     };
-    let local = match LocalRecording::start(&plan.host, Settings::from(args), &mut sink) {
-        Ok(local) => local,
-        Err(error) => {
-            output.discard();
-            return Err(error);
-        }
-    };
-    let mut session = Session { local, guests: Vec::new() };
-    let begun = session.begin(connected, plan, &output_path, trace_id);
-    let ended = begun.and_then(|()| session.run(&signals, args));
+    let local = LocalRecording::start(&plan.host, Settings::from(args), &mut sink)?;
+    let mut session = Session { local, guests: Vec::new(), workload: None };
+    if let Err(error) = session.begin(connected, plan, args, trace_id) {
+        session.abort();
+        return Err(error);
+    }
+    let mut outcome = session.run(&signals, args).map(|()| Exit::Success);
     let (recorded, guests) = session.end(trace_id);
 
-    let mut outcome = ended.map(|()| Exit::Success);
     let mut extra =
         Extra { trace_id, options: date.map(write::option::date).into_iter().collect() };
     for guest in &guests {
@@ -93,47 +88,42 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
 struct Session {
     local: LocalRecording,
     guests: Vec<RunningGuest>,
+    workload: Option<Workload>,
 }
 
 impl Session {
-    /// Starts all guests side by side, then their commands.
+    /// Starts all guests side by side, then their commands, then that of this machine.
     fn begin(
         &mut self,
         connected: Vec<Guest>,
         plan: &Plan,
-        output: &Path,
+        args: &Args,
         trace_id: u64,
     ) -> Result<(), Error> {
+        let output = args.output_path();
         let started: Vec<Result<RunningGuest, Error>> = thread::scope(|scope| {
             let start = |(guest, plan): (Guest, &GuestPlan)| {
-                RunningGuest::start(guest, plan, &guest_output(output, &plan.name), trace_id)
+                RunningGuest::start(guest, plan, &guest_output(&output, &plan.name), trace_id)
             };
             let starting = connected.into_iter().zip(&plan.guests);
             let threads: Vec<_> = starting.map(|one| scope.spawn(move || start(one))).collect();
             threads.into_iter().map(joined).collect()
         });
-        let mut failed = None;
         for guest in started {
-            match guest {
-                Ok(guest) => self.guests.push(guest),
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        if let Some(error) = failed {
-            return Err(error);
+            self.guests.push(guest?);
         }
         for guest in &mut self.guests {
             guest.exec();
         }
+        self.workload = Workload::start(&args.command)?;
         Ok(())
     }
 
     /// Runs the command of this machine, or waits for those of the guests, or for Ctrl-C.
     fn run(&mut self, signals: &Signals, args: &Args) -> Result<(), Error> {
-        let mut workload = Workload::start(&args.command)?;
-        let ends_with_guests =
-            workload.is_none() && self.guests.iter().any(RunningGuest::has_command);
-        if workload.is_none() && !ends_with_guests && !args.quiet {
+        let alone = self.workload.is_none();
+        let ends_with_guests = alone && self.guests.iter().any(RunningGuest::has_command);
+        if alone && !ends_with_guests && !args.quiet {
             println!("Hit Ctrl^C to stop recording");
         }
         loop {
@@ -144,7 +134,7 @@ impl Session {
             for guest in &mut self.guests {
                 guest.take_news();
             }
-            if workload.as_mut().is_some_and(Workload::has_ended) {
+            if self.workload.as_mut().is_some_and(Workload::has_ended) {
                 return Ok(());
             }
             if ends_with_guests && !self.guests.iter().any(RunningGuest::is_running) {
@@ -157,9 +147,14 @@ impl Session {
         }
     }
 
+    /// Puts everything back and keeps nothing.
+    fn abort(self) {
+        self.local.abort();
+    }
+
     /// Ends host and guests side by side; each is asked for what it has, whatever became of the others.
     fn end(self, trace_id: u64) -> (Result<Recorded, Error>, Vec<Result<FinishedGuest, Error>>) {
-        let Self { local, guests } = self;
+        let Self { local, guests, .. } = self;
         thread::scope(|scope| {
             let ending =
                 guests.into_iter().map(|guest| scope.spawn(move || guest.finish(trace_id)));

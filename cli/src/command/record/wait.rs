@@ -9,12 +9,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use trace_virt::stop::StopSignals;
+
 use crate::error::Error;
 
 /// SIGINT, SIGTERM, SIGHUP and SIGCHLD as a descriptor.
 ///
-/// Blocks them in this thread, and so in all threads started later; commands started by
-/// [`std::process`] get an empty mask again.
+/// Blocks them in this thread, and so in all threads started later.
 pub(crate) struct Signals(SignalFd);
 
 /// What ended a wait.
@@ -72,8 +73,10 @@ impl Workload {
         let Some((program, arguments)) = words.split_first() else {
             return Ok(None);
         };
-        let child = Command::new(program).args(arguments).spawn();
-        child.map(|child| Some(Self(child))).map_err(|error| {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        StopSignals::unblock_in(&mut command);
+        command.spawn().map(|child| Some(Self(child))).map_err(|error| {
             Error::failure(format!("cannot run '{program}'"))
                 .because(error)
                 .hint("check its name and PATH")

@@ -1,0 +1,94 @@
+//! `report` on a corpus of real traces with the reference's text, where there is one.
+//!
+//! The corpus is a folder with `cases.tsv`, `data/` and `expected/`; `TRACE_CORPUS` names it,
+//! else it is looked for next to the workspace. Without it every case counts as ignored.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Variants of `report` that are compared, by the second part of a case's name.
+const VARIANTS: [&str; 10] = ["plain", "t", "R", "l", "N", "w", "n", "cpus", "uname", "diff"];
+
+/// Cases that differ, and why; a case here that comes out right is a failure, so the list stays true.
+const DIFFERENT: &[(&str, &str)] = &[
+    ("clk-counter.l.34", "3.4 prints ticks as a fraction of a second with -l"),
+    ("clk-tsc.l.34", "3.4 prints ticks as a fraction of a second with -l"),
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let corpus = corpus();
+    let trials = match std::fs::read_to_string(corpus.join("cases.tsv")) {
+        Ok(cases) => cases.lines().filter_map(|line| trial(&corpus, line)).collect(),
+        Err(_) => vec![
+            Trial::test("corpus: no corpus next to the workspace, set TRACE_CORPUS", || Ok(()))
+                .with_ignored_flag(true),
+        ],
+    };
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn corpus() -> PathBuf {
+    match std::env::var_os("TRACE_CORPUS") {
+        Some(path) => path.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"),
+    }
+}
+
+/// A line of `cases.tsv`: name, kind, exit status, lines, arguments.
+fn trial(corpus: &Path, line: &str) -> Option<Trial> {
+    let mut columns = line.split('\t');
+    let (name, kind) = (columns.next()?.to_owned(), columns.next()?.to_owned());
+    let arguments: Vec<String> =
+        columns.nth(2)?.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect();
+    let variant = name.split('.').nth(1)?;
+    // Damaged files have tests of their own; here it is about text.
+    if !VARIANTS.contains(&variant) || !kind.starts_with("exact") || name.starts_with("bad-") {
+        return None;
+    }
+    let expected = corpus.join("expected").join(format!("{name}.out.gz"));
+    if !expected.exists() {
+        return None;
+    }
+    let corpus = corpus.to_owned();
+    let title = name.clone();
+    Some(Trial::test(title, move || compare(&corpus, &name, &kind, &arguments, &expected)))
+}
+
+fn compare(
+    corpus: &Path,
+    name: &str,
+    kind: &str,
+    arguments: &[String],
+    expected: &Path,
+) -> Result<(), Failed> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trace-cmd"));
+    command.arg("report").args(arguments).current_dir(corpus).stderr(Stdio::null());
+    match kind {
+        "exact" => command.env("TRACE_CMD_COMPAT", "3.1.6"),
+        _ => command.env_remove("TRACE_CMD_COMPAT"),
+    };
+    let text = command.output()?.stdout;
+    let wanted = Command::new("gzip").arg("-dc").arg(expected).output()?.stdout;
+    let known = DIFFERENT.iter().find(|(case, _)| *case == name);
+    match (text == wanted, known) {
+        (true, None) | (false, Some(_)) => Ok(()),
+        (true, Some((_, why))) => Err(format!("no longer differs: {why}").into()),
+        (false, None) => Err(first_difference(&text, &wanted).into()),
+    }
+}
+
+fn first_difference(text: &[u8], wanted: &[u8]) -> String {
+    let mut lines = text.split(|&b| b == b'\n').zip(wanted.split(|&b| b == b'\n')).enumerate();
+    match lines.find(|(_, (line, wanted))| line != wanted) {
+        Some((number, (line, wanted))) => format!(
+            "line {}:\n  printed  {}\n  expected {}",
+            number + 1,
+            String::from_utf8_lossy(line),
+            String::from_utf8_lossy(wanted)
+        ),
+        None => format!("{} bytes printed, {} expected", text.len(), wanted.len()),
+    }
+}
