@@ -73,6 +73,11 @@ fn print_pointer(out: &mut Vec<u8>, pointer: Pointer, args: &mut Args<'_>, cx: &
         Pointer::Plain | Pointer::Hex | Pointer::Backtrace => {
             let value = args.number(args.abi.long_size.into());
             address::pointer(out, value);
+            match pointer {
+                Pointer::Hex if cx.compat == Compat::V3_1_6 => out.push(b'x'),
+                Pointer::Backtrace => out.push(b'B'),
+                _ => {}
+            }
         }
         _ => out.extend_from_slice(args.text()),
     }

@@ -165,7 +165,9 @@ impl<'a> Compiler<'a> {
                     let value = Value::Load { load: self.load(field.size), offset: field.offset };
                     self.push(Step::PointedText { value });
                 } else {
-                    self.push(Step::FieldText { start: field.offset, len: field.size, form });
+                    // A field without a size takes the rest of the record.
+                    let len = if field.size == 0 { u32::MAX } else { field.size };
+                    self.push(Step::FieldText { start: field.offset, len, form });
                 }
             }
             Expr::Flags { value, delimiter, table } => {
