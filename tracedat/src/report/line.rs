@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, Header};
 use super::file::{BufferStyle, FlagFields, ReportFile, Slot};
+use super::head::{Heads, TaskKey};
 use super::number;
 use super::options::{Compat, Layout, ReportOptions, TimeStyle};
 use super::pipeline::Format;
@@ -9,6 +10,9 @@ use super::wakeups::print_microseconds;
 use crate::plugin::{HandledRecord, IntField};
 use crate::print_fmt::PrintContext;
 use crate::ring_buffer::MissedEvents;
+
+/// A task that nobody named.
+const UNKNOWN_COMM: &[u8] = b"<...>";
 
 /// Prints batches as `report` does.
 pub(crate) struct LineFormat<'f, 'm> {
@@ -20,6 +24,7 @@ pub(crate) struct LineFormat<'f, 'm> {
 
 impl Format for LineFormat<'_, '_> {
     fn format(&self, batch: &Batch, out: &mut Vec<u8>) {
+        let mut heads = Heads::new();
         let mut previous_time = batch.previous_time;
         let mut latencies = batch.latencies.iter().copied().peekable();
         for (index, header) in batch.headers.iter().enumerate() {
@@ -35,7 +40,7 @@ impl Format for LineFormat<'_, '_> {
                     .next_if(|&(at, _)| at as usize == index)
                     .map(|(_, latency)| latency),
             };
-            line.print(out);
+            line.print(&mut heads, out);
             previous_time = Some(header.time);
         }
     }
@@ -54,7 +59,7 @@ struct Line<'a, 'm> {
 }
 
 impl Line<'_, '_> {
-    fn print(&self, out: &mut Vec<u8>) {
+    fn print(&self, heads: &mut Heads, out: &mut Vec<u8>) {
         let data = self.batch.data(self.header);
         let buffer = self.file.buffers.get(self.header.buffer as usize);
         if let Some(buffer) = buffer {
@@ -71,10 +76,10 @@ impl Line<'_, '_> {
         };
         let pid = slot.pid.and_then(|f| f.signed(data)).unwrap_or(0) as i32;
         match self.options.layout {
-            Layout::Default => self.print_columns(slot, data, pid, out),
+            Layout::Default => self.print_columns(slot, data, pid, heads, out),
             Layout::Latency => self.print_latency_columns(slot, data, pid, out),
         }
-        self.print_time(buffer, out);
+        self.print_time(buffer, heads, out);
         out.extend_from_slice(&slot.name);
         self.print_event(slot, data, out);
         if let Some(latency) = self.latency {
@@ -111,26 +116,38 @@ impl Line<'_, '_> {
         }
     }
 
-    fn comm(&self, pid: i32) -> &[u8] {
+    fn comm(&self, pid: i32) -> Option<&[u8]> {
         if pid == 0 {
-            return b"<idle>";
+            return Some(b"<idle>");
         }
         let saved = || self.file.saved_comm(pid);
         match self.batch.comms.get(self.header.file as usize) {
             Some(comms) => comms.comm(pid, self.number, saved),
             None => saved(),
         }
-        .unwrap_or(b"<...>")
     }
 
     /// `            bash-1234  [000] d..1. ` without the last blank.
-    fn print_columns(&self, slot: &Slot<'_>, data: &[u8], pid: i32, out: &mut Vec<u8>) {
-        number::right(out, self.comm(pid), 16);
-        out.push(b'-');
-        number::signed_left(out, i64::from(pid), 5);
-        out.extend_from_slice(b" [");
-        number::decimal_zeros(out, u64::from(self.header.cpu), 3);
-        out.push(b']');
+    fn print_columns(
+        &self,
+        slot: &Slot<'_>,
+        data: &[u8],
+        pid: i32,
+        heads: &mut Heads,
+        out: &mut Vec<u8>,
+    ) {
+        let cpu = self.header.cpu;
+        heads.task(TaskKey { file: self.header.file, cpu, pid }, out, |out| {
+            let comm = self.comm(pid);
+            number::right(out, comm.unwrap_or(UNKNOWN_COMM), 16);
+            out.push(b'-');
+            number::signed_left(out, i64::from(pid), 5);
+            out.extend_from_slice(b" [");
+            number::decimal_zeros(out, u64::from(cpu), 3);
+            out.push(b']');
+            // A task without a name may get one before its next line.
+            comm.is_some()
+        });
         if self.options.compat == Compat::V3_4 {
             if self.options.raw {
                 out.extend_from_slice(b"-0x");
@@ -144,7 +161,7 @@ impl Line<'_, '_> {
 
     /// `    bash-1234    0d..1.`
     fn print_latency_columns(&self, slot: &Slot<'_>, data: &[u8], pid: i32, out: &mut Vec<u8>) {
-        let comm = self.comm(pid);
+        let comm = self.comm(pid).unwrap_or(UNKNOWN_COMM);
         number::right(out, comm.get(..8).unwrap_or(comm), 8);
         out.push(b'-');
         number::signed_left(out, i64::from(pid), 5);
@@ -153,10 +170,23 @@ impl Line<'_, '_> {
         print_flags(&slot.flags, data, out);
     }
 
-    fn print_time(&self, buffer: Option<&BufferStyle>, out: &mut Vec<u8>) {
+    fn print_time(&self, buffer: Option<&BufferStyle>, heads: &mut Heads, out: &mut Vec<u8>) {
         if buffer.is_none_or(|buffer| buffer.seconds) {
-            out.push(b' ');
-            print_seconds(self.options, self.header.time, out);
+            match self.options.time {
+                TimeStyle::Microseconds => {
+                    let rounded = microseconds(self.header.time);
+                    heads.second(rounded / 1_000_000, out, |out| {
+                        out.push(b' ');
+                        number::decimal_right(out, rounded / 1_000_000, 5);
+                        out.push(b'.');
+                    });
+                    number::six_digits(out, rounded % 1_000_000);
+                }
+                TimeStyle::Nanoseconds => {
+                    out.push(b' ');
+                    print_seconds(self.options, self.header.time, out);
+                }
+            }
         } else {
             number::decimal_right(out, self.header.time, TICKS_WIDTH);
         }

@@ -10,6 +10,7 @@ mod batch;
 mod by_id;
 mod comms;
 mod file;
+mod head;
 mod line;
 pub(crate) mod number;
 mod options;

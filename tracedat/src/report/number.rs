@@ -99,6 +99,18 @@ pub(crate) fn decimal_zeros(out: &mut Vec<u8>, value: u64, width: usize) {
     out.extend_from_slice(digits.as_bytes());
 }
 
+/// Appends six digits, of a number below a million.
+#[inline]
+pub(crate) fn six_digits(out: &mut Vec<u8>, value: u64) {
+    let (high, middle, low) = (value / 10_000 % 100, value / 100 % 100, value % 100);
+    let mut digits = [0; 6];
+    for (place, pair) in [high, middle, low].into_iter().enumerate() {
+        let pair = pair as usize * 2;
+        digits[place * 2..place * 2 + 2].copy_from_slice(&DIGIT_PAIRS[pair..pair + 2]);
+    }
+    out.extend_from_slice(&digits);
+}
+
 /// Appends lower-case hexadecimal digits, at least `width` of them.
 #[inline]
 pub(crate) fn hex(out: &mut Vec<u8>, value: u64, width: usize) {
@@ -128,6 +140,8 @@ mod tests {
             assert_eq!(text(|out| signed(out, value as i64)), (value as i64).to_string());
             assert_eq!(text(|out| decimal_zeros(out, value, 6)), format!("{value:06}"));
             assert_eq!(text(|out| decimal_right(out, value, 12)), format!("{value:12}"));
+            let six = value % 1_000_000;
+            assert_eq!(text(|out| six_digits(out, six)), format!("{six:06}"));
             assert_eq!(text(|out| hex(out, value, 0)), format!("{value:x}"));
             assert_eq!(text(|out| hex(out, value, 8)), format!("{value:08x}"));
         }
