@@ -1,4 +1,5 @@
 //! An event: its format and the program that prints it.
+use std::fmt;
 use std::sync::OnceLock;
 
 use crate::abi::Abi;
@@ -54,5 +55,52 @@ impl Event {
     /// Appends ` field=value` for every field but the common ones (`report -R`).
     pub fn print_raw(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
         self.program(cx.plugins).run_raw(data, cx, out);
+    }
+
+    /// The event's name and the text of one record, for `println!`. Bytes that are no UTF-8 are
+    /// replaced; to keep them, and for speed, use [`Event::print`].
+    pub fn display<'a>(&'a self, data: &'a [u8], cx: PrintContext<'a>) -> EventDisplay<'a> {
+        EventDisplay { event: self, data, cx }
+    }
+}
+
+/// A record as `name: text`; made by [`Event::display`].
+#[derive(Clone, Copy)]
+pub struct EventDisplay<'a> {
+    event: &'a Event,
+    data: &'a [u8],
+    cx: PrintContext<'a>,
+}
+
+impl fmt::Display for EventDisplay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::new();
+        self.event.print(self.data, &self.cx, &mut text);
+        let text = text.strip_suffix(b"\n").unwrap_or(&text);
+        write!(f, "{}: {}", self.event.format.name, String::from_utf8_lossy(text))
+    }
+}
+
+impl fmt::Debug for EventDisplay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Event;
+    use crate::abi::{Abi, ByteOrder};
+    use crate::print_fmt::{NoNames, PrintContext};
+
+    #[test]
+    fn display_has_name_and_text_without_the_last_newline() {
+        let abi = Abi { byte_order: ByteOrder::Big, long_size: 4 };
+        let text = b"name: tick\nID: 7\nformat:\n\tfield:u16 a;\toffset:0;\tsize:2;\tsigned:0;\n\n\
+            print fmt: \"a=%u\\n\", REC->a\n";
+        let event = Event::new("test", text, abi).unwrap();
+        let names = NoNames::default();
+        let shown = event.display(&[1, 2], PrintContext::new(&names)).to_string();
+        assert_eq!(shown, "tick: a=258");
     }
 }

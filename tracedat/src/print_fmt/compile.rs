@@ -5,7 +5,7 @@ use super::functions::Function;
 use super::number::{self, Layout};
 use super::parse::{NotUnderstood, PrintFmt};
 use super::program::{Form, FormIndex, Literal, Program, RawForm, Step, TableRange};
-use super::value::{Load, Op, Place, STACK, Value};
+use super::value::{Load, Op, Place, STACK, Value, bits};
 use crate::event_format::{EventFormat, Field};
 
 type Compiled<T> = Result<T, NotUnderstood>;
@@ -363,6 +363,10 @@ impl<'a> Compiler<'a> {
         let start = self.program.code.len();
         self.code(expr)?;
         let code = self.program.code.get(start..).unwrap_or_default();
+        if let Some(value) = bits(code) {
+            self.program.code.truncate(start);
+            return Ok(value);
+        }
         let (mut depth, mut deepest) = (0isize, 0isize);
         for op in code {
             depth += op.growth();

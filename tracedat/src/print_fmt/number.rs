@@ -99,6 +99,9 @@ const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 /// Appends a decimal number.
 #[inline]
 pub(crate) fn decimal(out: &mut Vec<u8>, value: u64) {
+    if value < 10 {
+        return out.push(b'0' + value as u8);
+    }
     out.extend_from_slice(Digits::decimal(value).as_slice());
 }
 

@@ -24,6 +24,9 @@ impl Program {
         match value {
             Value::Const(value) => value,
             Value::Load { load, offset } => load.at(data, offset as usize),
+            Value::Bits { load, offset, shift, mask } => {
+                load.at(data, offset as usize) >> shift & mask
+            }
             Value::Code { start, end } => {
                 value::run(self.code.get(start as usize..end as usize).unwrap_or_default(), data)
             }
@@ -64,9 +67,9 @@ impl Program {
         out: &mut Vec<u8>,
     ) {
         let steps = self.steps.get(..end).unwrap_or_default();
-        while let Some(&step) = steps.get(at) {
+        while let Some(step) = steps.get(at) {
             at += 1;
-            match step {
+            match *step {
                 Step::Literal(literal) => out.extend_from_slice(self.literal(literal)),
                 Step::Number { value, base, bits } => {
                     number::plain(out, self.value(value, data), base, u32::from(bits));
@@ -376,9 +379,21 @@ fn is_inside(place: Place, data: &[u8]) -> bool {
     len > 0 && start - base + len <= data.len()
 }
 
+/// The bytes before the first NUL, looked for eight at a time.
 #[inline]
 fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.iter().position(|&byte| byte == 0).map_or(bytes, |end| &bytes[..end])
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*word);
+        let zeros = word.wrapping_sub(LOW) & !word & (LOW << 7);
+        if zeros != 0 {
+            return &bytes[..at + (zeros.trailing_zeros() / 8) as usize];
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    &bytes[..at + rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len())]
 }
 
 /// So many bytes of the record, zeros where it ends.

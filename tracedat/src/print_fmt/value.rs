@@ -61,6 +61,13 @@ pub(super) enum Value {
         load: Load,
         offset: u32,
     },
+    /// Some bits of an integer, as major and minor numbers are.
+    Bits {
+        load: Load,
+        offset: u32,
+        shift: u8,
+        mask: u64,
+    },
     /// Code that leaves one number on the stack.
     Code {
         start: u32,
@@ -151,6 +158,21 @@ impl Op {
             }
         }
     }
+}
+
+/// The value of code that does no more than take some bits of an integer.
+pub(super) fn bits(code: &[Op]) -> Option<Value> {
+    let (code, cut) = match code {
+        [code @ .., Op::Mask(cut)] => (code, *cut),
+        code => (code, u64::MAX),
+    };
+    let [Op::Load { load, offset }, Op::Const(number), Op::Binary(op)] = *code else { return None };
+    let (shift, mask) = match op {
+        Binary::Shr => (u8::try_from(number).ok().filter(|&shift| shift < 64)?, u64::MAX),
+        Binary::And => (0, number),
+        _ => return None,
+    };
+    Some(Value::Bits { load, offset, shift, mask: mask & cut })
 }
 
 /// Runs code that was checked to fit the stack.
