@@ -115,12 +115,3 @@ pub enum ReadError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
-
-/// A file that cannot be written.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum WriteError {
-    /// The operating system refused.
-    #[error("cannot write")]
-    Io(#[from] std::io::Error),
-}

@@ -31,7 +31,8 @@ pub mod testing;
 pub mod write;
 
 pub use abi::{Abi, ByteOrder};
-pub use error::{DecodeError, FormatError, ReadError, WriteError};
+pub use error::{DecodeError, FormatError, ReadError};
 pub use metadata::Metadata;
 pub use read::Reader;
 pub use ring_buffer::{MissedEvents, Record};
+pub use write::{WriteError, Writer};

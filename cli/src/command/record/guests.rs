@@ -128,10 +128,10 @@ impl RunningGuest {
     fn note(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Output { stream: 2, bytes } => {
-                super::summary::pass_on(&mut std::io::stderr(), &bytes)
+                super::summary::pass_on(&mut std::io::stderr(), &bytes);
             }
             SessionEvent::Output { bytes, .. } => {
-                super::summary::pass_on(&mut std::io::stdout(), &bytes)
+                super::summary::pass_on(&mut std::io::stdout(), &bytes);
             }
             SessionEvent::Exited(status) => self.exec = Exec::Ended(status),
             _ => {

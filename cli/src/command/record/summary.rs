@@ -83,10 +83,10 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
     match guest.exec {
         Exec::Ended(ExecStatus::Code(0)) | Exec::None => {}
         Exec::Ended(ExecStatus::Code(code)) => {
-            eprintln!("trace-cmd: {name}: its command ended with exit code {code}")
+            eprintln!("trace-cmd: {name}: its command ended with exit code {code}");
         }
         Exec::Ended(ExecStatus::Signal(signal)) => {
-            eprintln!("trace-cmd: {name}: its command was ended by signal {signal}")
+            eprintln!("trace-cmd: {name}: its command was ended by signal {signal}");
         }
         Exec::Running => eprintln!("trace-cmd: {name}: its command was still running at the end"),
         Exec::Lost => eprintln!("trace-cmd: {name}: went away while its command ran"),
