@@ -1,6 +1,7 @@
 //! What a report looks like.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 pub use crate::print_fmt::Compat;
 
@@ -66,12 +67,14 @@ pub struct ReportOptions {
 
 /// Says by system and name whether an event is meant.
 #[derive(Clone)]
-pub struct EventSelector(std::sync::Arc<dyn Fn(&str, &str) -> bool + Send + Sync>);
+pub struct EventSelector(Arc<Accepts>);
+
+type Accepts = dyn Fn(&str, &str) -> bool + Send + Sync;
 
 impl EventSelector {
     /// Selects the events for which `accepts(system, name)` holds.
     pub fn new(accepts: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
-        Self(std::sync::Arc::new(accepts))
+        Self(Arc::new(accepts))
     }
 
     /// Whether the event is meant.
