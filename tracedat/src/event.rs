@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use crate::abi::Abi;
 use crate::error::FormatError;
 use crate::event_format::EventFormat;
+use crate::metadata::Metadata;
 use crate::print_fmt::{CompileOptions, PrintContext, Program};
+use crate::ring_buffer::Record;
 
 /// A record's meaning: the event's format and the programs compiled from its print fmt on first use.
 #[derive(Debug)]
@@ -62,6 +64,27 @@ impl Event {
     pub fn display<'a>(&'a self, data: &'a [u8], cx: PrintContext<'a>) -> EventDisplay<'a> {
         EventDisplay { event: self, data, cx }
     }
+}
+
+impl Metadata {
+    /// A record's event and text, for `println!`.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownEvent`] when the trace has no format for the record.
+    pub fn describe<'a>(&'a self, record: &Record<'a>) -> Result<EventDisplay<'a>, UnknownEvent> {
+        let id = record.data.first_chunk().map(|id| self.abi.byte_order.u16(*id));
+        let event = id.and_then(|id| self.event(id)).ok_or(UnknownEvent { id })?;
+        Ok(event.display(record.data, PrintContext::new(self)))
+    }
+}
+
+/// A record whose event has no format in the trace.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("no format for event {id:?}")]
+pub struct UnknownEvent {
+    /// The event's number; `None` when the record is too short to have one.
+    pub id: Option<u16>,
 }
 
 /// A record as `name: text`; made by [`Event::display`].

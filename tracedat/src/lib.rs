@@ -6,6 +6,23 @@
 //!                                       ▼                               ▼
 //!                        event_format, print_fmt, plugin ──────────► report (lines of text)
 //! ```
+//!
+//! What is known about a trace and the stream of its records are two values, so a loop can borrow one while it advances
+//! the other. Nothing is decoded before it is asked for.
+//!
+//! ```no_run
+//! let tracedat::Reader { metadata, mut records } = tracedat::Reader::open("trace.dat")?;
+//! while let Some(record) = records.next()? {
+//!     println!("[{:03}] {} {}", record.cpu, record.time, metadata.describe(&record)?);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`read`]: files to records ([`Reader`]), several files to one stream ([`read::Merge`]);
+//! - [`event_format`], [`print_fmt`], [`event`]: records to fields and text;
+//! - [`plugin`], [`report`]: whole lines, as `trace-cmd report` prints them, on all processors;
+//! - [`write`]: heads, options and CPU data to files ([`Writer`]);
+//! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
 #![forbid(unsafe_code)]
 
 pub mod abi;

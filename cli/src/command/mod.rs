@@ -5,11 +5,13 @@ mod report;
 mod virt_server;
 
 use std::ffi::OsString;
+use std::io::Write;
 
 use clap::{ArgMatches, Command};
 
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output;
 
 /// One subcommand: how it reads its words and how it runs.
 struct Subcommand {
@@ -48,7 +50,7 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Err
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => return Err(usage_error(&error)),
         Err(help) => {
-            print!("{}", help.render());
+            write!(output::stdout(), "{}", help.render())?;
             return Ok(Exit::Success);
         }
     };

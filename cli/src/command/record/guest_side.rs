@@ -66,7 +66,10 @@ impl GuestRecording for Recording {
     fn stop(self: Box<Self>) -> Result<RecordingEnd, String> {
         let Self { local, format, trace_id, .. } = *self;
         let finish = || -> Result<RecordingEnd, Error> {
-            let Recorded { machine, buffers } = local.stop()?;
+            let Recorded { machine, buffers, unrestored } = local.stop()?;
+            if let Some(error) = unrestored {
+                eprintln!("trace-cmd: {error}");
+            }
             let tail = head_bytes(&machine, &buffers, trace_id, format)?;
             let cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
             Ok(RecordingEnd { bytes: cpus.map(|cpu| cpu.bytes).collect(), tail })

@@ -49,6 +49,8 @@ pub(crate) struct Recorded {
     pub(crate) machine: Machine,
     /// One per recorded instance; the top-level one, if recorded, is the first.
     pub(crate) buffers: Vec<RecordedBuffer>,
+    /// Why tracefs could not be put back, which is no reason to lose the recording.
+    pub(crate) unrestored: Option<Error>,
 }
 
 /// What a reader has to know about the machine.
@@ -184,10 +186,10 @@ impl LocalRecording {
         }
         let capture = capture.wait()?;
         let machine = Machine::new(&dir, first.as_ref(), capture)?;
-        changes
-            .restore()
-            .map_err(|error| Error::failure("tracing is not as it was before").because(error))?;
-        Ok(Recorded { machine, buffers })
+        let unrestored = changes.restore().err();
+        let unrestored = unrestored
+            .map(|error| Error::failure("tracing is not as it was before").because(error));
+        Ok(Recorded { machine, buffers, unrestored })
     }
 }
 

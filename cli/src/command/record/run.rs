@@ -20,8 +20,10 @@ use super::wait::{Event, Signals, Workload};
 use crate::error::Error;
 use crate::exit_code::Exit;
 
-/// How often it is looked whether guests have news or the disk is full; signals come at once.
-const TICK: Duration = Duration::from_millis(20);
+/// How often guests are asked for news; signals come at once.
+const TICK_WITH_GUESTS: Duration = Duration::from_millis(20);
+/// How often it is looked whether anything can still be written.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Records what the plan says.
 pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
@@ -65,7 +67,10 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
             Err(error) => eprintln!("trace-cmd: {error}"),
         }
     }
-    let Recorded { machine, buffers } = recorded?;
+    let Recorded { machine, buffers, unrestored } = match recorded {
+        Ok(recorded) => recorded,
+        Err(error) => return Err(output.lost(spools, error)),
+    };
     let written = file::write(&output, &machine, &buffers, &spools, &extra, format);
     let placements = match written {
         Ok(placements) => placements,
@@ -81,7 +86,8 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
             Err(_) => outcome = outcome.map(|_| Exit::Guest),
         }
     }
-    outcome
+    // The file is whole; that tracing is not as it was comes last, where it is seen.
+    unrestored.map_or(outcome, Err)
 }
 
 /// Everything that records at the same time.
@@ -124,10 +130,11 @@ impl Session {
         let alone = self.workload.is_none();
         let ends_with_guests = alone && self.guests.iter().any(RunningGuest::has_command);
         if alone && !ends_with_guests && !args.quiet {
-            println!("Hit Ctrl^C to stop recording");
+            summary::pass_on(&mut std::io::stdout(), b"Hit Ctrl^C to stop recording\n");
         }
+        let tick = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
         loop {
-            match signals.wait(Some(TICK))? {
+            match signals.wait(Some(tick))? {
                 Event::Interrupted => return Ok(()),
                 Event::Child | Event::Timeout => {}
             }

@@ -60,14 +60,13 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
     if !quiet {
         let mut out = output::stdout();
         writeln!(out, "{name}: {} CPUs in {}", guest.cpus, guest.path.display())?;
-        out.flush()?;
-        placements(&guest.placements, true)?;
         if let Some(worst) = guest.samples.iter().map(|sample| sample.error).max() {
-            println!(
-                "{name}: clock compared {} times, wrong by {worst} at most",
-                guest.samples.len()
-            );
+            let times = guest.samples.len();
+            writeln!(out, "{name}: clock compared {times} times, wrong by {worst} ns at most")?;
         }
+        out.flush()?;
+        drop(out);
+        placements(&guest.placements, true)?;
     }
     if guest.missing_bytes > 0 {
         eprintln!("trace-cmd: {name}: {} bytes of its data are missing", guest.missing_bytes);
