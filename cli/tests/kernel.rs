@@ -176,7 +176,7 @@ fn ctrl_c() -> Result<(), Failed> {
     let file = out.path().join("trace.dat");
     let mut record = trace_cmd();
     record.args(["record", "-e", "sched", "-o"]).arg(&file).stdout(Stdio::piped());
-    let mut child = record.spawn()?;
+    let child = record.spawn()?;
     let deadline = Instant::now() + Duration::from_secs(20);
     while fs::read_to_string(dir.join("events/sched/enable"))?.trim() != "1" {
         check(Instant::now() < deadline, || "sched was never enabled".to_owned())?;

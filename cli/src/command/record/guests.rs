@@ -33,6 +33,7 @@ pub(crate) struct RunningGuest {
     session: GuestSession,
     output: Output,
     spools: Vec<Spool>,
+    unit: &'static str,
     has_command: bool,
     exec: Exec,
 }
@@ -60,6 +61,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) exec: Exec,
     pub(crate) missing_bytes: u64,
     pub(crate) samples: Vec<Sample>,
+    /// What the samples count: `ns`, or cycles.
+    pub(crate) unit: &'static str,
     pub(crate) problems: Vec<HostError>,
 }
 
@@ -94,6 +97,7 @@ impl RunningGuest {
             session,
             output,
             spools,
+            unit: if plan.clock.as_deref() == Some("x86-tsc") { "cycles" } else { "ns" },
             has_command: plan.exec.is_some(),
             exec: Exec::None,
         })
@@ -166,6 +170,7 @@ impl RunningGuest {
             exec: self.exec,
             missing_bytes: end.cpus.iter().map(|cpu| cpu.missing + cpu.discarded).sum(),
             samples: end.samples,
+            unit: self.unit,
             problems: end.problems,
         })
     }

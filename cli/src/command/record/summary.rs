@@ -61,8 +61,8 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
         let mut out = output::stdout();
         writeln!(out, "{name}: {} CPUs in {}", guest.cpus, guest.path.display())?;
         if let Some(worst) = guest.samples.iter().map(|sample| sample.error).max() {
-            let times = guest.samples.len();
-            writeln!(out, "{name}: clock compared {times} times, wrong by {worst} ns at most")?;
+            let (times, unit) = (guest.samples.len(), guest.unit);
+            writeln!(out, "{name}: clock compared {times} times, wrong by {worst} {unit} at most")?;
         }
         out.flush()?;
         drop(out);
