@@ -21,7 +21,7 @@
 //! - [`read`]: files to records ([`Reader`]), several files to one stream ([`read::Merge`]);
 //! - [`event_format`], [`print_fmt`], [`event`]: records to fields and text;
 //! - [`plugin`], [`report`]: whole lines, as `trace-cmd report` prints them, on all processors;
-//! - [`write`]: heads, options and CPU data to files ([`Writer`]);
+//! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
 //! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
 #![forbid(unsafe_code)]
 

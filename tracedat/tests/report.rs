@@ -2,6 +2,8 @@
 //!
 //! `WRITE_TRACES=DIR` writes the traces to a directory, for another program to print.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::num::NonZeroUsize;
 use std::path::Path;
 
