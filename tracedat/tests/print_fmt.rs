@@ -1,4 +1,6 @@
 //! Texts of events against those of trace-cmd 3.1.6, and formats cut at every place.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
