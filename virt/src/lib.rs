@@ -23,6 +23,7 @@
 pub mod client;
 pub mod host;
 pub mod identity;
+mod input;
 #[cfg(feature = "lab")]
 pub mod lab;
 mod out_queue;

@@ -14,6 +14,7 @@ use super::exec::Exec;
 use super::request::{Request, chain, cut, refusal};
 use super::worker::{Job, Report, Worker};
 use super::{ClientError, ClientEvent, ClientOptions, ExecPolicy, RecordingEnd};
+use crate::input::read_once;
 use crate::out_queue::OutQueue;
 use crate::protocol::RefuseCode;
 use crate::setup::{DATA_PORTS, MAX_CPUS};
@@ -172,18 +173,7 @@ impl<'a> Serving<'a> {
 
     /// Reads once; false when the host is gone.
     fn read(&mut self) -> bool {
-        let space = self.decoder.space();
-        if space.is_empty() {
-            return true;
-        }
-        match self.stream.try_read(space) {
-            Ok(Some(0)) | Err(_) => false,
-            Ok(Some(count)) => {
-                self.decoder.filled(count);
-                true
-            }
-            Ok(None) => true,
-        }
+        read_once(self.stream, &mut self.decoder)
     }
 
     fn take_messages(&mut self) -> Result<(), ClientError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use trace_transport::message::{Command, Decoder, HelloKind, Message};
 use trace_transport::{Deadline, Stream};
 
+use crate::input::read_once;
 use crate::out_queue::OutQueue;
 use crate::setup::{GuestName, MAX_CPUS};
 
@@ -105,18 +106,7 @@ impl GuestLink {
 
     /// Reads once, as much as there is room for; false at the end.
     pub(super) fn read(&mut self) -> bool {
-        let space = self.decoder.space();
-        if space.is_empty() {
-            return true;
-        }
-        match self.stream.try_read(space) {
-            Ok(Some(0)) | Err(_) => false,
-            Ok(Some(count)) => {
-                self.decoder.filled(count);
-                true
-            }
-            Ok(None) => true,
-        }
+        read_once(&mut self.stream, &mut self.decoder)
     }
 
     pub(super) fn deadline(&self) -> Deadline {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use trace_transport::message::{Command, Decoder, Message};
 use trace_transport::{Deadline, MessageError, Stream};
 
+use crate::input::read_once;
 use crate::out_queue::OutQueue;
 use crate::protocol::RefuseCode;
 use crate::setup::GuestName;
@@ -90,18 +91,7 @@ impl ToolLink {
 
     /// Reads once, as much as there is room for; false at the end.
     pub(super) fn read(&mut self) -> bool {
-        let space = self.decoder.space();
-        if space.is_empty() {
-            return true;
-        }
-        match self.stream.try_read(space) {
-            Ok(Some(0)) | Err(_) => false,
-            Ok(Some(count)) => {
-                self.decoder.filled(count);
-                true
-            }
-            Ok(None) => true,
-        }
+        read_once(&mut self.stream, &mut self.decoder)
     }
 
     pub(super) fn next(&mut self) -> ToolNews {
