@@ -194,6 +194,11 @@ fn one_trace() -> Result<(), Failed> {
     check(said.contains("\nproc\n"), || format!("no output of the guest's command: {said}"))?;
     let report = success(trace_cmd().args(["report", "-i"]).arg(&files[1]))?;
     check(report.contains("sys_enter_getdents64:"), || report.lines().take(20).collect())?;
+    // The guest's kernel is another one: it is recorded and reported there as any.
+    let inside = "cd /tmp && trace-cmd record -q -e sched -B own -e irq -o own.dat ls / >/dev/null && \
+         trace-cmd report -i own.dat | grep -c -e sched_switch: -e softirq_entry:";
+    let events: u32 = guest.run(inside)?.trim().parse()?;
+    check(events > 0, || "nothing was recorded by the guest itself".to_owned())?;
     guest.power_off(Duration::from_secs(20))?;
     Ok(())
 }

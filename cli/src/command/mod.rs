@@ -48,11 +48,11 @@ fn cli() -> Command {
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
     let matches = match cli().try_get_matches_from(words) {
         Ok(matches) => matches,
-        Err(error) if error.use_stderr() => return Err(usage_error(&error)),
-        Err(help) => {
+        Err(help) if is_help(&help) => {
             write!(output::stdout(), "{}", help.render())?;
-            return Ok(Exit::Success);
+            return Ok(if help.use_stderr() { Exit::Usage } else { Exit::Success });
         }
+        Err(error) => return Err(usage_error(&error)),
     };
     let named = matches.subcommand();
     let found = named.and_then(|(name, matches)| {
@@ -62,6 +62,12 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Err
         Some((subcommand, matches)) => (subcommand.run)(matches),
         None => Err(Error::usage("no command was named").hint("see 'trace-cmd --help'")),
     }
+}
+
+/// Whether the text was asked for, or is the answer to no words at all.
+fn is_help(error: &clap::Error) -> bool {
+    !error.use_stderr()
+        || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
 
 /// Folds clap's paragraphs into one line: what is wrong, and the nearest option or where to look.
