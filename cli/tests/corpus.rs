@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// Variants of `report` that are compared, by the second part of a case's name.
 const VARIANTS: [&str; 4] = ["plain", "t", "R", "l"];
@@ -54,10 +54,9 @@ fn main() {
     let corpus = corpus();
     let trials = match std::fs::read_to_string(corpus.join("cases.tsv")) {
         Ok(cases) => cases.lines().filter_map(|line| trial(&corpus, line)).collect(),
-        Err(_) => vec![
-            Trial::test("corpus: no corpus next to the workspace, set TRACE_CORPUS", || Ok(()))
-                .with_ignored_flag(true),
-        ],
+        Err(_) => vec![Trial::ignorable_test("corpus", || {
+            Ok(Completion::ignored_with("no corpus beside the workspace, none in TRACE_CORPUS"))
+        })],
     };
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -86,17 +86,23 @@ impl Server {
         let log = File::create(virt_dir.join("server.log"))?;
         let mut server = trace_cmd();
         server.args(["virt-server", "--virt-dir"]).arg(virt_dir).stdout(Stdio::null()).stderr(log);
-        Ok(Self(server.spawn()?))
+        let server = Self(server.spawn()?);
+        Self::wait_for(virt_dir, "serving guests")?;
+        Ok(server)
     }
 
     fn wait_for_client(virt_dir: &Path) -> Result<(), Failed> {
+        Self::wait_for(virt_dir, "its client answers")
+    }
+
+    fn wait_for(virt_dir: &Path, words: &str) -> Result<(), Failed> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let log = fs::read_to_string(virt_dir.join("server.log"))?;
-            if log.contains("its client answers") {
+            if log.contains(words) {
                 return Ok(());
             }
-            check(Instant::now() < deadline, || format!("no client answered: {log}"))?;
+            check(Instant::now() < deadline, || format!("no {words:?} in the log: {log}"))?;
             std::thread::sleep(Duration::from_millis(50));
         }
     }

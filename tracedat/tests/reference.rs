@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tracedat::compress::Codec;
 use tracedat::testing::{Generated, TraceBuilder, Workload};
 use tracedat::write::{BufferData, CpuSource, Head, Settings, TextData, Version, Writer, option};
@@ -19,15 +19,17 @@ fn main() -> ExitCode {
     let codecs = reference_codecs();
     let mut trials = Vec::new();
     let mut add = |name: &str, missing: Option<&str>, test: fn() -> Result<(), Failed>| {
-        // A missing requirement is a reason to ignore, told in the test's kind.
-        let missing = if codecs.is_none() { Some("no trace-cmd installed") } else { missing };
-        let kind = missing.map_or_else(String::new, |reason| format!("ignored: {reason}"));
-        let trial = Trial::test(name, test).with_kind(kind).with_ignored_flag(missing.is_some());
+        let missing = if codecs.is_none() { Some("needs trace-cmd") } else { missing };
+        let missing = missing.map(str::to_owned);
+        let trial = Trial::ignorable_test(name, move || match &missing {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => test().map(|()| Completion::Completed),
+        });
         trials.push(trial);
     };
     let has = |codec: &str| codecs.as_ref().is_some_and(|list| list.contains(codec));
-    let zlib = (!has("zlib")).then_some("trace-cmd without zlib");
-    let zstd = (!has("zstd")).then_some("trace-cmd without zstd");
+    let zlib = (!has("zlib")).then_some("the installed trace-cmd has no zlib");
+    let zstd = (!has("zstd")).then_some("the installed trace-cmd has no zstd");
     add("version_6", None, || read_back(Version::V6, Codec::None, &Workload::new(1)));
     add("version_6_with_instances", None, || {
         read_back(Version::V6, Codec::None, &with_instances(2))
