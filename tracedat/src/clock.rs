@@ -13,6 +13,9 @@ pub struct ClockOptions {
     pub offset: i64,
     /// Frequency of the clock, in Hz, to make nanoseconds of ticks (`--ts2secs`); 0 for none.
     pub ticks_per_second: u64,
+    /// Makes those nanoseconds in floating point, as release 3.1.6 does: stamps above 2^53 lose
+    /// their last digits, and those above 2^64 are 0.
+    pub floating: bool,
 }
 
 /// Correction of a guest's clock to that of its host, measured while recording.
@@ -39,7 +42,7 @@ pub struct ClockSample {
     pub fraction_bits: u64,
 }
 
-const NSEC_PER_SEC: u128 = 1_000_000_000;
+const NSEC_PER_SEC: u32 = 1_000_000_000;
 
 /// All corrections of one CPU's stamps, made ready: guest to host, ticks to nanoseconds, offsets.
 #[derive(Clone, Debug, Default)]
@@ -62,10 +65,11 @@ struct Full {
 }
 
 /// What a tick is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Unit {
     Nanosecond,
     PerSecond(u64),
+    Factor(f64),
     Scaled { mult: u32, shift: u32 },
 }
 
@@ -86,6 +90,9 @@ impl ClockCorrection {
         let unit = match (options.ticks_per_second, metadata.tsc_to_nsec()) {
             (0, Some(tsc)) => Unit::Scaled { mult: tsc.mult, shift: tsc.shift },
             (0, None) => Unit::Nanosecond,
+            (frequency, _) if options.floating => {
+                Unit::Factor(f64::from(NSEC_PER_SEC) / frequency as f64)
+            }
             (frequency, _) => Unit::PerSecond(frequency),
         };
         Self::of(metadata.time_shift(), cpu, unit, offset.cast_unsigned())
@@ -102,6 +109,20 @@ impl ClockCorrection {
                 Kind::Full(Box::new(Full { interpolate, samples, unit, offset }))
             }
         })
+    }
+
+    /// The same corrections, and then `time` becomes 0.
+    #[must_use]
+    pub(crate) fn counted_from(self, time: u64) -> Self {
+        match self.0 {
+            _ if time == 0 => self,
+            Kind::None => Self(Kind::Add(time.wrapping_neg())),
+            Kind::Add(offset) => Self(Kind::Add(offset.wrapping_sub(time))),
+            Kind::Full(mut full) => {
+                full.offset = full.offset.wrapping_sub(time);
+                Self(Kind::Full(full))
+            }
+        }
     }
 
     /// The time of a stamp.
@@ -121,9 +142,10 @@ impl Full {
         let nanoseconds = match self.unit {
             Unit::Nanosecond => host,
             Unit::PerSecond(frequency) => {
-                (u128::from(host) * NSEC_PER_SEC / u128::from(frequency.max(1))) as u64
+                (u128::from(host) * u128::from(NSEC_PER_SEC) / u128::from(frequency.max(1))) as u64
             }
-            Unit::Scaled { mult, shift } => scale(host, u64::from(mult), u64::from(shift)),
+            Unit::Factor(factor) => floating(host, factor),
+            Unit::Scaled { mult, shift } => cycles_to_nanoseconds(host, mult, shift),
         };
         nanoseconds.wrapping_add(self.offset)
     }
@@ -152,6 +174,24 @@ impl ClockSample {
             (scaling, bits) => scale(ticks, scaling, bits),
         }
     }
+}
+
+/// `(cycles × mult) >> shift` in the two steps of the kernel's own conversion. Like all readers it
+/// takes `mult` for a signed number; no clock above 1 GHz has one with its sign bit set.
+fn cycles_to_nanoseconds(cycles: u64, mult: u32, shift: u32) -> u64 {
+    if shift > 32 {
+        return scale(cycles, u64::from(mult), u64::from(shift));
+    }
+    let mult = i64::from(mult.cast_signed()).cast_unsigned();
+    let low = (cycles & u64::from(u32::MAX)).wrapping_mul(mult) >> shift;
+    let high = (cycles >> 32).wrapping_mul(mult) << (32 - shift);
+    low.wrapping_add(high)
+}
+
+/// `ticks × factor` in floating point; 0 when it does not fit.
+fn floating(ticks: u64, factor: f64) -> u64 {
+    let nanoseconds = ticks as f64 * factor;
+    if nanoseconds < u64::MAX as f64 { nanoseconds as u64 } else { 0 }
 }
 
 /// `(ticks × factor) >> bits`, whatever the product's size.
@@ -244,7 +284,35 @@ mod tests {
         let clock = ClockCorrection::of(None, 0, Unit::PerSecond(2_500_000_000), 0);
         assert_eq!(clock.apply(2_500_000_000 * 1_000_000), 1_000_000_000_000_000);
         let clock = ClockCorrection::of(None, 0, Unit::Scaled { mult: 1 << 31, shift: 32 }, 1);
+        assert_eq!(clock.apply(u64::MAX), 5);
+        let clock = ClockCorrection::of(None, 0, Unit::Scaled { mult: 1 << 30, shift: 31 }, 1);
         assert_eq!(clock.apply(u64::MAX), (u64::MAX >> 1) + 1);
         assert_eq!(ClockCorrection::of(None, 0, Unit::Nanosecond, u64::MAX).apply(9), 8);
+    }
+
+    #[test]
+    fn conversions_are_those_of_the_reference() {
+        let clock = |unit, offset| ClockCorrection::of(None, 0, unit, offset);
+        // Printed by release 3.1.6: a multiplier with its sign bit set, 100 s of DATE, -1500 ns.
+        let unit = Unit::Scaled { mult: 0xa6aa_aaab, shift: 31 };
+        let offset = 100_000_000_000 - 1500;
+        assert_eq!(clock(unit, offset).apply(1_211_788_893_300), 18_446_743_336_571_819_780);
+        let unit = |frequency: f64| Unit::Factor(1e9 / frequency);
+        assert_eq!(clock(unit(1000.0), 0).apply(1_211_787_211_678), 1_211_787_211_678_000_128);
+        assert_eq!(clock(unit(99_999.0), 0).apply(1_211_787_211_678), 12_117_993_296_712_966);
+        assert_eq!(clock(unit(7.0), 0).apply(1_211_787_211_678), 0);
+    }
+
+    #[test]
+    fn time_counted_from_a_stamp_starts_at_zero() {
+        for (unit, offset) in
+            [(Unit::Nanosecond, 0), (Unit::Nanosecond, 7), (Unit::PerSecond(1000), 7)]
+        {
+            let clock = ClockCorrection::of(None, 0, unit, offset);
+            let start = clock.apply(50);
+            let counted = clock.clone().counted_from(start);
+            assert_eq!(counted.apply(50), 0);
+            assert_eq!(counted.apply(60), clock.apply(60) - start);
+        }
     }
 }

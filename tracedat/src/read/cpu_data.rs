@@ -61,6 +61,7 @@ pub(super) struct CpuStream {
     encoding: Encoding,
     page_size: u64,
     start: u64,
+    size: u64,
     storage: Pages,
     /// Bytes of the file, or of a chunk; `window_len` of them are valid.
     window: Vec<u8>,
@@ -114,6 +115,7 @@ impl CpuStream {
             encoding: Encoding::new(abi.byte_order, &header_page),
             page_size: u64::from(buffer.page_size.max(1)),
             start: data.offset,
+            size: data.size,
             storage: if buffer.compressed && data.size > 0 {
                 Pages::Chunks { next, left: None }
             } else {
@@ -144,6 +146,12 @@ impl CpuStream {
             missed: head.missed,
             starts_sub_buffer: head.starts_sub_buffer,
         }
+    }
+
+    /// Makes `time` 0, for the record that was come to as well.
+    pub(super) fn count_from(&mut self, time: u64) {
+        self.correction = std::mem::take(&mut self.correction).counted_from(time);
+        self.head.time = self.correction.apply(self.head.ticks);
     }
 
     /// Moves to the next record; its time, `None` after the last.
@@ -192,6 +200,27 @@ impl CpuStream {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of all sub-buffers, uncompressed.
+    pub(super) fn data_size(&mut self, shared: &mut Shared) -> Result<u64, ReadError> {
+        let Pages::Chunks { next, left } = &mut self.storage else { return Ok(self.size) };
+        let place = (std::mem::replace(next, self.start), left.take());
+        let mut size: u64 = 0;
+        let result = loop {
+            match self.chunk_header(shared) {
+                Ok(Some((body, header))) => {
+                    size = size.saturating_add(u64::from(header.uncompressed));
+                    self.pass_chunk(body.saturating_add(u64::from(header.compressed)));
+                }
+                Ok(None) => break Ok(size),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Pages::Chunks { next, left } = &mut self.storage {
+            (*next, *left) = place;
+        }
+        result
     }
 
     /// Passes over chunks that end before `skip` uncompressed bytes, reading their headers only.

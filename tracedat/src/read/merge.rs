@@ -131,6 +131,16 @@ impl Merge {
         Ok(self.streams.next()?.map(|stream| (stream.file, stream.cpu.record())))
     }
 
+    /// Counts time from the first record, before one is taken; with `top_level`, from the first of
+    /// a top-level buffer, so that what instances have before it comes last.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn count_from_start(&mut self, top_level: bool) -> Result<(), ReadError> {
+        self.streams.count_from_start(top_level)
+    }
+
     /// The record that comes next on a CPU of a file's buffer, without taking it.
     ///
     /// # Errors
@@ -152,6 +162,21 @@ impl Merge {
     /// The file cannot be read.
     pub fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
         self.streams.skip(file, buffer, cpu)
+    }
+
+    /// Bytes that the sub-buffers of a CPU of a file's buffer have, uncompressed. Of compressed data
+    /// only the sizes are read.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn data_size(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<u64, ReadError> {
+        let Some(at) = self.streams.find(file, buffer, cpu) else { return Ok(0) };
+        let (streams, files) = (&mut self.streams.streams, &mut self.streams.files);
+        match (streams.get_mut(at), files.get_mut(file)) {
+            (Some(stream), Some(shared)) => stream.cpu.data_size(shared),
+            _ => Ok(0),
+        }
     }
 
     /// What could not be read so far in a file.
@@ -248,6 +273,24 @@ impl Streams {
         }
         self.tournament.start(times.into_iter());
         failed.map_or(Ok(()), Err)
+    }
+
+    #[cold]
+    fn count_from_start(&mut self, top_level: bool) -> Result<(), ReadError> {
+        self.settle()?;
+        let with_record = || self.streams.iter().zip(&self.has_record).filter(|(_, has)| **has);
+        let first = with_record()
+            .filter(|(stream, _)| !top_level || stream.cpu.buffer == 0)
+            .map(|(stream, _)| stream.cpu.record().time)
+            .min();
+        let Some(first) = first else { return Ok(()) };
+        for stream in &mut self.streams {
+            stream.cpu.count_from(first);
+        }
+        let times = self.streams.iter().zip(&self.has_record);
+        let times = times.map(|(stream, has)| has.then(|| stream.cpu.record().time));
+        self.tournament.start(times);
+        Ok(())
     }
 
     #[cold]

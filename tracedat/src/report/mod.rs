@@ -107,6 +107,9 @@ impl Report {
                 ReportFile::new(input.metadata, &self.options, &self.registry, styles)
             })
             .collect();
+        if self.options.align_time && !self.options.raw_time {
+            records.count_from_start(self.options.compat == Compat::V3_1_6)?;
+        }
         let sequencer = Sequencer::new(records, &files, &self.options);
         let format = LineFormat { files: &files, options: &self.options };
         let end =

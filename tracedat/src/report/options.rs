@@ -37,7 +37,8 @@ pub struct ReportOptions {
     pub time: TimeStyle,
     /// Prints integer ticks whatever the clock is.
     pub raw_time: bool,
-    /// Counts time from the first record.
+    /// Counts time from the first record; of release 3.1.6 it is the first of a top-level buffer.
+    /// Without effect on raw stamps.
     pub align_time: bool,
     /// Prints the time since the line before.
     pub time_differences: bool,

@@ -63,7 +63,6 @@ pub(crate) struct Sequencer<'f, 'm, R> {
     /// Per file, what was told before the first line that needs a name.
     early: Vec<Option<EarlyComms>>,
     options: &'f ReportOptions,
-    first_time: Option<u64>,
     wakeups: Wakeups,
     sequence: u64,
     taken: u64,
@@ -108,7 +107,6 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
             comms: files.iter().map(|_| Arc::default()).collect(),
             early: files.iter().map(|_| Some(EarlyComms::default())).collect(),
             options,
-            first_time: None,
             wakeups: Wakeups::default(),
             sequence: 0,
             taken: 0,
@@ -163,17 +161,12 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
     #[inline]
     fn take(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
         let Some((file, record)) = self.records.next()? else { return Ok(false) };
-        let first_time = *self.first_time.get_or_insert(record.time);
         if !wants(self.options, self.files.get(file), &record) {
             return Ok(true);
         }
         let start = batch.bytes.len();
         let mut header = Header {
-            time: if self.options.align_time {
-                record.time.wrapping_sub(first_time)
-            } else {
-                record.time
-            },
+            time: record.time,
             start: start as u32,
             len: record.data.len() as u32,
             attached: 0,

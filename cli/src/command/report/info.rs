@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use tracedat::Metadata;
 use tracedat::layout::OptionId;
+use tracedat::error::ReadError;
 use tracedat::read::Merge;
 use tracedat::report::{Report, ReportInput};
 
@@ -29,9 +30,13 @@ pub(super) fn print(
             exit = one_page(input.metadata, &mut out)?;
         }
     } else {
-        for (input, header) in inputs.iter().zip(report.headers(inputs)) {
+        for (file, (input, header)) in inputs.iter().zip(report.headers(inputs)).enumerate() {
             out.write_all(&header)?;
-            print_about(args.action, input.metadata, &mut out)?;
+            match args.action {
+                Action::Statistics => print_statistics(input.metadata, records, file, &mut out)?,
+                Action::Uname => print_uname(input.metadata, &mut out)?,
+                _ => print_version(input.metadata, &mut out)?,
+            }
         }
     }
     out.flush()?;
@@ -126,19 +131,13 @@ fn check_events(metadata: &Metadata, _out: &mut dyn Write) -> io::Result<Exit> {
     Ok(exit)
 }
 
-fn print_about(action: Action, metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> {
-    match action {
-        Action::Statistics => print_statistics(metadata, out),
-        Action::Uname => {
-            match metadata.uname() {
-                Some(uname) => writeln!(out, "{uname}")?,
-                None => writeln!(out, " uname was not recorded in this file")?,
-            }
-            // The reference goes on with the version.
-            print_version(metadata, out)
-        }
-        _ => print_version(metadata, out),
+fn print_uname(metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> {
+    match metadata.uname() {
+        Some(uname) => writeln!(out, "{uname}")?,
+        None => writeln!(out, " uname was not recorded in this file")?,
     }
+    // The reference goes on with the version.
+    print_version(metadata, out)
 }
 
 fn print_version(metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> {
@@ -155,7 +154,12 @@ Kernel buffer statistics:
 
 ";
 
-fn print_statistics(metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> {
+fn print_statistics(
+    metadata: &Metadata,
+    records: &mut Merge,
+    file: usize,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
     let mut texts = metadata.options_of(OptionId::CPU_STAT).peekable();
     out.write_all(STATISTICS.as_bytes())?;
     if texts.peek().is_none() {
@@ -169,18 +173,33 @@ fn print_statistics(metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> 
         out.write_all(b"\n")?;
     }
     // The top-level buffer's data; CPUs without any stand there with zeros.
-    let buffer = metadata.buffers.iter().find(|buffer| buffer.name.is_empty());
-    let has_data = buffer.is_some_and(|buffer| !buffer.cpus.is_empty());
-    for cpu in 0..if has_data { metadata.cpus } else { 0 } {
-        let data = buffer.and_then(|buffer| buffer.cpus.iter().find(|data| data.cpu == cpu));
-        writeln!(
-            out,
-            "CPU{cpu} data recorded at offset={:#x}",
-            data.map_or(0, |data| data.offset)
-        )?;
-        writeln!(out, "    {} bytes in size", data.map_or(0, |data| data.size))?;
+    let Some(buffer) = metadata.buffers.first().filter(|buffer| buffer.name.is_empty()) else {
+        return Ok(());
+    };
+    // Of compressed data, what it is uncompressed, as it would lie in a file of its own.
+    let page_size = u64::from(buffer.page_size);
+    let mut next = page_size;
+    for cpu in 0..if buffer.cpus.is_empty() { 0 } else { metadata.cpus } {
+        let data = buffer.cpus.iter().find(|data| data.cpu == cpu);
+        let (offset, size) = match data {
+            None => (0, 0),
+            Some(data) if !buffer.compressed => (data.offset, data.size),
+            Some(_) => {
+                let size = records.data_size(file, 0, cpu).map_err(cannot_read_on)?;
+                let offset = next;
+                let end = next.saturating_add(size);
+                next = end.checked_next_multiple_of(page_size).unwrap_or(u64::MAX);
+                (offset, size)
+            }
+        };
+        writeln!(out, "CPU{cpu} data recorded at offset={offset:#x}")?;
+        writeln!(out, "    {size} bytes in size")?;
     }
     Ok(())
+}
+
+fn cannot_read_on(cause: ReadError) -> Error {
+    Error::new(Exit::BadData, "cannot read on").because(cause)
 }
 
 /// The first and last time stamp of each CPU of a file.
@@ -200,10 +219,7 @@ fn print_cpus(
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let mut spans: Vec<Vec<Span>> = vec![Vec::new(); inputs.len()];
-    while let Some((file, record)) = records
-        .next()
-        .map_err(|error| Error::new(Exit::BadData, "cannot read on").because(error))?
-    {
+    while let Some((file, record)) = records.next().map_err(cannot_read_on)? {
         // Like the reference, of the top-level buffer.
         if record.buffer != 0 {
             continue;

@@ -13,7 +13,7 @@ use tracedat::clock::ClockOptions;
 use tracedat::error::ReadError;
 use tracedat::plugin::HandlerOptions;
 use tracedat::read::{Merge, Reader};
-use tracedat::report::{EventSelector, Report, ReportError, ReportInput, ReportOptions};
+use tracedat::report::{Compat, EventSelector, Report, ReportError, ReportInput, ReportOptions};
 
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -78,6 +78,7 @@ fn open(input: &Input, offset: i64, args: &ReportArgs) -> Result<Reader, Error> 
         no_date: args.no_date,
         offset,
         ticks_per_second: input.frequency.unwrap_or(0),
+        floating: args.compat == Compat::V3_1_6,
     };
     reader.records.set_clock(&reader.metadata, &clock);
     Ok(reader)
