@@ -9,7 +9,12 @@ use crate::layout::{OptionId, SECTION_HEADER_LEN, SectionHeader, SectionId};
 use crate::metadata::{Buffer, CpuData, OptionValue, selected_clock};
 
 pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError> {
+    let start = walk.position();
     let mut next = walk.u64()?;
+    if next == 0 {
+        let what = "offset of the first options";
+        return Err(DecodeError::OutOfRange { offset: start, what, value: 0 }.into());
+    }
     let mut seen = Vec::new();
     while next != 0 {
         if seen.contains(&next) {
@@ -18,8 +23,8 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
         seen.push(next);
         next = match options(walk, head, next) {
             Ok(next) => next,
-            // Without the first options there is nothing; without later ones there is less.
-            Err(error) if head.options.is_empty() => return Err(error),
+            // Without those that tell of data there is nothing; without later ones there is less.
+            Err(error) if !tells_of_data(head) => return Err(error),
             Err(error) => {
                 head.warn(next, format!("options from here on left out: {error}"));
                 0
@@ -33,10 +38,19 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
     for at in 0..head.options.len() {
         let option = head.options[at].clone();
         if let Err(error) = apply(walk, head, &option) {
+            if option.id == OptionId::EVENT_FORMATS {
+                // Records of unknown events are all that would be left.
+                return Err(error);
+            }
             head.warn(option.offset, format!("{} left out: {error}", option.id));
         }
     }
     Ok(())
+}
+
+fn tells_of_data(head: &Head) -> bool {
+    let is_data = |id| id == OptionId::BUFFER || id == OptionId::BUFFER_TEXT;
+    head.options.iter().any(|option| is_data(option.id))
 }
 
 /// Reads one options section; returns where the next one is.

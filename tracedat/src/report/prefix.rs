@@ -66,8 +66,7 @@ fn has_clock(metadata: &Metadata) -> bool {
 
 /// Whether a buffer's time stamps are printed as seconds.
 pub(crate) fn shows_seconds(metadata: &Metadata, buffer: &Buffer, options: &ReportOptions) -> bool {
-    // Of a clock without a name raw stamps look like any others.
-    if options.raw_time && metadata.trace_clock_text().is_some_and(|text| !text.is_empty()) {
+    if options.raw_time && has_clock(metadata) {
         return false;
     }
     ticks_are_nanoseconds(metadata, buffer)

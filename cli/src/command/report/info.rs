@@ -166,20 +166,21 @@ fn print_statistics(
         writeln!(out, " No stats in this file")?;
     } else {
         for option in texts {
-            let end = option.data.iter().position(|&byte| byte == 0).unwrap_or(option.data.len());
-            out.write_all(&option.data[..end])?;
+            // The last byte ends the text, whatever it is.
+            let text = option.data.split_last().map_or(&[][..], |(_, text)| text);
+            out.write_all(text.split(|&byte| byte == 0).next().unwrap_or_default())?;
             out.write_all(b"\n")?;
         }
         out.write_all(b"\n")?;
     }
-    // The top-level buffer's data; CPUs without any stand there with zeros.
+    // The top-level buffer's data; CPUs without any stand there with zeros, but not the last ones.
     let Some(buffer) = metadata.buffers.first().filter(|buffer| buffer.name.is_empty()) else {
         return Ok(());
     };
     // Of compressed data, what it is uncompressed, as it would lie in a file of its own.
     let page_size = u64::from(buffer.page_size);
     let mut next = page_size;
-    for cpu in 0..if buffer.cpus.is_empty() { 0 } else { metadata.cpus } {
+    for cpu in 0..buffer.cpus.last().map_or(0, |data| data.cpu.saturating_add(1)) {
         let data = buffer.cpus.iter().find(|data| data.cpu == cpu);
         let (offset, size) = match data {
             None => (0, 0),
