@@ -283,8 +283,6 @@ mod tests {
         assert_eq!(clock.apply(3), 3_000_005);
         let clock = ClockCorrection::of(None, 0, Unit::PerSecond(2_500_000_000), 0);
         assert_eq!(clock.apply(2_500_000_000 * 1_000_000), 1_000_000_000_000_000);
-        let clock = ClockCorrection::of(None, 0, Unit::Scaled { mult: 1 << 31, shift: 32 }, 1);
-        assert_eq!(clock.apply(u64::MAX), 5);
         let clock = ClockCorrection::of(None, 0, Unit::Scaled { mult: 1 << 30, shift: 31 }, 1);
         assert_eq!(clock.apply(u64::MAX), (u64::MAX >> 1) + 1);
         assert_eq!(ClockCorrection::of(None, 0, Unit::Nanosecond, u64::MAX).apply(9), 8);

@@ -166,11 +166,15 @@ impl Compressor {
 #[derive(Debug)]
 pub struct Decompressor(Decompress);
 
+/// Room that is made at once: what so many compressed bytes usually become, and at least so much.
+const USUAL_RATIO: usize = 32;
+const FIRST_ROOM: usize = 64 << 10;
+
 impl Decompressor {
     /// Fills `out`, replacing its content, with the `size` bytes that `src` decompresses to.
     ///
     /// `size` comes from the input, so the caller bounds it; more than the codec could make of
-    /// `src` is refused before anything is allocated.
+    /// `src` is refused before anything is allocated, and memory grows with what `src` really becomes.
     ///
     /// # Errors
     /// When `src` is not one whole compressed block, or has another size; `out` is then empty.
@@ -198,14 +202,30 @@ impl Decompressor {
         if size > most {
             return Err(CompressError::Implausible { compressed: src.len(), size });
         }
-        // Never none at all: a library may want room to see the end of empty data.
-        out.try_reserve_exact(size.max(1)).map_err(|_| CompressError::OutOfMemory { size })?;
-        match &mut self.0 {
-            Decompress::None => out.extend_from_slice(src),
-            #[cfg(feature = "zlib")]
-            Decompress::Zlib(zlib) => zlib.decompress(src, size, out)?,
-            #[cfg(feature = "zstd")]
-            Decompress::Zstd(zstd) => zstd.decompress(src, out)?,
+        // Room for what usual data becomes; more of the stated size is believed as the data fills it.
+        let mut room = size.min(src.len().saturating_mul(USUAL_RATIO).max(FIRST_ROOM));
+        loop {
+            // Never none at all: a library may want room to see the end of empty data.
+            out.try_reserve_exact(room.max(1)).map_err(|_| CompressError::OutOfMemory { size })?;
+            let ended = match &mut self.0 {
+                Decompress::None => {
+                    out.extend_from_slice(src);
+                    true
+                }
+                #[cfg(feature = "zlib")]
+                Decompress::Zlib(zlib) => zlib.decompress(src, out)?,
+                #[cfg(feature = "zstd")]
+                Decompress::Zstd(zstd) => zstd.decompress(src, out)?,
+            };
+            if ended {
+                break;
+            }
+            if out.capacity() > size || room >= size {
+                let found = size.saturating_add(1);
+                return Err(CompressError::WrongSize { stated: size, found });
+            }
+            out.clear();
+            room = room.max(out.capacity()).saturating_mul(4).min(size);
         }
         if out.len() == size {
             Ok(())
@@ -362,6 +382,33 @@ mod tests {
             let error = codec.decompress_into(b"tiny", usize::MAX / 2, &mut out).unwrap_err();
             assert!(matches!(error, CompressError::Implausible { .. }), "{error}");
             assert_eq!(out.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_the_data_and_not_with_the_stated_size() {
+        for codec in [Codec::Zlib, Codec::Zstd] {
+            let mut packed = Vec::new();
+            codec.compress_into(&sample(1000), &mut packed).unwrap();
+            let mut out = Vec::new();
+            codec.decompress_into(&packed, packed.len() * 1000, &mut out).unwrap_err();
+            assert!(out.capacity() <= FIRST_ROOM, "{codec}: {}", out.capacity());
+        }
+    }
+
+    #[test]
+    fn data_that_shrank_much_comes_back() {
+        for codec in [Codec::Zlib, Codec::Zstd] {
+            for len in [FIRST_ROOM, FIRST_ROOM + 1, 3_000_000] {
+                let mut packed = Vec::new();
+                codec.compress_into(&vec![7; len], &mut packed).unwrap();
+                let mut out = Vec::new();
+                codec.decompress_into(&packed, len, &mut out).unwrap();
+                assert!(out.len() == len && out.iter().all(|&byte| byte == 7));
+                for wrong in [len - 1, len + 1] {
+                    codec.decompress_into(&packed, wrong, &mut out).unwrap_err();
+                }
+            }
         }
     }
 }

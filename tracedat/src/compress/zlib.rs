@@ -43,24 +43,21 @@ impl Decompressor {
         Self(Decompress::new(true))
     }
 
-    /// Fills the capacity of `out`, which is empty and has room for `size` bytes at least.
+    /// Fills the capacity of `out`, which is empty; false when there is more.
     pub(super) fn decompress(
         &mut self,
         src: &[u8],
-        size: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), CompressError> {
+    ) -> Result<bool, CompressError> {
         self.0.reset(true);
         let status = self
             .0
             .decompress_vec(src, out, FlushDecompress::Finish)
             .map_err(|error| failed(error.to_string()))?;
         match status {
-            Status::StreamEnd => Ok(()),
+            Status::StreamEnd => Ok(true),
             // All of the room is used, and the end has not come.
-            _ if out.len() >= size => {
-                Err(CompressError::WrongSize { stated: size, found: size.saturating_add(1) })
-            }
+            _ if out.len() == out.capacity() => Ok(false),
             _ => Err(failed("the data ends too early".to_owned())),
         }
     }

@@ -10,6 +10,9 @@ use super::{Codec, CompressError};
 /// and makes 128 KiB.
 pub(super) const MAX_RATIO: usize = 128 * 1024 / 4;
 
+/// How the library says that there is not enough room; it has no code for it that is stable.
+const TOO_SMALL: &str = "Destination buffer is too small";
+
 /// The version of the library.
 pub(super) fn version() -> &'static str {
     zstd_safe::version_string()
@@ -43,14 +46,18 @@ impl Decompressor {
         DCtx::try_create().map(Self).ok_or_else(no_context)
     }
 
-    /// Fills the capacity of `out`, which is empty.
+    /// Fills the capacity of `out`, which is empty; false when there is more. In one step, as a
+    /// stream would allocate what the frame claims to need.
     pub(super) fn decompress(
         &mut self,
         src: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<(), CompressError> {
-        self.0.decompress(out, src).map_err(failed)?;
-        Ok(())
+    ) -> Result<bool, CompressError> {
+        match self.0.decompress(out, src) {
+            Ok(_) => Ok(true),
+            Err(code) if get_error_name(code) == TOO_SMALL => Ok(false),
+            Err(code) => Err(failed(code)),
+        }
     }
 }
 

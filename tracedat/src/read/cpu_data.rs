@@ -22,7 +22,7 @@ const MAX_CHUNK_SUB_BUFFERS: u64 = 64;
 const MAX_CHUNK: u64 = 64 << 20;
 
 /// Warnings that are kept of one file; more tell nothing new.
-const MAX_WARNINGS: usize = 1000;
+pub(super) const MAX_WARNINGS: usize = 1000;
 
 /// What the CPUs of one file share while reading.
 pub(super) struct Shared {

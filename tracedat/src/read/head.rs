@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
+use super::cpu_data::MAX_WARNINGS;
 use super::section::{self, Storage};
 use super::{v6, v7};
 use crate::abi::{Abi, ByteOrder};
@@ -141,12 +144,15 @@ pub(super) struct Head {
     pub(super) options: Vec<OptionValue>,
     pub(super) buffers: Vec<Buffer>,
     pub(super) sections: Vec<(u64, SectionHeader)>,
+    pub(super) section_offsets: FxHashSet<u64>,
     pub(super) warnings: Vec<Warning>,
 }
 
 impl Head {
     pub(super) fn warn(&mut self, offset: u64, message: String) {
-        self.warnings.push(Warning { offset: Some(offset), message });
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(Warning { offset: Some(offset), message });
+        }
     }
 
     /// The clock that the TRACECLOCK option selects.
@@ -196,6 +202,7 @@ pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Metadata, ReadError> {
         options: Vec::new(),
         buffers: Vec::new(),
         sections: Vec::new(),
+        section_offsets: FxHashSet::default(),
         warnings: Vec::new(),
     };
     if version >= 7 {

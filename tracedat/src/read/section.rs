@@ -31,9 +31,13 @@ pub(crate) enum Storage {
 /// Memory grows by this much before more of a claimed size is believed.
 const STEP: usize = 1 << 20;
 
-/// No compressed part yields more than this times its size, and none more than the next.
-const MAX_RATIO: u64 = 4096;
-const MAX_UNCOMPRESSED: u64 = 1 << 30;
+/// No part of the metadata is larger.
+const MAX_SIZE: u64 = 1 << 30;
+
+/// No compressed part yields more than this times its size, unless it is small. Texts of kernels
+/// shrink to a fifth, the most regular ones to a fiftieth.
+const MAX_RATIO: u64 = 256;
+const SMALL: u64 = 1 << 20;
 
 /// Reads `len` bytes at `offset`.
 pub(crate) fn read(source: &dyn ReadAt, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
@@ -73,6 +77,10 @@ pub(crate) fn load(
     place: &Place,
     abi: Abi,
 ) -> Result<Vec<u8>, ReadError> {
+    if place.len > MAX_SIZE {
+        let (offset, value) = (place.offset, place.len);
+        return Err(DecodeError::OutOfRange { offset, what: "size of a section", value }.into());
+    }
     match place.storage {
         Storage::Plain => read(source, place.offset, place.len),
         Storage::Compressed => {
@@ -91,6 +99,11 @@ pub(crate) fn load(
             let (mut out, mut chunk) = (Vec::new(), Vec::new());
             for _ in 0..count {
                 load_chunk(source, &mut decompressor, &mut offset, end, abi, &mut chunk)?;
+                let value = out.len() as u64 + chunk.len() as u64;
+                if value > MAX_SIZE {
+                    let (offset, what) = (place.offset, "uncompressed size of a text");
+                    return Err(DecodeError::OutOfRange { offset, what, value }.into());
+                }
                 out.extend_from_slice(&chunk);
             }
             Ok(out)
@@ -129,7 +142,7 @@ fn load_chunk(
         let left = end - body;
         return Err(DecodeError::Truncated { offset: body, need: compressed, left }.into());
     }
-    let limit = compressed.saturating_mul(MAX_RATIO).min(MAX_UNCOMPRESSED);
+    let limit = compressed.saturating_mul(MAX_RATIO).clamp(SMALL, MAX_SIZE);
     let size = usize::try_from(uncompressed).ok().filter(|_| uncompressed <= limit);
     let Some(size) = size else {
         let what = "uncompressed size";

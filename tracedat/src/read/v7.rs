@@ -1,5 +1,7 @@
 //! Version 7: sections that a chain of options points to.
 
+use rustc_hash::FxHashSet;
+
 use super::head::{Head, Walk, header_info};
 use super::section::{self, Place, Storage};
 use crate::abi::Abi;
@@ -15,12 +17,11 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
         let what = "offset of the first options";
         return Err(DecodeError::OutOfRange { offset: start, what, value: 0 }.into());
     }
-    let mut seen = Vec::new();
+    let mut seen = FxHashSet::default();
     while next != 0 {
-        if seen.contains(&next) {
+        if !seen.insert(next) {
             return Err(DecodeError::Loop { offset: next }.into());
         }
-        seen.push(next);
         next = match options(walk, head, next) {
             Ok(next) => next,
             // Without those that tell of data there is nothing; without later ones there is less.
@@ -84,7 +85,7 @@ fn section_header(
 ) -> Result<SectionHeader, ReadError> {
     walk.seek(at);
     let header = SectionHeader::from_bytes(&walk.array()?, walk.byte_order);
-    if !head.sections.iter().any(|(offset, _)| *offset == at) {
+    if head.section_offsets.insert(at) {
         head.sections.push((at, header));
     }
     Ok(header)

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use tracedat::Metadata;
-use tracedat::layout::OptionId;
 use tracedat::error::ReadError;
+use tracedat::layout::OptionId;
 use tracedat::read::Merge;
 use tracedat::report::{Report, ReportInput};
 
@@ -147,6 +147,9 @@ fn print_version(metadata: &Metadata, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
+/// More CPUs than any machine has; a damaged file may tell of more.
+const MAX_CPUS: u32 = 65_536;
+
 const STATISTICS: &str = "
 Kernel buffer statistics:
   Note: \"entries\" are the entries left in the kernel ring buffer and are not
@@ -180,7 +183,7 @@ fn print_statistics(
     // Of compressed data, what it is uncompressed, as it would lie in a file of its own.
     let page_size = u64::from(buffer.page_size);
     let mut next = page_size;
-    for cpu in 0..buffer.cpus.last().map_or(0, |data| data.cpu.saturating_add(1)) {
+    for cpu in 0..buffer.cpus.last().map_or(0, |data| data.cpu.saturating_add(1)).min(MAX_CPUS) {
         let data = buffer.cpus.iter().find(|data| data.cpu == cpu);
         let (offset, size) = match data {
             None => (0, 0),
