@@ -88,8 +88,8 @@ impl ClockCorrection {
             .wrapping_add(metadata.ts_offset().unwrap_or(0))
             .wrapping_add(options.offset);
         let unit = match (options.ticks_per_second, metadata.tsc_to_nsec()) {
-            (0, Some(tsc)) => Unit::Scaled { mult: tsc.mult, shift: tsc.shift },
-            (0, None) => Unit::Nanosecond,
+            (0, Some(tsc)) if tsc.mult != 0 => Unit::Scaled { mult: tsc.mult, shift: tsc.shift },
+            (0, _) => Unit::Nanosecond,
             (frequency, _) if options.floating => {
                 Unit::Factor(f64::from(NSEC_PER_SEC) / frequency as f64)
             }

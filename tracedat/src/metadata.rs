@@ -158,14 +158,14 @@ impl Metadata {
         self.options_of(OptionId::PROC_MAPS).filter_map(option::proc_maps)
     }
 
-    /// Microseconds to add to the time stamps for wall-clock time.
+    /// Microseconds to add to the time stamps for wall-clock time; the sum, where there are several.
     pub fn date(&self) -> Option<i64> {
-        self.options_of(OptionId::DATE).last().map(|option| option::number(&option.data))
+        self.sum_of(OptionId::DATE)
     }
 
-    /// Nanoseconds to add to the time stamps.
+    /// Nanoseconds to add to the time stamps; the sum, where there are several.
     pub fn ts_offset(&self) -> Option<i64> {
-        self.options_of(OptionId::OFFSET).last().map(|option| option::number(&option.data))
+        self.sum_of(OptionId::OFFSET)
     }
 
     /// How cycles become nanoseconds.
@@ -242,6 +242,11 @@ impl Metadata {
     /// The event that records with this number are of; its format is parsed when first asked for.
     pub fn event(&self, id: u16) -> Option<&Event> {
         self.texts.event(self, id)
+    }
+
+    fn sum_of(&self, id: OptionId) -> Option<i64> {
+        let numbers = self.options_of(id).map(|option| option::number(&option.data));
+        numbers.reduce(i64::wrapping_add)
     }
 
     fn text_option(&self, id: OptionId) -> Option<&str> {

@@ -42,25 +42,25 @@ const BIG_32: Abi = Abi { byte_order: ByteOrder::Big, long_size: 4 };
 
 #[test]
 fn version_6() {
-    sweep("v6", &trace(1, 6, Codec::None, LITTLE_64), 300, 1500);
-    sweep("v6 be32", &trace(2, 6, Codec::None, BIG_32), 100, 500);
+    sweep("v6", true, &trace(1, 6, Codec::None, LITTLE_64), 300, 1500);
+    sweep("v6 be32", true, &trace(2, 6, Codec::None, BIG_32), 100, 500);
 }
 
 #[test]
 fn version_7() {
-    sweep("v7", &trace(3, 7, Codec::None, LITTLE_64), 300, 1500);
+    sweep("v7", true, &trace(3, 7, Codec::None, LITTLE_64), 300, 1500);
 }
 
 #[test]
 #[cfg(feature = "zstd")]
 fn version_7_zstd() {
-    sweep("v7 zstd", &trace(4, 7, Codec::Zstd, LITTLE_64), 300, 1500);
+    sweep("v7 zstd", true, &trace(4, 7, Codec::Zstd, LITTLE_64), 300, 1500);
 }
 
 #[test]
 #[cfg(feature = "zlib")]
 fn version_7_zlib() {
-    sweep("v7 zlib", &trace(5, 7, Codec::Zlib, LITTLE_64), 300, 1500);
+    sweep("v7 zlib", true, &trace(5, 7, Codec::Zlib, LITTLE_64), 300, 1500);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn files_of_a_directory() {
         if path.extension().is_some_and(|extension| extension == "dat")
             && bytes.len() < LARGEST_FILE
         {
-            sweep(&path.display().to_string(), &bytes, 40, 160);
+            sweep(&path.display().to_string(), false, &bytes, 40, 160);
             swept += 1;
         }
     }
@@ -128,8 +128,8 @@ impl Random {
     }
 }
 
-/// Reads a file after all kinds of damage; a watchdog looks at the time.
-fn sweep(name: &str, whole: &[u8], cuts: usize, flips: u64) {
+/// Reads a file, which may be `sound`, after all kinds of damage; a watchdog looks at the time.
+fn sweep(name: &str, sound: bool, whole: &[u8], cuts: usize, flips: u64) {
     let whole: Arc<[u8]> = whole.into();
     let step = (whole.len() / cuts).max(1);
     let mut damages = vec![Damage::Nothing];
@@ -150,7 +150,7 @@ fn sweep(name: &str, whole: &[u8], cuts: usize, flips: u64) {
             Ok(None) => refused += 1,
             Ok(Some(lines)) => {
                 // The one that is whole shows that the others could have been read.
-                assert!(!matches!(damage, Damage::Nothing) || lines > 50 || name.ends_with(".dat"));
+                assert!(!matches!(damage, Damage::Nothing) || lines > 50 || !sound, "{name}");
             }
             Err(RecvTimeoutError::Timeout) => panic!("{name}, {damage:?}: no end"),
             Err(RecvTimeoutError::Disconnected) => panic!("{name}, {damage:?}: panics"),
@@ -158,7 +158,7 @@ fn sweep(name: &str, whole: &[u8], cuts: usize, flips: u64) {
     }
     worker.join().unwrap();
     assert!(refused > 0, "{name}: cut to nothing it is refused");
-    assert!(refused < damages.len(), "{name}: most damage leaves something");
+    assert!(!sound || refused < damages.len() / 2, "{name}: most damage leaves something");
     let memory = most_memory_kb();
     assert!(memory.is_none_or(|memory| memory < MEMORY_LIMIT_KB), "{name}: {memory:?} KB");
 }
