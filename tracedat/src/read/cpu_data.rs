@@ -21,6 +21,10 @@ const MAX_SUB_BUFFER: usize = 16 << 20;
 const MAX_CHUNK_SUB_BUFFERS: u64 = 64;
 const MAX_CHUNK: u64 = 64 << 20;
 
+/// Bytes that all CPUs of a file may hold together: 10 sub-buffers each of more CPUs than any
+/// machine has.
+const MAX_HELD: u64 = 512 << 20;
+
 /// Warnings that are kept of one file; more tell nothing new.
 pub(super) const MAX_WARNINGS: usize = 1000;
 
@@ -31,13 +35,32 @@ pub(super) struct Shared {
     abi: Abi,
     compressed: Vec<u8>,
     decompressor: Option<Decompressor>,
+    /// Bytes that the CPUs hold, and may hold at most.
+    held: u64,
+    max_held: u64,
     pub(super) warnings: Vec<Warning>,
 }
 
 impl Shared {
     pub(super) fn new(source: Arc<dyn ReadAt>, codec: Codec, abi: Abi) -> Self {
         let (compressed, warnings) = (Vec::new(), Vec::new());
-        Self { source, codec, abi, compressed, decompressor: None, warnings }
+        let (held, max_held) = (0, MAX_HELD);
+        Self { source, codec, abi, compressed, decompressor: None, held, max_held, warnings }
+    }
+
+    /// Makes room for `len` bytes in a CPU's window; false when all CPUs would hold too much.
+    #[inline]
+    fn reserve(&mut self, window: &mut Vec<u8>, len: usize) -> bool {
+        if window.capacity() >= len {
+            return true;
+        }
+        let more = (len - window.capacity()) as u64;
+        if self.held.saturating_add(more) > self.max_held {
+            return false;
+        }
+        window.reserve_exact(len - window.len());
+        self.held += more;
+        true
     }
 
     #[cold]
@@ -296,6 +319,12 @@ impl CpuStream {
         } else {
             self.window_size.max(header_len)
         };
+        if !shared.reserve(&mut self.window, step) {
+            let cpu = self.cpu;
+            shared.warn(at, format!("CPU {cpu}: left out, too many CPUs hold too much memory"));
+            *end = at;
+            return Ok(None);
+        }
         if self.window.len() < step {
             self.window.resize(step, 0);
         }
@@ -324,6 +353,11 @@ impl CpuStream {
             let used = header.map_or(0, |header| header.used(&self.header_page)).min(whole);
             while filled < used {
                 let more = used.min(filled.saturating_mul(2));
+                if !shared.reserve(&mut self.window, more) {
+                    let cpu = self.cpu;
+                    shared.warn(at, format!("CPU {cpu}: sub-buffer of {used} bytes is too large"));
+                    break;
+                }
                 if self.window.len() < more {
                     self.window.resize(more, 0);
                 }
@@ -433,14 +467,83 @@ impl CpuStream {
         let (offset, what) = (body, "uncompressed size of a chunk");
         let too_large = || DecodeError::OutOfRange { offset, what, value: size };
         let size = usize::try_from(size).ok().filter(|_| size <= limit).ok_or_else(too_large)?;
+        let before = self.window.capacity();
+        if shared.held.saturating_add(size.saturating_sub(before) as u64) > shared.max_held {
+            let what = "memory of all CPUs with a chunk";
+            return Err(DecodeError::OutOfRange { offset, what, value: shared.held }.into());
+        }
         let compressed = u64::from(header.compressed);
         section::read_into(&*shared.source, body, compressed, &mut shared.compressed)?;
         let decompressor = match &mut shared.decompressor {
             Some(decompressor) => decompressor,
             none => none.insert(section::decompressor(shared.codec, body)?),
         };
-        decompressor
-            .decompress_into(&shared.compressed, size, &mut self.window)
-            .map_err(|source| ReadError::Decompress { offset: body, compressed, source })
+        let result = decompressor.decompress_into(&shared.compressed, size, &mut self.window);
+        shared.held += self.window.capacity().saturating_sub(before) as u64;
+        result.map_err(|source| ReadError::Decompress { offset: body, compressed, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::ByteOrder;
+
+    const ABI: Abi = Abi { byte_order: ByteOrder::Little, long_size: 8 };
+
+    /// A sub-buffer with one entry of four bytes.
+    fn sub_buffer() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(1000_u64.to_le_bytes());
+        bytes.extend(8_u64.to_le_bytes());
+        bytes.extend([1, 0, 0, 0, b'a', b'b', b'c', b'd']);
+        bytes.resize(4096, 0);
+        bytes
+    }
+
+    fn streams(file_len: usize, size: usize, count: u32) -> Vec<CpuStream> {
+        let cpus = (0..count).map(|cpu| CpuData { cpu, offset: 0, size: size as u64 });
+        let buffer = Buffer {
+            name: String::new(),
+            clock: String::new(),
+            page_size: 4096,
+            compressed: file_len != size,
+            cpus: cpus.collect(),
+        };
+        let page = HeaderPage::standard(8, 4096);
+        let stream = |data| CpuStream::new(data, &buffer, 0, page, ABI, 4096);
+        buffer.cpus.iter().map(stream).collect()
+    }
+
+    #[test]
+    fn cpus_that_would_hold_too_much_are_left_out() {
+        let mut streams = streams(4096, 4096, 4);
+        let mut shared = Shared::new(Arc::new(sub_buffer()), Codec::None, ABI);
+        shared.max_held = 3 * 4096;
+        let read = |stream: &mut CpuStream| stream.advance(&mut shared).unwrap();
+        let times: Vec<_> = streams.iter_mut().map(read).collect();
+        assert_eq!(times, [Some(1000), Some(1000), Some(1000), None]);
+        assert_eq!(shared.warnings.len(), 1);
+    }
+
+    #[test]
+    #[cfg(feature = "zstd")]
+    fn chunks_that_would_be_too_much_together_are_left_out() {
+        let mut packed = Vec::new();
+        Codec::Zstd.compress_into(&sub_buffer().repeat(10), &mut packed).unwrap();
+        let mut file = 1_u32.to_le_bytes().to_vec();
+        file.extend((packed.len() as u32).to_le_bytes());
+        file.extend(40_960_u32.to_le_bytes());
+        file.extend(packed);
+        let mut streams = streams(0, file.len(), 4);
+        let mut shared = Shared::new(Arc::new(file), Codec::Zstd, ABI);
+        shared.max_held = 3 * 40_960;
+        let read = |stream: &mut CpuStream| {
+            let size = stream.data_size(&mut shared).unwrap();
+            (size, stream.advance(&mut shared).unwrap())
+        };
+        let times: Vec<_> = streams.iter_mut().map(read).collect();
+        assert_eq!(times[..3], [(40_960, Some(1000)); 3]);
+        assert_eq!(times[3], (40_960, None));
     }
 }
