@@ -42,25 +42,25 @@ const BIG_32: Abi = Abi { byte_order: ByteOrder::Big, long_size: 4 };
 
 #[test]
 fn version_6() {
-    sweep("v6", true, &trace(1, 6, Codec::None, LITTLE_64), 300, 1500);
+    sweep("v6", true, &trace(1, 6, Codec::None, LITTLE_64), 200, 1000);
     sweep("v6 be32", true, &trace(2, 6, Codec::None, BIG_32), 100, 500);
 }
 
 #[test]
 fn version_7() {
-    sweep("v7", true, &trace(3, 7, Codec::None, LITTLE_64), 300, 1500);
+    sweep("v7", true, &trace(3, 7, Codec::None, LITTLE_64), 200, 1000);
 }
 
 #[test]
 #[cfg(feature = "zstd")]
 fn version_7_zstd() {
-    sweep("v7 zstd", true, &trace(4, 7, Codec::Zstd, LITTLE_64), 300, 1500);
+    sweep("v7 zstd", true, &trace(4, 7, Codec::Zstd, LITTLE_64), 200, 1000);
 }
 
 #[test]
 #[cfg(feature = "zlib")]
 fn version_7_zlib() {
-    sweep("v7 zlib", true, &trace(5, 7, Codec::Zlib, LITTLE_64), 300, 1500);
+    sweep("v7 zlib", true, &trace(5, 7, Codec::Zlib, LITTLE_64), 200, 1000);
 }
 
 #[test]

@@ -410,7 +410,9 @@ impl CpuStream {
                 *left.insert(shared.abi.byte_order.u32([a, b, c, d]))
             }
         };
-        if count == 0 {
+        // Whether the size counts the number of chunks or not, none starts behind it.
+        let end = self.start.saturating_add(self.size).saturating_add(4);
+        if count == 0 || *next >= end {
             return Ok(None);
         }
         self.page_offset = *next;

@@ -242,6 +242,7 @@ fn finish(
     for buffer in &mut head.buffers {
         buffer.cpus.sort_by_key(|cpu| cpu.cpu);
     }
+    leave_out_overlapping(walk.len, &mut head);
     let mut trace = None;
     let (mut guests, mut time_shifts) = (Vec::new(), Vec::new());
     for at in 0..head.options.len() {
@@ -291,6 +292,25 @@ fn finish(
     })
 }
 
+/// Leaves out CPUs when the data of all together is more than twice the file: reading the same
+/// bytes for each of many CPUs would not end in reasonable time.
+fn leave_out_overlapping(file_len: u64, head: &mut Head) {
+    let mut left = file_len.saturating_mul(2);
+    let mut left_out = 0_usize;
+    for buffer in &mut head.buffers {
+        buffer.cpus.retain(|data| {
+            let end = data.offset.saturating_add(data.size).min(file_len);
+            let fits = left.checked_sub(end.saturating_sub(data.offset));
+            left = fits.unwrap_or(left);
+            left_out += usize::from(fits.is_none());
+            fits.is_some()
+        });
+    }
+    if left_out > 0 {
+        head.warn(0, format!("{left_out} CPUs left out, whose data would overlap that of others"));
+    }
+}
+
 /// Texts of `header_page` and `header_event`, each after its name and size.
 pub(super) fn header_info(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError> {
     walk.expect(crate::layout::HEADER_PAGE, "header_page")?;
@@ -306,4 +326,31 @@ pub(super) fn header_info(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), Re
 pub(super) fn place_since(walk: &Walk<'_>, start: u64) -> section::Place {
     let len = walk.position().saturating_sub(start);
     section::Place { offset: start, len, storage: Storage::Plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Reader;
+    use crate::compress::Codec;
+    use crate::testing::{TraceBuilder, Workload};
+
+    #[test]
+    fn cpus_that_share_their_data_are_left_out_from_the_third_on() {
+        let mut workload = Workload::new(1);
+        workload.cpus = 8;
+        workload.events_per_cpu = 20_000;
+        let mut file = TraceBuilder::new(workload).version(6).codec(Codec::None).build();
+        assert_eq!(Reader::parse(file.clone()).unwrap().metadata.buffers[0].cpus.len(), 8);
+        // Every CPU's data is the whole file.
+        let table = file.windows(10).position(|bytes| bytes == b"flyrecord\0").unwrap() + 10;
+        let size = file.len() as u64;
+        for cpu in 0..8 {
+            let entry = &mut file[table + 16 * cpu..][..16];
+            entry[..8].fill(0);
+            entry[8..].copy_from_slice(&size.to_le_bytes());
+        }
+        let metadata = Reader::parse(file).unwrap().metadata;
+        assert_eq!(metadata.buffers[0].cpus.len(), 2);
+        assert_eq!(metadata.warnings().len(), 1);
+    }
 }
