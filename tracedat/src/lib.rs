@@ -43,6 +43,7 @@ pub mod ring_buffer;
 pub mod source;
 pub mod symbols;
 pub mod tasks;
+mod text;
 #[doc(hidden)]
 pub mod testing;
 pub mod write;

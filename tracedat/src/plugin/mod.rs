@@ -89,13 +89,7 @@ impl HandledRecord<'_> {
     /// Appends the name of a function, with the offset into it where `with_offset`.
     /// False, with nothing appended, when no function is known there.
     pub fn symbol(&self, address: u64, with_offset: bool, out: &mut Vec<u8>) -> bool {
-        let Some(symbol) = self.print.names.symbols().find(address) else { return false };
-        out.extend_from_slice(symbol.name.as_bytes());
-        if with_offset {
-            out.extend_from_slice(b"+0x");
-            crate::report::number::hex(out, symbol.offset, 0);
-        }
-        true
+        self.print.names.symbols().append(address, with_offset, out)
     }
 }
 

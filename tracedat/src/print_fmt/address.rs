@@ -15,13 +15,8 @@ pub(super) fn pointer(out: &mut Vec<u8>, value: u64) {
 
 /// `%pS` and `%ps`: the function that an address lies in, else the address.
 pub(super) fn symbol(out: &mut Vec<u8>, value: u64, offset: bool, symbols: &Symbols) {
-    let Some(symbol) = symbols.find(value) else {
-        return number::prefixed_hex(out, value);
-    };
-    out.extend_from_slice(symbol.name.as_bytes());
-    if offset {
-        out.extend_from_slice(b"+0x");
-        number::hex(out, symbol.offset);
+    if !symbols.append(value, offset, out) {
+        number::prefixed_hex(out, value);
     }
 }
 

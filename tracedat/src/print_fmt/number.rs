@@ -1,5 +1,7 @@
 //! Integers as text, as C's `printf` has them.
 
+pub(crate) use crate::text::{decimal, signed};
+
 /// How a number or text is laid out: `%-08.3x`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -96,28 +98,10 @@ impl Digits {
 const LOWER: &[u8; 16] = b"0123456789abcdef";
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Appends a decimal number.
-#[inline]
-pub(crate) fn decimal(out: &mut Vec<u8>, value: u64) {
-    if value < 10 {
-        return out.push(b'0' + value as u8);
-    }
-    out.extend_from_slice(Digits::decimal(value).as_slice());
-}
-
-/// Appends a decimal number with its sign.
-#[inline]
-pub(crate) fn signed(out: &mut Vec<u8>, value: i64) {
-    if value < 0 {
-        out.push(b'-');
-    }
-    decimal(out, value.unsigned_abs());
-}
-
 /// Appends a hexadecimal number without `0x`.
 #[inline]
 pub(crate) fn hex(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(Digits::shifted(value, 4, LOWER).as_slice());
+    crate::text::hex(out, value, 0);
 }
 
 /// Appends `0x` and a hexadecimal number.

@@ -6,6 +6,7 @@ use super::value::{Op, Place, Value};
 use super::{compile, parse};
 use crate::abi::Abi;
 use crate::event_format::{EventFormat, Field};
+use crate::text;
 
 /// A range of the literal text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,6 +213,8 @@ impl Program {
         if compiled.is_err() {
             program = Self::empty(Mode::Failed, abi, program.fields);
         }
+        // So that the last literal is copied as fast as the others.
+        program.literals.resize(program.literals.len() + text::CHUNK, 0);
         program
     }
 
@@ -234,7 +237,14 @@ impl Program {
         self.mode == Mode::Failed
     }
 
+    #[inline]
     pub(super) fn literal(&self, literal: Literal) -> &[u8] {
         self.literals.get(literal.start as usize..literal.end as usize).unwrap_or_default()
+    }
+
+    /// Appends a literal.
+    #[inline(always)]
+    pub(super) fn append_literal(&self, literal: Literal, out: &mut Vec<u8>) {
+        text::part(out, &self.literals, literal.start as usize, literal.end as usize);
     }
 }

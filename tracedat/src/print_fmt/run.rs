@@ -19,7 +19,7 @@ impl Program {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn value(&self, value: Value, data: &[u8]) -> u64 {
         match value {
             Value::Const(value) => value,
@@ -33,7 +33,16 @@ impl Program {
         }
     }
 
-    #[inline]
+    /// The same, without a call for what values mostly are.
+    #[inline(always)]
+    fn usual_value(&self, value: Value, data: &[u8]) -> u64 {
+        match value {
+            Value::Load { load, offset } => load.at(data, offset as usize),
+            value => self.value(value, data),
+        }
+    }
+
+    #[inline(never)]
     fn layout(&self, form: FormIndex, data: &[u8]) -> Option<Layout> {
         let form = self.forms.get(usize::from(form?))?;
         Some(form.resolve(|value| self.value(value, data)))
@@ -42,6 +51,9 @@ impl Program {
     /// Appends a text, laid out if so wanted.
     #[inline]
     fn text(&self, out: &mut Vec<u8>, text: &[u8], form: FormIndex, data: &[u8]) {
+        if form.is_none() {
+            return out.extend_from_slice(text);
+        }
         match self.layout(form, data) {
             None => out.extend_from_slice(text),
             // A precision below zero: the reference prints the conversion itself.
@@ -49,6 +61,15 @@ impl Program {
                 out.extend_from_slice(b"%.*s");
             }
             Some(layout) => number::text(out, text, layout),
+        }
+    }
+
+    /// Appends a name of a table, laid out if so wanted.
+    #[inline]
+    fn append_name(&self, out: &mut Vec<u8>, name: Literal, form: FormIndex, data: &[u8]) {
+        match form {
+            None => self.append_literal(name, out),
+            form => self.text(out, self.literal(name), form, data),
         }
     }
 
@@ -70,9 +91,9 @@ impl Program {
         while let Some(step) = steps.get(at) {
             at += 1;
             match *step {
-                Step::Literal(literal) => out.extend_from_slice(self.literal(literal)),
+                Step::Literal(literal) => self.append_literal(literal, out),
                 Step::Number { value, base, bits } => {
-                    number::plain(out, self.value(value, data), base, u32::from(bits));
+                    number::plain(out, self.usual_value(value, data), base, u32::from(bits));
                 }
                 Step::LaidOutNumber { value, base, bits, form } => {
                     let layout = self.layout(Some(form), data).unwrap_or_default();
@@ -124,9 +145,10 @@ impl Program {
                         self.lay_out_from(out, start, form, data);
                     }
                 }
-                Step::Pointer { value } => address::pointer(out, self.value(value, data)),
+                Step::Pointer { value } => address::pointer(out, self.usual_value(value, data)),
                 Step::Symbol { value, offset } => {
-                    address::symbol(out, self.value(value, data), offset, cx.names.symbols());
+                    let value = self.usual_value(value, data);
+                    address::symbol(out, value, offset, cx.names.symbols());
                 }
                 Step::NewPointer { value, letter } => {
                     let value = self.value(value, data);
@@ -204,9 +226,9 @@ impl Program {
             }
             if mask as i64 > 0 && value & mask == mask {
                 if !std::mem::take(&mut first) {
-                    out.extend_from_slice(self.literal(delimiter));
+                    self.append_literal(delimiter, out);
                 }
-                self.text(out, self.literal(name), form, data);
+                self.append_name(out, name, form, data);
                 value &= !mask;
             }
         }
@@ -229,7 +251,7 @@ impl Program {
         let value = self.value(value, data);
         let table = self.table.get(table.start as usize..table.end as usize).unwrap_or_default();
         match table.iter().find(|(key, _)| *key == value) {
-            Some(&(_, name)) => self.text(out, self.literal(name), form, data),
+            Some(&(_, name)) => self.append_name(out, name, form, data),
             None => number::prefixed_hex(out, value),
         }
     }

@@ -10,6 +10,7 @@ use crate::event_format::EventFormat;
 use crate::metadata::Metadata;
 use crate::plugin::{Binding, Handler, IntField, Observer, Registry};
 use crate::print_fmt::Names;
+use crate::text::Text;
 
 /// Columns that the event's name fills, its colon and one blank apart.
 const NAME_WIDTH: usize = 20;
@@ -46,7 +47,7 @@ pub(crate) struct Slot<'m> {
     /// Whether its fields are printed one by one.
     pub(crate) raw: bool,
     /// Its name with colon and blanks.
-    pub(crate) name: Vec<u8>,
+    pub(crate) name: Text,
     /// `common_pid`.
     pub(crate) pid: Option<IntField>,
     /// What it means for waiting tasks, where that is asked for.
@@ -148,7 +149,7 @@ impl<'m> ReportFile<'m> {
             event,
             handler,
             raw,
-            name,
+            name: Text::new(&name),
             pid: common("common_pid", Some((4, 4))),
             wakeup: if self.options.wakeups { Role::of(format) } else { None },
             flags: FlagFields {

@@ -1,6 +1,8 @@
 //! Beginnings of lines kept from one line to the next: most lines repeat the task of their CPU, and
 //! the second.
 
+use crate::text;
+
 /// CPUs whose last task is kept; others share their places.
 const PLACES: usize = 32;
 /// Longest beginning that is kept.
@@ -30,9 +32,14 @@ struct Kept<K> {
 impl<K: Copy + PartialEq> Kept<K> {
     const NONE: Self = Self { key: None, len: 0, bytes: [0; MAX_LEN] };
 
+    /// Appends the text of `key`; false if it is not kept.
     #[inline]
-    fn get(&self, key: K) -> Option<&[u8]> {
-        if self.key == Some(key) { self.bytes.get(..usize::from(self.len)) } else { None }
+    fn append(&self, key: K, out: &mut Vec<u8>) -> bool {
+        let found = self.key == Some(key);
+        if found {
+            text::first(out, &self.bytes, usize::from(self.len));
+        }
+        found
     }
 
     fn set(&mut self, key: K, text: &[u8]) {
@@ -61,8 +68,8 @@ impl Heads {
         print: impl FnOnce(&mut Vec<u8>) -> bool,
     ) {
         let kept = &mut self.tasks[key.cpu as usize % PLACES];
-        if let Some(text) = kept.get(key) {
-            return out.extend_from_slice(text);
+        if kept.append(key, out) {
+            return;
         }
         let start = out.len();
         if print(out) {
@@ -78,8 +85,8 @@ impl Heads {
         out: &mut Vec<u8>,
         print: impl FnOnce(&mut Vec<u8>),
     ) {
-        if let Some(text) = self.second.get(second) {
-            return out.extend_from_slice(text);
+        if self.second.append(second, out) {
+            return;
         }
         let start = out.len();
         print(out);

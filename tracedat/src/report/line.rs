@@ -64,7 +64,9 @@ impl Line<'_, '_> {
         let buffer = self.file.buffers.get(self.header.buffer as usize);
         if let Some(buffer) = buffer {
             // Of several lines only the first is marked.
-            out.extend_from_slice(&buffer.prefix);
+            if !buffer.prefix.is_empty() {
+                out.extend_from_slice(&buffer.prefix);
+            }
         }
         self.print_missed(out);
         let Some(slot) = self.file.event_id(data).and_then(|id| self.file.slot(id)) else {
@@ -80,7 +82,7 @@ impl Line<'_, '_> {
             Layout::Latency => self.print_latency_columns(slot, data, pid, out),
         }
         self.print_time(buffer, heads, out);
-        out.extend_from_slice(&slot.name);
+        slot.name.append(out);
         self.print_event(slot, data, out);
         if let Some(latency) = self.latency {
             if out.last() == Some(&b'\n') {
@@ -180,17 +182,18 @@ impl Line<'_, '_> {
                         number::decimal_right(out, rounded / 1_000_000, 5);
                         out.push(b'.');
                     });
-                    number::six_digits(out, rounded % 1_000_000);
+                    number::six_digits_colon(out, rounded % 1_000_000);
                 }
                 TimeStyle::Nanoseconds => {
                     out.push(b' ');
                     print_seconds(self.options, self.header.time, out);
+                    out.extend_from_slice(b": ");
                 }
             }
         } else {
             number::decimal_right(out, self.header.time, TICKS_WIDTH);
+            out.extend_from_slice(b": ");
         }
-        out.extend_from_slice(b": ");
         if self.options.time_differences {
             let microseconds = self.options.time == TimeStyle::Microseconds
                 && buffer.is_some_and(|buffer| buffer.has_clock);
