@@ -43,9 +43,9 @@ pub mod ring_buffer;
 pub mod source;
 pub mod symbols;
 pub mod tasks;
-mod text;
 #[doc(hidden)]
 pub mod testing;
+mod text;
 pub mod write;
 
 pub use abi::{Abi, ByteOrder};

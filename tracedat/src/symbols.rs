@@ -44,7 +44,9 @@ impl Symbols {
         let text: Vec<u8> = text.into();
         // Places in the text are 32 bits wide; no kernel comes near to so much.
         let end = text.len().min(u32::MAX as usize);
-        let mut found: Vec<(u64, u32)> = Vec::with_capacity(text.len() / 40);
+        let room = text.len() / 40;
+        let mut addresses: Vec<u64> = Vec::with_capacity(room);
+        let mut names: Vec<u32> = Vec::with_capacity(room);
         let mut at = 0;
         while let Some(rest) = text.get(at..end).filter(|rest| !rest.is_empty()) {
             let (address, name) = match line(rest) {
@@ -56,17 +58,24 @@ impl Symbols {
                 Line::NotUnderstood => break,
             };
             if let Some(address) = address {
-                found.push((address, (at + name) as u32));
+                addresses.push(address);
+                names.push((at + name) as u32);
             }
             at += name;
             at += line_len(text.get(at..end).unwrap_or_default()) + 1;
         }
-        found.sort_by_key(|&(address, _)| address);
-        // Aliases stand in reverse order, so that the first of the file is nearest to what follows.
-        for aliases in found.chunk_by_mut(|left, right| left.0 == right.0) {
-            aliases.reverse();
+        if !addresses.is_sorted() {
+            let mut pairs: Vec<(u64, u32)> = addresses.into_iter().zip(names).collect();
+            pairs.sort_by_key(|&(address, _)| address);
+            (addresses, names) = pairs.into_iter().unzip();
         }
-        let (addresses, names): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        // Aliases stand in reverse order, so that the first of the file is nearest to what follows.
+        let mut rest = names.as_mut_slice();
+        for aliases in addresses.chunk_by(|left, right| left == right) {
+            let (first, others) = rest.split_at_mut(aliases.len().min(rest.len()));
+            first.reverse();
+            rest = others;
+        }
         let found = Found::new(addresses.get(addresses.len() / 2).copied().unwrap_or(0));
         Self { text: text.into(), addresses: addresses.into(), names: names.into(), found }
     }
@@ -258,8 +267,7 @@ fn line(text: &[u8]) -> Line {
 #[inline]
 fn usual_line(text: &[u8]) -> Option<Line> {
     let (digits, rest) = text.split_first_chunk::<16>()?;
-    let [b' ', b'B'..=b'Z' | b'b'..=b'z', b' ', b'!'..=b'#' | b'%'..=b'~', ..] = rest
-    else {
+    let [b' ', b'B'..=b'Z' | b'b'..=b'z', b' ', b'!'..=b'#' | b'%'..=b'~', ..] = rest else {
         return None;
     };
     let (upper, lower) = digits.split_first_chunk::<8>()?;

@@ -91,7 +91,14 @@ impl Program {
         while let Some(step) = steps.get(at) {
             at += 1;
             match *step {
-                Step::Literal(literal) => self.append_literal(literal, out),
+                Step::Literal(literal) => {
+                    self.append_literal(literal, out);
+                    // What mostly follows goes without a jump through the table of steps.
+                    if let Some(&Step::Number { value, base, bits }) = steps.get(at) {
+                        at += 1;
+                        number::plain(out, self.usual_value(value, data), base, u32::from(bits));
+                    }
+                }
                 Step::Number { value, base, bits } => {
                     number::plain(out, self.usual_value(value, data), base, u32::from(bits));
                 }

@@ -268,28 +268,47 @@ pub(crate) fn microseconds(nanoseconds: u64) -> u64 {
     nanoseconds.wrapping_add(500) / 1000
 }
 
+/// How deep the CPU is in something.
+const DEPTHS: &[u8; 16] = b".123456789abcdef";
+
+/// The letters of `common_flags`: interrupts off, a switch due, in an interrupt.
+static FLAGS: [[u8; 3]; 256] = {
+    const IRQS_OFF: usize = 0x01;
+    const IRQS_UNKNOWN: usize = 0x02;
+    const NEED_RESCHED: usize = 0x04;
+    const HARD_IRQ: usize = 0x08;
+    const SOFT_IRQ: usize = 0x10;
+
+    let mut letters = [*b"..."; 256];
+    let mut flags = 0;
+    while flags < letters.len() {
+        if flags & IRQS_OFF != 0 {
+            letters[flags][0] = b'd';
+        } else if flags & IRQS_UNKNOWN != 0 {
+            letters[flags][0] = b'X';
+        }
+        if flags & NEED_RESCHED != 0 {
+            letters[flags][1] = b'N';
+        }
+        letters[flags][2] = match (flags & HARD_IRQ != 0, flags & SOFT_IRQ != 0) {
+            (true, true) => b'H',
+            (true, false) => b'h',
+            (false, true) => b's',
+            (false, false) => b'.',
+        };
+        flags += 1;
+    }
+    letters
+};
+
 /// Letters of the flags column, 5 to 7 of them.
 fn print_flags(fields: &FlagFields, data: &[u8], out: &mut Vec<u8>) {
-    const IRQS_OFF: u64 = 0x01;
-    const IRQS_UNKNOWN: u64 = 0x02;
-    const NEED_RESCHED: u64 = 0x04;
-    const HARD_IRQ: u64 = 0x08;
-    const SOFT_IRQ: u64 = 0x10;
-
     let value = |field: Option<IntField>| field.and_then(|f| f.get(data)).unwrap_or(0);
-    let flags = value(fields.flags);
-    out.push(match flags {
-        f if f & IRQS_OFF != 0 => b'd',
-        f if f & IRQS_UNKNOWN != 0 => b'X',
-        _ => b'.',
-    });
-    out.push(if flags & NEED_RESCHED != 0 { b'N' } else { b'.' });
-    out.push(match (flags & HARD_IRQ != 0, flags & SOFT_IRQ != 0) {
-        (true, true) => b'H',
-        (true, false) => b'h',
-        (false, true) => b's',
-        (false, false) => b'.',
-    });
+    let [irqs, resched, context] = FLAGS[usize::from(value(fields.flags) as u8)];
+    let preempt_count = value(fields.preempt_count);
+    let preempt = DEPTHS[preempt_count as usize & 15];
+    let migrate = DEPTHS[preempt_count as usize >> 4 & 15];
+    out.extend_from_slice(&[irqs, resched, context, preempt, migrate]);
     let depth = |depth: u64, out: &mut Vec<u8>| {
         if depth == 0 {
             out.push(b'.');
@@ -297,9 +316,6 @@ fn print_flags(fields: &FlagFields, data: &[u8], out: &mut Vec<u8>) {
             number::hex(out, depth, 0);
         }
     };
-    let preempt_count = value(fields.preempt_count);
-    depth(preempt_count & 15, out);
-    depth(preempt_count >> 4 & 15, out);
     if let Some(field) = fields.migrate_disable {
         depth(field.get(data).unwrap_or(0), out);
     }
