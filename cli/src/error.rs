@@ -12,13 +12,14 @@ pub(crate) struct Error {
     exit: Exit,
     message: String,
     hint: Option<String>,
+    detail: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// A failure of the given kind.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None, source: None }
+        Self { exit, message: message.into(), hint: None, detail: None, source: None }
     }
 
     /// The command line is wrong.
@@ -34,6 +35,12 @@ impl Error {
     /// Adds what the user can do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds lines that are printed below the message as they are.
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
         self
     }
 
@@ -83,7 +90,8 @@ impl fmt::Display for Error {
             line.push_str("; ");
             line.push_str(hint);
         }
-        f.write_str(&line.replace('\n', " "))
+        f.write_str(&line.replace('\n', " "))?;
+        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, "\n{detail}"))
     }
 }
 

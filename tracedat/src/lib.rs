@@ -20,6 +20,7 @@
 //!
 //! - [`read`]: files to records ([`Reader`]), several files to one stream ([`read::Merge`]);
 //! - [`event_format`], [`print_fmt`], [`event`]: records to fields and text;
+//! - [`filter`]: which records are meant;
 //! - [`plugin`], [`report`]: whole lines, as `trace-cmd report` prints them, on all processors;
 //! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
 //! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
@@ -32,6 +33,7 @@ pub mod cursor;
 pub mod error;
 pub mod event;
 pub mod event_format;
+pub mod filter;
 pub mod layout;
 pub mod metadata;
 pub mod plugin;

@@ -3,6 +3,7 @@
 use super::by_id::ById;
 use super::number;
 use super::options::ReportOptions;
+use super::selection::EventFilters;
 use super::wakeups::Role;
 use crate::abi::ByteOrder;
 use crate::event::Event;
@@ -17,6 +18,8 @@ const NAME_WIDTH: usize = 20;
 
 /// What all threads share about a file.
 pub(crate) struct ReportFile<'m> {
+    /// Its place among the inputs.
+    index: usize,
     metadata: &'m Metadata,
     options: &'m ReportOptions,
     registry: &'m Registry,
@@ -54,6 +57,8 @@ pub(crate) struct Slot<'m> {
     pub(crate) wakeup: Option<Role>,
     /// The fields behind the letters of the flags column.
     pub(crate) flags: FlagFields,
+    /// When it is shown.
+    pub(crate) filters: EventFilters,
 }
 
 /// Common fields that tell what the CPU was doing.
@@ -72,6 +77,7 @@ pub(crate) struct FlagFields {
 impl<'m> ReportFile<'m> {
     /// Prepares a file; formats are parsed when their events occur.
     pub(crate) fn new(
+        index: usize,
         metadata: &'m Metadata,
         options: &'m ReportOptions,
         registry: &'m Registry,
@@ -80,7 +86,7 @@ impl<'m> ReportFile<'m> {
         let byte_order = metadata.abi.byte_order;
         let cpus = metadata.buffers.iter().map(|b| b.cpus.iter().map(|data| data.cpu).collect());
         let cpus = cpus.collect();
-        Self { metadata, options, registry, buffers, cpus, byte_order, slots: ById::new() }
+        Self { index, metadata, options, registry, buffers, cpus, byte_order, slots: ById::new() }
     }
 
     /// Names of addresses.
@@ -158,6 +164,7 @@ impl<'m> ReportFile<'m> {
                 migrate_disable: common("common_migrate_disable", None),
                 lock_depth: common("common_lock_depth", None),
             },
+            filters: EventFilters::new(&self.options.filters, self.index, format),
         })
     }
 

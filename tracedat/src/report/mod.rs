@@ -16,10 +16,11 @@ pub(crate) mod number;
 mod options;
 mod pipeline;
 mod prefix;
+mod selection;
 mod sequence;
 mod wakeups;
 
-pub use options::{Compat, EventSelector, Layout, ReportOptions, TimeStyle};
+pub use options::{Compat, EventSelector, Layout, ReportFilter, ReportOptions, TimeStyle};
 pub use prefix::is_seconds_clock;
 
 use std::io::{self, Write};
@@ -103,8 +104,9 @@ impl Report {
         let files: Vec<ReportFile<'_>> = inputs
             .iter()
             .zip(styles)
-            .map(|(input, styles)| {
-                ReportFile::new(input.metadata, &self.options, &self.registry, styles)
+            .enumerate()
+            .map(|(file, (input, styles))| {
+                ReportFile::new(file, input.metadata, &self.options, &self.registry, styles)
             })
             .collect();
         if self.options.align_time && !self.options.raw_time {

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use crate::filter::Filter;
 pub use crate::print_fmt::Compat;
 
 /// How the columns before the event's name look.
@@ -62,8 +63,22 @@ pub struct ReportOptions {
     pub boundaries: bool,
     /// Options of handlers, as `plugin:name=value`.
     pub handler_options: crate::plugin::HandlerOptions,
+    /// Which events are shown; without any, all.
+    pub filters: Vec<ReportFilter>,
     /// Worker threads; `None` for as many as the machine runs at once.
     pub threads: Option<NonZeroUsize>,
+}
+
+/// A filter, and what it holds for. A record is shown when any filter that shows matches, or there
+/// is none, and no filter that hides does. A stack trace is shown with the event before it.
+#[derive(Clone, Debug)]
+pub struct ReportFilter {
+    /// What matches.
+    pub filter: Filter,
+    /// Whether what matches is left out.
+    pub hides: bool,
+    /// The only input it is for, as its place in the list; `None` for all.
+    pub input: Option<usize>,
 }
 
 /// Says by system and name whether an event is meant.

@@ -6,8 +6,10 @@ use super::batch::{Batch, Header};
 use super::comms::{EarlyComms, LearnedComms};
 use super::file::ReportFile;
 use super::options::{Compat, ReportOptions};
+use super::selection::Selection;
 use super::wakeups::Wakeups;
 use crate::error::ReadError;
+use crate::filter::FilterContext;
 use crate::plugin::{Observer, Order};
 use crate::read::Merge;
 use crate::ring_buffer::Record;
@@ -64,6 +66,7 @@ pub(crate) struct Sequencer<'f, 'm, R> {
     /// Per file, what was told before the first line that needs a name.
     early: Vec<Option<EarlyComms>>,
     options: &'f ReportOptions,
+    selection: Selection,
     wakeups: Wakeups,
     sequence: u64,
     taken: u64,
@@ -108,6 +111,7 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
             comms: files.iter().map(|_| Arc::default()).collect(),
             early: files.iter().map(|_| Some(EarlyComms::default())).collect(),
             options,
+            selection: Selection::new(&options.filters, files.len()),
             wakeups: Wakeups::default(),
             sequence: 0,
             taken: 0,
@@ -164,6 +168,21 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
         let Some((file, record)) = self.records.next()? else { return Ok(false) };
         if !wants(self.options, self.files.get(file), &record) {
             return Ok(true);
+        }
+        if self.selection.is_filtered(file)
+            && let (Some(context), Some(comms)) = (self.files.get(file), self.comms.get(file))
+        {
+            let number = self.taken + batch.headers.len() as u64;
+            let filter_context = FilterContext {
+                cpu: record.cpu,
+                comm: &|pid| comms.comm(pid, number, || context.saved_comm(pid)),
+                names: context.names(),
+            };
+            let slot = context.event_id(record.data).and_then(|id| context.slot(id));
+            let place = (file, record.buffer);
+            if !self.selection.shows(place, slot, record.data, &filter_context) {
+                return Ok(true);
+            }
         }
         let start = batch.bytes.len();
         let mut header = Header {

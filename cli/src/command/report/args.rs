@@ -32,6 +32,10 @@ pub(crate) struct ReportArgs {
     pub(crate) no_hard_irq: bool,
     pub(crate) no_soft_irq: bool,
     pub(crate) quiet: bool,
+    pub(crate) filters: Vec<FilterArg>,
+    pub(crate) test_filters: bool,
+    pub(crate) pids: Vec<i32>,
+    pub(crate) comms: Vec<String>,
     pub(crate) threads: Option<NonZeroUsize>,
 }
 
@@ -43,6 +47,16 @@ pub(crate) struct Input {
     pub(crate) offset: i64,
     /// Ticks per second of its clock.
     pub(crate) frequency: Option<u64>,
+}
+
+/// A filter as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FilterArg {
+    pub(crate) text: String,
+    /// Whether `-v` stood before it.
+    pub(crate) hides: bool,
+    /// The file before it, `None` for all.
+    pub(crate) input: Option<usize>,
 }
 
 /// What is printed.
@@ -73,12 +87,17 @@ pub(crate) enum Action {
 }
 
 const AFTER_HELP: &str = "\
+A filter is EVENT[,EVENT...][: CONDITION], such as 'sched_switch: prev_pid == 0 && next_prio < 120'.
+EVENT is a regular expression for the name of an event or a system, or for both as SYSTEM/EVENT.
+After -i FILE, -F holds for that file, before any for all; an event is shown when any filter matches.
+
 --ts-offset and --ts2secs belong to the last -i before them; --ts2secs before any -i holds for all files.
 The first file stays where it is, the others are moved against it: its --ts-offset counts for nothing.
 
 Examples:
   trace-cmd report                            all events of trace.dat
   trace-cmd report -t -l -i switch.dat        nanoseconds, and what each CPU was doing
+  trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock";
 
 fn flag(id: &'static str) -> Arg {
@@ -110,6 +129,34 @@ pub(crate) fn command() -> Command {
                 .help("The same as -i FILE"),
         )
         .next_help_heading("Selection")
+        .arg(
+            Arg::new("filter")
+                .short('F')
+                .value_name("FILTER")
+                .action(ArgAction::Append)
+                .help("Only events that match this; several are ORed"),
+        )
+        .arg(flag("invert").short('v').help("Leave out what matches the filters after this"))
+        .arg(
+            flag("filter-test")
+                .short('T')
+                .long("filter-test")
+                .help("Print what the filters mean for each event, and no events"),
+        )
+        .arg(
+            Arg::new("pid")
+                .long("pid")
+                .value_name("LIST")
+                .action(ArgAction::Append)
+                .help("Only events of, or about, these processes"),
+        )
+        .arg(
+            Arg::new("comm")
+                .long("comm")
+                .value_name("LIST")
+                .action(ArgAction::Append)
+                .help("The same for the processes of these names"),
+        )
         .arg(
             Arg::new("cpu")
                 .long("cpu")
@@ -218,6 +265,10 @@ impl ReportArgs {
         let compat = matches.get_one::<String>("compat").map(String::as_str).or(compat);
         let mut args = Self {
             inputs: inputs(matches)?,
+            filters: filters(matches),
+            test_filters: matches.get_flag("filter-test"),
+            pids: Vec::new(),
+            comms: Vec::new(),
             action: action(matches),
             compat: match compat {
                 None | Some("" | "3.4") => Compat::V3_4,
@@ -252,6 +303,15 @@ impl ReportArgs {
         };
         for list in matches.get_many::<String>("cpu").into_iter().flatten() {
             args.cpus.get_or_insert_default().extend(cpu_list(list)?);
+        }
+        for list in matches.get_many::<String>("pid").into_iter().flatten() {
+            for pid in list.split(',') {
+                let bad = || Error::usage(format!("--pid '{list}' is no list of process ids"));
+                args.pids.push(pid.trim().parse().map_err(|_| bad())?);
+            }
+        }
+        for list in matches.get_many::<String>("comm").into_iter().flatten() {
+            args.comms.extend(list.split(',').map(str::to_owned));
         }
         Ok(args)
     }
@@ -319,6 +379,24 @@ fn inputs(matches: &ArgMatches) -> Result<Vec<Input>, Error> {
         }),
     }
     Ok(inputs)
+}
+
+/// Filters with the file that each stands after.
+fn filters(matches: &ArgMatches) -> Vec<FilterArg> {
+    let files: Vec<usize> =
+        ["input", "file"].iter().filter_map(|id| matches.indices_of(id)).flatten().collect();
+    let hides_from = match matches.get_flag("invert") {
+        true => matches.index_of("invert"),
+        false => None,
+    };
+    let at = matches.indices_of("filter").into_iter().flatten();
+    at.zip(matches.get_many::<String>("filter").into_iter().flatten())
+        .map(|(at, text)| FilterArg {
+            text: text.clone(),
+            hides: hides_from.is_some_and(|from| from < at),
+            input: files.iter().filter(|&&file| file < at).count().checked_sub(1),
+        })
+        .collect()
 }
 
 fn action(matches: &ArgMatches) -> Action {
@@ -394,6 +472,18 @@ mod tests {
         let expected = [("a.dat", -5, Some(1000)), ("b.dat", 16, Some(7))]
             .map(|(path, offset, frequency)| Input { path: path.into(), offset, frequency });
         assert_eq!(args.inputs, expected);
+    }
+
+    #[test]
+    fn filters_belong_to_the_file_before_them() {
+        let args = parse("-F a -i x.dat -F b -v -F c y.dat -F d --pid 1,2 --comm x,y").unwrap();
+        let expected = [("a", false, None), ("b", false, Some(0)), ("c", true, Some(0))]
+            .into_iter()
+            .chain([("d", true, Some(1))])
+            .map(|(text, hides, input)| FilterArg { text: text.to_owned(), hides, input });
+        assert_eq!(args.filters, expected.collect::<Vec<_>>());
+        assert_eq!((args.pids, args.comms), (vec![1, 2], vec!["x".to_owned(), "y".to_owned()]));
+        assert!(parse("--pid 1,x").is_err());
     }
 
     #[test]

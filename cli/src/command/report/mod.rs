@@ -3,6 +3,7 @@
 //! `args` (words) → files opened and merged → [`tracedat::report`], or a page of `info`.
 
 mod args;
+mod filters;
 mod info;
 
 use std::io::{self, Write};
@@ -30,7 +31,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
 
 /// Prints what `args` asks for.
 fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error> {
-    let options = options(args)?;
+    let mut options = options(args)?;
     let mut readers = Vec::new();
     for input in &args.inputs {
         // The others are moved against the first file, which stays where it is.
@@ -41,6 +42,12 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
     let names: Vec<String> = args.inputs.iter().map(file_name).collect();
     let inputs: Vec<ReportInput<'_>> =
         names.iter().zip(&files).map(|(name, metadata)| ReportInput { name, metadata }).collect();
+    filters::check(&options.filters, &inputs)?;
+    filters::add_processes(&mut options.filters, &args.pids, &args.comms, &inputs)?;
+    if args.test_filters {
+        filters::print(&options.filters, &inputs, out)?;
+        return Ok(Exit::Success);
+    }
     let report = Report::new(options);
     let result = if args.action == Action::Events {
         out.write_all(&report.headers(&inputs).concat())?;
@@ -124,6 +131,7 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, Error> {
     options.no_soft_irq = args.no_soft_irq;
     options.boundaries = args.boundaries;
     options.threads = args.threads;
+    options.filters = filters::parse(&args.filters)?;
     options.handler_options = HandlerOptions::default();
     for option in &args.handler_options {
         options.handler_options.add(option);

@@ -1,0 +1,85 @@
+//! Which records filters let through.
+
+use rustc_hash::FxHashMap;
+
+use super::file::Slot;
+use super::options::ReportFilter;
+use crate::event_format::EventFormat;
+use crate::filter::{FilterContext, Program};
+
+/// What the filters of a file say about one event.
+#[derive(Debug, Default)]
+pub(crate) struct EventFilters {
+    /// Shown when one of these holds.
+    shows: Vec<Program>,
+    /// Hidden when one of these holds, whatever else does.
+    hides: Vec<Program>,
+    /// Whether it belongs to the event before it on its CPU.
+    follows: bool,
+}
+
+impl EventFilters {
+    /// Compiles the filters that speak of an event of the given file.
+    pub(crate) fn new(filters: &[ReportFilter], file: usize, format: &EventFormat) -> Self {
+        let mut made = Self::default();
+        for filter in filters.iter().filter(|filter| filter.input.is_none_or(|i| i == file)) {
+            if let Some(event) = filter.filter.for_event(format) {
+                let programs = if filter.hides { &mut made.hides } else { &mut made.shows };
+                programs.push(event.compile());
+            }
+        }
+        made.follows = matches!(format.name.as_str(), "kernel_stack" | "user_stack");
+        made
+    }
+}
+
+/// Decides over records in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    /// Per file: whether it has filters, and any that show.
+    files: Vec<(bool, bool)>,
+    /// Whether the last record that is no stack trace was shown, by file, buffer and CPU.
+    shown: FxHashMap<(usize, u32, u32), bool>,
+}
+
+impl Selection {
+    /// For so many files.
+    pub(crate) fn new(filters: &[ReportFilter], files: usize) -> Self {
+        let of_file = |file| {
+            let mut own = filters.iter().filter(move |f| f.input.is_none_or(|i| i == file));
+            (own.clone().next().is_some(), own.any(|filter| !filter.hides))
+        };
+        Self { files: (0..files).map(of_file).collect(), shown: FxHashMap::default() }
+    }
+
+    /// Whether a file has filters.
+    #[inline]
+    pub(crate) fn is_filtered(&self, file: usize) -> bool {
+        self.files.get(file).is_some_and(|file| file.0)
+    }
+
+    /// Whether a record of a filtered file is shown.
+    #[inline]
+    pub(crate) fn shows(
+        &mut self,
+        (file, buffer): (usize, u32),
+        slot: Option<&Slot<'_>>,
+        data: &[u8],
+        context: &FilterContext<'_>,
+    ) -> bool {
+        let needs_match = self.files.get(file).is_some_and(|file| file.1);
+        let Some(filters) = slot.map(|slot| &slot.filters) else { return !needs_match };
+        let any = |programs: &[Program]| programs.iter().any(|p| p.matches(data, context));
+        let hidden = !filters.hides.is_empty() && any(&filters.hides);
+        let mut shown = !hidden && (!needs_match || any(&filters.shows));
+        if needs_match {
+            let last = self.shown.entry((file, buffer, context.cpu)).or_default();
+            if !filters.follows {
+                *last = shown;
+            } else if !hidden {
+                shown |= *last;
+            }
+        }
+        shown
+    }
+}
