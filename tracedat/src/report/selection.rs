@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::file::Slot;
-use super::options::ReportFilter;
+use super::options::{Compat, ReportFilter, ReportOptions};
 use crate::event_format::EventFormat;
 use crate::filter::{FilterContext, Program};
 
@@ -38,18 +38,22 @@ impl EventFilters {
 pub(crate) struct Selection {
     /// Per file: whether it has filters, and any that show.
     files: Vec<(bool, bool)>,
+    /// Whether stack traces are shown after any event that was shown on their CPU, as the older
+    /// release does, rather than after their own.
+    sticky: bool,
     /// Whether the last record that is no stack trace was shown, by file, buffer and CPU.
     shown: FxHashMap<(usize, u32, u32), bool>,
 }
 
 impl Selection {
     /// For so many files.
-    pub(crate) fn new(filters: &[ReportFilter], files: usize) -> Self {
+    pub(crate) fn new(options: &ReportOptions, files: usize) -> Self {
         let of_file = |file| {
-            let mut own = filters.iter().filter(move |f| f.input.is_none_or(|i| i == file));
+            let mut own = options.filters.iter().filter(move |f| f.input.is_none_or(|i| i == file));
             (own.clone().next().is_some(), own.any(|filter| !filter.hides))
         };
-        Self { files: (0..files).map(of_file).collect(), shown: FxHashMap::default() }
+        let sticky = options.compat == Compat::V3_1_6;
+        Self { files: (0..files).map(of_file).collect(), sticky, shown: FxHashMap::default() }
     }
 
     /// Whether a file has filters.
@@ -75,7 +79,7 @@ impl Selection {
         if needs_match {
             let last = self.shown.entry((file, buffer, context.cpu)).or_default();
             if !filters.follows {
-                *last = shown;
+                *last = shown || *last && self.sticky;
             } else if !hidden {
                 shown |= *last;
             }

@@ -111,7 +111,7 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
             comms: files.iter().map(|_| Arc::default()).collect(),
             early: files.iter().map(|_| Some(EarlyComms::default())).collect(),
             options,
-            selection: Selection::new(&options.filters, files.len()),
+            selection: Selection::new(options, files.len()),
             wakeups: Wakeups::default(),
             sequence: 0,
             taken: 0,
