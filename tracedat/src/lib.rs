@@ -23,6 +23,7 @@
 //! - [`filter`]: which records are meant;
 //! - [`plugin`], [`report`]: whole lines, as `trace-cmd report` prints them, on all processors;
 //! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
+//! - [`split`]: one file to several, cut by time or number;
 //! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
 #![forbid(unsafe_code)]
 
@@ -43,6 +44,7 @@ pub mod read;
 pub mod report;
 pub mod ring_buffer;
 pub mod source;
+pub mod split;
 pub mod symbols;
 pub mod tasks;
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 mod record;
 mod report;
+mod split;
 mod virt_server;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ struct Subcommand {
 const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },
+    Subcommand { name: "split", command: split::command, run: split::run },
     Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
 ];
 

@@ -264,11 +264,7 @@ impl CpuStream {
     /// Comes to the next sub-buffer; false after the last.
     fn next_sub_buffer(&mut self, shared: &mut Shared) -> Result<bool, ReadError> {
         self.cursor = EntryCursor::END;
-        let page = match self.storage {
-            Pages::Plain { .. } => self.next_plain(shared)?,
-            Pages::Chunks { .. } => self.next_of_chunk(shared)?,
-        };
-        let Some((start, len)) = page else { return Ok(false) };
+        let Some((start, len)) = self.next_raw(shared)? else { return Ok(false) };
         let bytes = self.window.get(start..start + len).unwrap_or_default();
         let byte_order = shared.abi.byte_order;
         let header = match SubBufferHeader::parse(bytes, &self.header_page, byte_order) {
@@ -292,6 +288,22 @@ impl CpuStream {
         self.starts_sub_buffer = true;
         self.cursor = EntryCursor::new(start + header.start, start + end, header.ticks);
         Ok(true)
+    }
+
+    /// The next sub-buffer, whatever is in it: where it is in the window, `None` after the last.
+    pub(super) fn next_raw(
+        &mut self,
+        shared: &mut Shared,
+    ) -> Result<Option<(usize, usize)>, ReadError> {
+        match self.storage {
+            Pages::Plain { .. } => self.next_plain(shared),
+            Pages::Chunks { .. } => self.next_of_chunk(shared),
+        }
+    }
+
+    /// The bytes at which [`CpuStream::next_raw`] has pointed last.
+    pub(super) fn raw(&self, (start, len): (usize, usize)) -> &[u8] {
+        self.window.get(start..).and_then(|bytes| bytes.get(..len)).unwrap_or_default()
     }
 
     /// The next sub-buffer of data that is not compressed: where it is in the window.

@@ -4,11 +4,13 @@ mod cpu_data;
 mod head;
 mod merge;
 pub(crate) mod section;
+mod sub_buffers;
 mod tournament;
 mod v6;
 mod v7;
 
 pub use merge::{Merge, Records};
+pub(crate) use sub_buffers::SubBuffers;
 
 use std::fs::File;
 use std::path::Path;

@@ -30,6 +30,7 @@ mod chunk;
 mod cpu_data;
 mod error;
 mod head;
+mod of_metadata;
 pub mod option;
 mod output;
 mod resume;
@@ -44,7 +45,7 @@ use std::io::{Read, Seek, Write};
 
 use crate::abi::Abi;
 use crate::compress::Codec;
-use crate::layout::OptionId;
+use crate::layout::{OptionId, SectionId};
 use output::Output;
 
 /// A version of the file format.
@@ -125,6 +126,22 @@ impl<W: Write + Seek> Writer<W> {
         match &mut self.body {
             Body::V6(_) => Err(WriteError::NotInVersion6 { what: "command lines after the head" }),
             Body::V7(body) => body.add_cmdlines(&mut self.output, text),
+        }
+    }
+
+    /// Adds a section that nothing else here knows, and the option that points to it.
+    ///
+    /// # Errors
+    /// In version 6, which has no sections; when the output refuses.
+    pub fn add_section(
+        &mut self,
+        id: OptionId,
+        description: &str,
+        body: &[u8],
+    ) -> Result<(), WriteError> {
+        match &mut self.body {
+            Body::V6(_) => Err(WriteError::NotInVersion6 { what: "sections" }),
+            Body::V7(v7) => v7.section(&mut self.output, SectionId(id.0), description, body),
         }
     }
 

@@ -214,7 +214,7 @@ impl Body {
 
     /// Writes a section of metadata, compressed where the file is, and keeps the option that
     /// points to it.
-    fn section<W: Write + Seek>(
+    pub(super) fn section<W: Write + Seek>(
         &mut self,
         output: &mut Output<W>,
         id: SectionId,
