@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// Variants of `report` that are compared, by the second part of a case's name.
-const VARIANTS: [&str; 17] = [
-    "plain", "t", "R", "l", "N", "stat", "align", "tsoff", "secs", "rawts", "nodate", "cpus",
+const VARIANTS: [&str; 18] = [
+    "plain", "t", "R", "l", "N", "P", "stat", "align", "tsoff", "secs", "rawts", "nodate", "cpus",
     "first", "last", "tscheck", "pair", "pairt",
 ];
 

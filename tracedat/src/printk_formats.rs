@@ -22,17 +22,15 @@ impl PrintkFormats {
     /// are not understood are left out.
     pub fn parse(text: &[u8]) -> Self {
         let mut entries: Vec<_> = text.split(|&byte| byte == b'\n').filter_map(entry).collect();
-        // Stable, so that of two lines with one address the last is kept.
+        // Stable, so that of two lines with one address the last is found.
         entries.sort_by_key(|entry| entry.address);
-        entries.reverse();
-        entries.dedup_by_key(|entry| entry.address);
-        entries.reverse();
         Self { entries }
     }
 
     fn entry(&self, address: u64) -> Option<&Entry> {
-        let index = self.entries.binary_search_by_key(&address, |entry| entry.address).ok()?;
-        self.entries.get(index)
+        let after = self.entries.partition_point(|entry| entry.address <= address);
+        let last = self.entries.get(after.checked_sub(1)?)?;
+        (last.address == address).then_some(last)
     }
 
     /// The string at an address, escapes as written, without a newline at its end.
@@ -46,7 +44,7 @@ impl PrintkFormats {
         Some(entry.binary.get_or_init(|| BinaryFormat::parse(&entry.text)))
     }
 
-    /// All of them, by address (`report -P`).
+    /// All of them, by address (`report -P`); those of one address as they come in the text.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.entries.iter().map(|entry| (entry.address, entry.text.as_slice()))
     }
@@ -82,5 +80,7 @@ mod tests {
     fn last_line_of_an_address_counts() {
         let formats = PrintkFormats::parse(b"0x1 : \"first\"\n0x1 : \"last\"\n");
         assert_eq!(formats.text(1), Some(&b"last"[..]));
+        assert_eq!(formats.text(0), None);
+        assert_eq!(formats.iter().count(), 2);
     }
 }
