@@ -192,7 +192,7 @@ impl Found {
 
     fn set(&self, address: u64, index: usize) {
         if let (Some(place), Ok(index)) = (self.place(address), u32::try_from(index + 1)) {
-            place.store(address << 32 | u64::from(index), Ordering::Relaxed);
+            place.store((address << 32) | u64::from(index), Ordering::Relaxed);
         }
     }
 }
@@ -204,7 +204,7 @@ const LOW: u64 = 0x0101_0101_0101_0101;
 fn line_len(text: &[u8]) -> usize {
     let mut at = 0;
     while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*word) ^ LOW * u64::from(b'\n');
+        let word = u64::from_le_bytes(*word) ^ (LOW * u64::from(b'\n'));
         let zeros = word.wrapping_sub(LOW) & !word & (LOW << 7);
         if zeros != 0 {
             return at + (zeros.trailing_zeros() / 8) as usize;
@@ -291,7 +291,7 @@ fn eight_digits(text: [u8; 8]) -> Option<u32> {
     if digits | letters != HIGH {
         return None;
     }
-    let mut value = (word & LOW * 15) + (letters >> 7) * 9;
+    let mut value = (word & (LOW * 15)) + (letters >> 7) * 9;
     value = (value | value >> 4) & 0x00ff_00ff_00ff_00ff;
     value = (value | value >> 8) & 0x0000_ffff_0000_ffff;
     Some((value | value >> 16) as u32)

@@ -68,9 +68,9 @@ impl Text {
 fn eight_digits(value: u32) -> u64 {
     // Every lane is halved three times; the products stay in their lanes.
     let fours = u64::from(value / 10_000) | u64::from(value % 10_000) << 32;
-    let upper = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let upper = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let twos = upper | (fours - upper * 100) << 16;
-    let upper = (twos * 103 >> 10) & 0x000f_000f_000f_000f;
+    let upper = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
     upper | (twos - upper * 10) << 8
 }
 

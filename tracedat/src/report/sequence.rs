@@ -49,9 +49,9 @@ impl Records for &mut Merge {
     }
 }
 
-/// Records of the first batch: few, so that the first lines come before the tables are read that
-/// only later ones need.
-const FIRST_BATCH: usize = 8;
+/// Records of the first batch; each one after has twice as many. The first line does not wait for
+/// tables that only the next ones need, and a reader that wanted no more is noticed at once.
+const FIRST_BATCH: usize = 1;
 /// Records of a full batch: enough to make the lock rare, small enough for a core's cache.
 const FULL_BATCH: usize = 4096;
 /// Bytes at which a batch of large records is full.
