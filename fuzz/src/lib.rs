@@ -3,9 +3,12 @@
 
 use std::num::NonZeroUsize;
 
+use tracedat::event_format::EventFormat;
+use tracedat::filter::{Filter, FilterContext};
+use tracedat::print_fmt::NoNames;
 use tracedat::read::Merge;
 use tracedat::report::{Report, ReportInput, ReportOptions};
-use tracedat::{ReadError, Reader};
+use tracedat::{Abi, ByteOrder, ReadError, Reader};
 
 /// Records that are looked at; a small file can hold very many empty ones.
 const MAX_RECORDS: u64 = 200_000;
@@ -22,6 +25,49 @@ pub fn trace_file(data: &[u8]) {
     let again = walk(data).expect("what could be opened can be opened again");
     assert_eq!(records, again, "two readings of the same bytes differ");
     print(data);
+}
+
+/// The fields that the seeds of `filter` speak of.
+const FORMAT: &[u8] = b"name: sched_switch\nID: 9\nformat:\n\
+    \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+    \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+    \tfield:char prev_comm[8];\toffset:8;\tsize:8;\tsigned:0;\n\
+    \tfield:int prev_pid;\toffset:16;\tsize:4;\tsigned:1;\n\
+    \tfield:u64 state;\toffset:24;\tsize:8;\tsigned:0;\n\
+    \tfield:__data_loc char[] name;\toffset:20;\tsize:4;\tsigned:0;\n\
+    \tfield:void * function;\toffset:32;\tsize:8;\tsigned:0;\n\nprint fmt: \"\"\n";
+
+/// A filter, up to a NUL, and a record, behind it.
+///
+/// # Panics
+/// When what a filter says about an event means something else, or an error points nowhere.
+pub fn filter(data: &[u8]) {
+    let end = data.iter().position(|&byte| byte == 0).unwrap_or(data.len());
+    let (text, record) = data.split_at(end);
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let filter = match Filter::parse(text) {
+        Ok(filter) => filter,
+        Err(error) => {
+            assert!(error.at <= text.len() && text.is_char_boundary(error.at), "{error}");
+            std::hint::black_box(error.caret());
+            return;
+        }
+    };
+    let abi = Abi { byte_order: ByteOrder::Little, long_size: 8 };
+    let format = EventFormat::parse("sched", FORMAT, abi).expect("the format is whole");
+    let Some(event) = filter.for_event(&format) else { return };
+    let names = NoNames::default();
+    let context =
+        FilterContext { cpu: 1, comm: &|pid| (pid > 3).then_some(&b"task"[..]), names: &names };
+    let found = event.compile().matches(record, &context);
+    // All brackets written out may be more than a filter can have, and no quotes go around both.
+    if text.contains("\\\"") && text.contains("\\'") {
+        return;
+    }
+    if let Ok(again) = Filter::parse(&format!("sched_switch: {event}")) {
+        let again = again.for_event(&format).expect("the same event");
+        assert_eq!(again.compile().matches(record, &context), found, "{event}");
+    }
 }
 
 /// Walks over all records. Returns how many there are and a digest of them.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use trace_fuzz::trace_file;
+use trace_fuzz::{filter, trace_file};
 
 /// Damaged forms are tried for so long for each seed.
 const TIME_PER_SEED: Duration = Duration::from_millis(300);
@@ -59,6 +59,25 @@ fn truncated_seeds_hold() {
             trace_file(&seed[..len]);
             if start.elapsed() > TIME_PER_SEED {
                 break;
+            }
+        }
+    }
+}
+
+#[test]
+fn every_seed_of_filter_holds_whole_cut_and_damaged() {
+    let seeds = seeds("filter");
+    assert!(seeds.len() >= 8, "{} seeds", seeds.len());
+    let signs = b"()!-+&|=<>~\"'\\[]:,0a ";
+    for (name, seed) in &seeds {
+        eprintln!("{name}");
+        filter(seed);
+        for at in 0..seed.len() {
+            filter(&seed[..at]);
+            for &sign in signs {
+                let mut damaged = seed.clone();
+                damaged[at] = sign;
+                filter(&damaged);
             }
         }
     }

@@ -120,7 +120,7 @@ impl Compare {
     }
 
     #[inline]
-    pub(super) fn holds<T: Ord>(self, left: T, right: T) -> bool {
+    pub(super) fn holds<T: Ord + Copy>(self, left: T, right: T) -> bool {
         match self {
             Self::Equal => left == right,
             Self::NotEqual => left != right,

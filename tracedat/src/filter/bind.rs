@@ -65,7 +65,7 @@ fn leaf(condition: &Condition, format: &EventFormat) -> Option<Bound> {
         }
         Condition::Match { field, negated, text, pattern } => {
             let sign = if *negated { "!~" } else { "=~" };
-            let _ = write!(shown, "{field} {sign} \"{}\"", escaped(text));
+            let _ = write!(shown, "{field} {sign} {}", quoted(text));
             let source = source(field, format)?.text();
             Test::Match { source, negated: *negated, pattern: pattern.clone() }
         }
@@ -243,7 +243,7 @@ fn show(value: &Value, out: &mut String) {
         Value::Number { bits, unsigned: true } => write!(out, "{bits}"),
         Value::Number { bits, unsigned: false } => write!(out, "{}", *bits as i64),
         Value::Text { text, code: Some(_) } => write!(out, "'{text}'"),
-        Value::Text { text, code: None } => write!(out, "\"{}\"", escaped(text)),
+        Value::Text { text, code: None } => write!(out, "{}", quoted(text)),
         Value::Negated(inner) => {
             out.push('-');
             show_operand(inner, out);
@@ -258,6 +258,11 @@ fn show(value: &Value, out: &mut String) {
     };
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('"', "\\\"")
+fn quoted(text: &str) -> String {
+    // Between double quotes a backslash before one would disappear.
+    if text.contains("\\\"") {
+        format!("'{}'", text.replace('\'', "\\'"))
+    } else {
+        format!("\"{}\"", text.replace('"', "\\\""))
+    }
 }

@@ -203,7 +203,6 @@ impl<'a> Parser<'a> {
 
     /// Numbers joined by operators that bind at least as strongly as `least`.
     fn value(&mut self, least: u8, depth: usize) -> Result_<Operand> {
-        let at = self.start;
         let mut left = self.primary(depth)?;
         let mut mask = None;
         let mut count = depth;
@@ -232,7 +231,6 @@ impl<'a> Parser<'a> {
             mask = mask.or(inner).or(operator.is_mask().then_some(operator));
             left = Operand::Value(Value::Binary(operator, Box::new(number), Box::new(right)), mask);
         }
-        let _ = at;
         Ok(left)
     }
 
