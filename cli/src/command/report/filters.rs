@@ -95,7 +95,8 @@ pub(super) fn print(
             let mut ids: Vec<u16> = input.metadata.event_texts().filter_map(|t| t.id).collect();
             ids.sort_unstable();
             ids.dedup();
-            for event in ids.into_iter().filter_map(|id| input.metadata.event(id)) {
+            // The last defined first, as in the reference.
+            for event in ids.into_iter().rev().filter_map(|id| input.metadata.event(id)) {
                 if let Some(condition) = filter.filter.for_event(&event.format) {
                     writeln!(out, " '{}: {condition}'", event.format.name)?;
                 }
