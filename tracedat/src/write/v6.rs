@@ -209,7 +209,8 @@ fn has_clock(options: &[(OptionId, Vec<u8>)]) -> bool {
     options.iter().any(|(id, _)| *id == OptionId::TRACE_CLOCK)
 }
 
-/// The clock as the tracing directory marks the selected one.
+/// The clock as the tracing directory marks the selected one; nothing where it is not known, as
+/// readers stumble over empty brackets.
 fn bracketed(clock: &str) -> Vec<u8> {
-    if clock.contains('[') { clock.into() } else { format!("[{clock}]").into() }
+    if clock.is_empty() || clock.contains('[') { clock.into() } else { format!("[{clock}]").into() }
 }
