@@ -1,6 +1,7 @@
 //! All that is known about a trace apart from its records.
 
 mod option;
+mod sections;
 mod texts;
 
 pub use option::{CpuStat, Guest, OptionValue, ProcMaps, TscToNsec, VirtualCpu};
@@ -46,6 +47,10 @@ pub struct Metadata {
     pub buffers: Vec<Buffer>,
     /// Sections of version 7 as found, by offset of their header.
     pub sections: Vec<(u64, SectionHeader)>,
+    /// Where the first section of version 7 is.
+    pub(crate) first_section: u64,
+    /// Where version 6 has the clock of the top-level buffer, its size first.
+    pub(crate) clock_text_at: Option<u64>,
     pub(crate) options: Vec<OptionValue>,
     pub(crate) trace_id: Option<u64>,
     pub(crate) time_shifts: Vec<TimeShift>,

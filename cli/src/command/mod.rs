@@ -1,5 +1,8 @@
 //! The table of subcommands; each has its own file with its arguments, help and `run`.
 
+mod data_file;
+mod dump;
+mod options;
 mod record;
 mod report;
 mod split;
@@ -22,6 +25,8 @@ struct Subcommand {
 }
 
 const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand { name: "dump", command: dump::command, run: dump::run },
+    Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },
     Subcommand { name: "split", command: split::command, run: split::run },

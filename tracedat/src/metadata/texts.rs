@@ -41,9 +41,9 @@ pub(crate) struct Places {
 
 /// The file, where its texts are, and those that were asked for.
 pub(crate) struct Texts {
-    source: Arc<dyn ReadAt>,
-    codec: Codec,
-    places: Places,
+    pub(super) source: Arc<dyn ReadAt>,
+    pub(super) codec: Codec,
+    pub(super) places: Places,
     header_page: Vec<u8>,
     header_event: Vec<u8>,
     kallsyms: OnceLock<Vec<u8>>,

@@ -145,6 +145,8 @@ pub(super) struct Head {
     pub(super) buffers: Vec<Buffer>,
     pub(super) sections: Vec<(u64, SectionHeader)>,
     pub(super) section_offsets: FxHashSet<u64>,
+    pub(super) first_section: u64,
+    pub(super) clock_text_at: Option<u64>,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -203,6 +205,8 @@ pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Metadata, ReadError> {
         buffers: Vec::new(),
         sections: Vec::new(),
         section_offsets: FxHashSet::default(),
+        first_section: 0,
+        clock_text_at: None,
         warnings: Vec::new(),
     };
     if version >= 7 {
@@ -283,6 +287,8 @@ fn finish(
         cpus: head.cpus,
         buffers: head.buffers,
         sections: head.sections,
+        first_section: head.first_section,
+        clock_text_at: head.clock_text_at,
         options: head.options,
         trace_id: trace,
         time_shifts,

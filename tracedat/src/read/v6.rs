@@ -140,6 +140,7 @@ fn buffer(
     let mut clock = head.clock().unwrap_or_default();
     if head.options.iter().any(|option| option.id == OptionId::TRACE_CLOCK) {
         let offset = walk.position();
+        head.clock_text_at.get_or_insert(offset);
         match walk.u64() {
             Ok(size @ 1..CLOCK_MAX) => {
                 if let Ok(text) = walk.bytes(size) {

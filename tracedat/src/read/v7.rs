@@ -18,6 +18,7 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
         return Err(DecodeError::OutOfRange { offset: start, what, value: 0 }.into());
     }
     let mut seen = FxHashSet::default();
+    head.first_section = walk.position();
     while next != 0 {
         if !seen.insert(next) {
             return Err(DecodeError::Loop { offset: next }.into());

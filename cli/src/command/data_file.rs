@@ -1,0 +1,66 @@
+//! What the commands on data files share: the words that name the input, and its errors.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgMatches, value_parser};
+use tracedat::{Metadata, ReadError, Reader};
+
+use crate::error::Error;
+use crate::exit_code::Exit;
+
+const DEFAULT: &str = "trace.dat";
+
+/// `-i FILE`, or the file by itself.
+pub(super) fn input_args() -> [Arg; 2] {
+    let path = || value_parser!(PathBuf);
+    [
+        Arg::new("input")
+            .short('i')
+            .long("input")
+            .value_name("FILE")
+            .value_parser(path())
+            .help("The file to read [default: trace.dat]"),
+        Arg::new("file").value_name("FILE").value_parser(path()).hide(true),
+    ]
+}
+
+/// The file that was named, or the default.
+pub(super) fn input(matches: &ArgMatches) -> PathBuf {
+    let named = |id| matches.get_one::<PathBuf>(id).cloned();
+    named("input").or_else(|| named("file")).unwrap_or_else(|| DEFAULT.into())
+}
+
+/// Opens a trace.
+pub(super) fn open(path: &Path) -> Result<Reader, Error> {
+    Reader::open(path).map_err(|error| cannot_read(path, error))
+}
+
+/// A trace that cannot be opened or read.
+pub(super) fn cannot_read(path: &Path, cause: ReadError) -> Error {
+    let name = path.display();
+    match cause {
+        ReadError::Open { source, .. } => {
+            let (exit, hint) = match source.kind() {
+                io::ErrorKind::PermissionDenied => (Exit::Permission, "try as root"),
+                io::ErrorKind::NotFound => (Exit::Failure, "name a file with -i FILE"),
+                _ => (Exit::Failure, "name another file with -i FILE"),
+            };
+            Error::new(exit, format!("cannot open {name}")).because(source).hint(hint)
+        }
+        ReadError::Io { .. } => {
+            let error = Error::failure(format!("cannot read {name}")).because(cause);
+            error.hint("name a file with -i FILE")
+        }
+        _ => Error::new(Exit::BadData, format!("cannot read {name}"))
+            .because(cause)
+            .hint("name another file with -i FILE"),
+    }
+}
+
+/// Says what of a file could not be used.
+pub(super) fn warn(path: &Path, data: &Metadata) {
+    for warning in data.warnings() {
+        eprintln!("trace-cmd: {}: {warning}", path.display());
+    }
+}

@@ -1,0 +1,57 @@
+//! `trace-cmd options`: what `report -O` can change.
+
+use std::io::Write;
+
+use clap::{ArgMatches, Command};
+
+use crate::error::Error;
+use crate::exit_code::Exit;
+use crate::output;
+
+/// Options of each plugin: name, what it does, default.
+const PLUGINS: &[(&str, &[(&str, &str, bool)])] = &[
+    (
+        "ftrace",
+        &[
+            ("parent", "Print parent of functions for function events", false),
+            ("indent", "Try to show function call indents, based on parents", true),
+            ("offset", "Show function names as well as their offsets", false),
+        ],
+    ),
+    (
+        "fgraph",
+        &[
+            ("tailprint", "Print function name at function exit in function graph", false),
+            ("depth", "Show the depth of each entry", false),
+        ],
+    ),
+];
+
+const AFTER_HELP: &str = "\
+Try:
+  trace-cmd report -O fgraph:tailprint=1   one option of one plugin
+  trace-cmd report -O parent               an option turned over";
+
+/// Words and help of `options`.
+pub(crate) fn command() -> Command {
+    Command::new("options").about("Lists the options for 'report -O'").after_help(AFTER_HELP)
+}
+
+/// Runs `options`.
+pub(crate) fn run(_matches: &ArgMatches) -> Result<Exit, Error> {
+    let mut out = output::stdout();
+    for (at, (plugin, options)) in PLUGINS.iter().enumerate() {
+        if at > 0 {
+            writeln!(out, "============")?;
+        }
+        for (at, (option, text, set)) in options.iter().enumerate() {
+            if at > 0 {
+                writeln!(out, "------------")?;
+            }
+            writeln!(out, "  plugin:\t{plugin}\n  option:\t{option}")?;
+            writeln!(out, "    desc:\t{text}\n     set:\t{}", u8::from(*set))?;
+        }
+    }
+    out.flush()?;
+    Ok(Exit::Success)
+}
