@@ -37,10 +37,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("be32-sched.rawts", "the reference reads memory that it did not set, of a clock without text"),
     ("be64-stack.R", "the reference prints bytes behind the record's end"),
     ("be64-stack.R.34", "the reference prints bytes behind the record's end"),
-    ("be64.R.34", "3.4's form of raw fields"),
-    ("buffers.R.34", "3.4's form of raw fields"),
-    ("fgraph-1cpu.R.34", "3.4's form of raw fields"),
-    ("fgraph-wild.R.34", "3.4's form of raw fields"),
     ("filter2.R", "the reference prints bytes behind the record's end"),
     ("filter2.R.34", "the reference prints bytes behind the record's end"),
     ("filter2.filt.34", "3.4 shows stack traces of events that are not shown"),
@@ -58,8 +54,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("result:", "the reference prints bytes behind the record's end"),
     ("stack.R", "the reference prints bytes behind the record's end"),
     ("stack.R.34", "the reference prints bytes behind the record's end"),
-    ("tp-arm32-thermal-fail.R.34", "3.4's form of raw fields"),
-    ("v7-none.R.34", "3.4's form of raw fields"),
 ];
 
 fn main() {

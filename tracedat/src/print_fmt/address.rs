@@ -1,7 +1,7 @@
 //! Addresses as text: pointers, symbols, network addresses, UUIDs, bytes.
 use super::number;
 use crate::abi::ByteOrder;
-use crate::symbols::Symbols;
+use crate::symbols::{Symbol, Symbols};
 
 /// `%p`.
 #[inline]
@@ -17,6 +17,15 @@ pub(super) fn pointer(out: &mut Vec<u8>, value: u64) {
 pub(super) fn symbol(out: &mut Vec<u8>, value: u64, offset: bool, symbols: &Symbols) {
     if !symbols.append(value, offset, out) {
         number::prefixed_hex(out, value);
+    }
+}
+
+/// The name of a function, and how far into it.
+pub(super) fn found(out: &mut Vec<u8>, symbol: &Symbol<'_>, offset: bool) {
+    out.extend_from_slice(symbol.name.as_bytes());
+    if offset {
+        out.extend_from_slice(b"+0x");
+        number::hex(out, symbol.offset);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Fields as ` name=value`, uninterpreted (`report -R`).
-use super::{PrintContext, Program, number};
+use super::program::{RawForm, Step};
+use super::{Compat, PrintContext, Program, address, number};
 use crate::event_format::Field;
 
 impl Program {
@@ -11,15 +12,30 @@ impl Program {
             out.extend_from_slice(field.name.as_bytes());
             out.push(b'=');
             match form {
-                Some(form) if !field.flags.array => {
-                    if form.after_prefix {
-                        out.extend_from_slice(b"0x");
-                    }
-                    self.run_steps(form.start as usize, form.end as usize, data, cx, out);
-                }
+                Some(form) if !field.flags.array => self.raw_form(*form, data, cx, out),
                 _ => self.raw_field(field, data, out),
             }
         }
+    }
+
+    fn raw_form(&self, form: RawForm, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
+        let (start, end) = (form.start as usize, form.end as usize);
+        if cx.compat >= Compat::V3_4
+            && let Some(&[Step::Symbol { value, offset }]) = self.steps.get(start..end)
+        {
+            // The address comes with the name, and is not repeated where there is none.
+            let value = self.value(value, data);
+            if let Some(symbol) = cx.names.symbols().find(value) {
+                address::found(out, &symbol, offset);
+            }
+            out.extend_from_slice(b" (");
+            number::prefixed_hex(out, value);
+            return out.push(b')');
+        }
+        if form.after_prefix {
+            out.extend_from_slice(b"0x");
+        }
+        self.run_steps(start, end, data, cx, out);
     }
 
     fn raw_field(&self, field: &Field, data: &[u8], out: &mut Vec<u8>) {

@@ -20,7 +20,7 @@ impl Program {
     }
 
     #[inline(never)]
-    fn value(&self, value: Value, data: &[u8]) -> u64 {
+    pub(super) fn value(&self, value: Value, data: &[u8]) -> u64 {
         match value {
             Value::Const(value) => value,
             Value::Load { load, offset } => load.at(data, offset as usize),
