@@ -59,6 +59,17 @@ impl Event {
         self.program(cx.plugins).run_raw(data, cx, out);
     }
 
+    /// The same with some texts as arrays: see [`Program::run_raw_with`].
+    pub(crate) fn print_raw_with(
+        &self,
+        data: &[u8],
+        binary: u32,
+        cx: &PrintContext<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        self.program(cx.plugins).run_raw_with(data, binary, cx, out);
+    }
+
     /// The event's name and the text of one record, for `println!`. Bytes that are no UTF-8 are
     /// replaced; to keep them, and for speed, use [`Event::print`].
     pub fn display<'a>(&'a self, data: &'a [u8], cx: PrintContext<'a>) -> EventDisplay<'a> {

@@ -21,6 +21,7 @@ mod value;
 pub use binary::BinaryFormat;
 pub use context::{Compat, Names, NoNames, PrintContext};
 pub use program::Program;
+pub(crate) use raw::{is_printable, is_text_field};
 
 /// What a compilation may use.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,18 +1,48 @@
 //! Fields as ` name=value`, uninterpreted (`report -R`).
 use super::program::{RawForm, Step};
 use super::{Compat, PrintContext, Program, address, number};
+use crate::abi::Abi;
 use crate::event_format::Field;
+
+/// Whether a field's type makes it a text.
+pub(crate) fn is_text_field(field: &Field) -> bool {
+    field.flags.array && field.flags.string
+}
+
+/// Whether what such a field holds can be printed as text.
+pub(crate) fn is_printable(field: &Field, abi: Abi, data: &[u8]) -> bool {
+    let (start, len) = field.place(abi, data).unwrap_or((0, 0));
+    let rest = data.get(start..).unwrap_or_default();
+    is_text(&rest[..len.min(rest.len())])
+}
 
 impl Program {
     /// Appends ` field=value` for every field but the common ones. A field that the print fmt
     /// prints by itself, and which is no array, has the value's form from there.
     pub fn run_raw(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
+        self.run_raw_with(data, 0, cx, out);
+    }
+
+    /// The same; a bit in `binary` tells for each field that is a text by its type whether it is
+    /// printed as an array nevertheless, the first field's being the lowest.
+    pub(crate) fn run_raw_with(
+        &self,
+        data: &[u8],
+        mut binary: u32,
+        cx: &PrintContext<'_>,
+        out: &mut Vec<u8>,
+    ) {
         for (field, form) in self.fields.iter().zip(&self.raw_forms) {
             out.push(b' ');
             out.extend_from_slice(field.name.as_bytes());
             out.push(b'=');
             match form {
                 Some(form) if !field.flags.array => self.raw_form(*form, data, cx, out),
+                _ if is_text_field(field) => {
+                    self.raw_array(field, binary & 1 == 0, data, out);
+                    binary >>= 1;
+                }
+                _ if field.flags.array => self.raw_array(field, false, data, out),
                 _ => self.raw_field(field, data, out),
             }
         }
@@ -39,9 +69,6 @@ impl Program {
     }
 
     fn raw_field(&self, field: &Field, data: &[u8], out: &mut Vec<u8>) {
-        if field.flags.array {
-            return self.raw_array(field, data, out);
-        }
         let value = field.uint(self.abi, data).unwrap_or(0);
         if field.flags.pointer {
             return number::prefixed_hex(out, value);
@@ -68,11 +95,11 @@ impl Program {
         }
     }
 
-    fn raw_array(&self, field: &Field, data: &[u8], out: &mut Vec<u8>) {
+    fn raw_array(&self, field: &Field, as_text: bool, data: &[u8], out: &mut Vec<u8>) {
         let (start, len) = field.place(self.abi, data).unwrap_or((0, 0));
         let rest = data.get(start..).unwrap_or_default();
         let bytes = &rest[..len.min(rest.len())];
-        if field.flags.string && is_text(bytes) {
+        if as_text && is_text(bytes) {
             // The text ends at a NUL, wherever the field ends.
             let end = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
             return out.extend_from_slice(&rest[..end]);

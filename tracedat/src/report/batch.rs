@@ -16,7 +16,7 @@ pub(crate) struct Header {
     pub(crate) len: u32,
     /// How many bytes of a record that belongs to it follow.
     pub(crate) attached: u32,
-    /// The handler's note from the sequential stage.
+    /// The observer's note from the sequential stage.
     pub(crate) note: u32,
     /// Where it was recorded.
     pub(crate) cpu: u32,

@@ -1,5 +1,6 @@
 //! One input file as the report sees it: how its lines begin, and how each of its events is printed.
 
+use super::binary_texts::BinaryTexts;
 use super::by_id::ById;
 use super::number;
 use super::options::ReportOptions;
@@ -130,7 +131,11 @@ impl<'m> ReportFile<'m> {
 
     /// What has to see an event's records in order.
     pub(crate) fn observer(&self, id: u16) -> Option<Box<dyn Observer>> {
-        self.slot(id)?.handler.as_ref()?.observer()
+        let slot = self.slot(id)?;
+        if slot.raw {
+            return BinaryTexts::new(slot.event).map(|texts| Box::new(texts) as Box<dyn Observer>);
+        }
+        slot.handler.as_ref()?.observer()
     }
 
     fn make_slot(&self, id: u16) -> Option<Slot<'m>> {

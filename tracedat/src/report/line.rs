@@ -224,7 +224,7 @@ impl Line<'_, '_> {
             compat: self.options.compat,
         };
         if slot.raw {
-            slot.event.print_raw(data, &print, out);
+            slot.event.print_raw_with(data, self.header.note, &print, out);
         } else if let Some(handler) = &slot.handler {
             let record = HandledRecord {
                 data,

@@ -7,6 +7,7 @@
 //! ```
 
 mod batch;
+mod binary_texts;
 mod by_id;
 mod comms;
 mod file;
