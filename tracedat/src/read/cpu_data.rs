@@ -95,6 +95,8 @@ pub(super) struct CpuStream {
     /// Where the current sub-buffer or its chunk is in the file.
     page_offset: u64,
     cursor: EntryCursor,
+    /// Where the current sub-buffer ends in the window.
+    sub_buffer_end: usize,
     head: Head,
     missed: MissedEvents,
     starts_sub_buffer: bool,
@@ -150,6 +152,7 @@ impl CpuStream {
             next_in_chunk: 0,
             page_offset: data.offset,
             cursor: EntryCursor::END,
+            sub_buffer_end: 0,
             head: Head::default(),
             missed: MissedEvents::None,
             starts_sub_buffer: false,
@@ -162,6 +165,7 @@ impl CpuStream {
         let head = &self.head;
         Record {
             data: self.window.get(head.start..head.end).unwrap_or_default(),
+            behind: self.window.get(head.end..self.sub_buffer_end).unwrap_or_default(),
             ticks: head.ticks,
             time: head.time,
             cpu: self.cpu,
@@ -286,6 +290,7 @@ impl CpuStream {
             shared.warn(self.page_offset, message);
         }
         self.starts_sub_buffer = true;
+        self.sub_buffer_end = start + len;
         self.cursor = EntryCursor::new(start + header.start, start + end, header.ticks);
         Ok(true)
     }

@@ -14,7 +14,7 @@ pub(crate) struct Header {
     pub(crate) start: u32,
     /// How many bytes it has.
     pub(crate) len: u32,
-    /// How many bytes of a record that belongs to it follow.
+    /// How many bytes follow: of a record that belongs to it, or what lay behind it.
     pub(crate) attached: u32,
     /// The observer's note from the sequential stage.
     pub(crate) note: u32,
@@ -63,6 +63,13 @@ impl Batch {
     pub(crate) fn data(&self, header: &Header) -> &[u8] {
         let start = header.start as usize;
         self.bytes.get(start..start + header.len as usize).unwrap_or_default()
+    }
+
+    /// The bytes of a record and what lay behind it.
+    pub(crate) fn data_and_behind(&self, header: &Header) -> &[u8] {
+        let start = header.start as usize;
+        let len = header.len as usize + header.attached as usize;
+        self.bytes.get(start..start + len).unwrap_or_default()
     }
 
     /// The bytes of the record that belongs to it, if there is one.

@@ -224,6 +224,7 @@ impl Line<'_, '_> {
             compat: self.options.compat,
         };
         if slot.raw {
+            let data = self.batch.data_and_behind(self.header);
             slot.event.print_raw_with(data, self.header.note, &print, out);
         } else if let Some(handler) = &slot.handler {
             let record = HandledRecord {

@@ -153,6 +153,7 @@ mod tests {
             self.next += 1;
             let record = Record {
                 data: &self.data,
+                behind: &[],
                 ticks: u64::from(self.next),
                 time: u64::from(self.next),
                 cpu: self.next % 3,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::batch::{Batch, Header};
 use super::comms::{EarlyComms, LearnedComms};
-use super::file::ReportFile;
+use super::file::{ReportFile, Slot};
 use super::options::{Compat, ReportOptions};
 use super::selection::Selection;
 use super::wakeups::Wakeups;
@@ -200,7 +200,13 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
         let mut broken = None;
         batch.bytes.extend_from_slice(record.data);
         let id = self.files.get(file).and_then(|context| context.event_id(record.data));
-        self.settle_comms(file, id, &batch.bytes[start..]);
+        if self.options.raw || self.options.raw_events.is_some() {
+            let slot = self.files.get(file).and_then(|context| context.slot(id?));
+            let behind = slot.map_or(&[][..], |slot| claimed(slot, &record));
+            batch.bytes.extend_from_slice(behind);
+            header.attached = behind.len() as u32;
+        }
+        self.settle_comms(file, id, batch.data(&header));
         if let (Some(context), Some(observers), Some(comms), Some(early)) = (
             self.files.get(file),
             self.observers.get_mut(file),
@@ -262,6 +268,19 @@ impl<R> Sequencer<'_, '_, R> {
             batch.latencies.push((batch.headers.len() as u32, latency));
         }
     }
+}
+
+/// What fields that are printed one by one have of the bytes behind a record: up to where the last
+/// field ends, and up to the NUL that ends a text.
+fn claimed<'a>(slot: &Slot<'_>, record: &Record<'a>) -> &'a [u8] {
+    if !slot.raw {
+        return &[];
+    }
+    let ends = slot.event.format.fields.iter().map(|field| field.offset.saturating_add(field.size));
+    let missing = (ends.max().unwrap_or(0) as usize).saturating_sub(record.data.len());
+    let nul = record.behind.iter().position(|&byte| byte == 0);
+    let len = nul.map_or(record.behind.len(), |nul| nul + 1).max(missing);
+    record.behind.get(..len).unwrap_or(record.behind)
 }
 
 /// Whether a record is printed.
