@@ -2,7 +2,6 @@
 
 use rustc_hash::FxHashMap;
 
-use super::file::Slot;
 use super::options::{Compat, ReportFilter, ReportOptions};
 use crate::event_format::EventFormat;
 use crate::filter::{FilterContext, Program};
@@ -67,12 +66,12 @@ impl Selection {
     pub(crate) fn shows(
         &mut self,
         (file, buffer): (usize, u32),
-        slot: Option<&Slot<'_>>,
+        filters: Option<&EventFilters>,
         data: &[u8],
         context: &FilterContext<'_>,
     ) -> bool {
         let needs_match = self.files.get(file).is_some_and(|file| file.1);
-        let Some(filters) = slot.map(|slot| &slot.filters) else { return !needs_match };
+        let Some(filters) = filters else { return !needs_match };
         let any = |programs: &[Program]| programs.iter().any(|p| p.matches(data, context));
         let hidden = !filters.hides.is_empty() && any(&filters.hides);
         let mut shown = !hidden && (!needs_match || any(&filters.shows));
@@ -85,5 +84,59 @@ impl Selection {
             }
         }
         shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{Abi, ByteOrder};
+    use crate::filter::Filter;
+    use crate::print_fmt::NoNames;
+
+    fn format(name: &str) -> EventFormat {
+        let abi = Abi { byte_order: ByteOrder::Little, long_size: 8 };
+        let text = format!(
+            "name: {name}\nID: 7\nformat:\n\tfield:u8 a;\toffset:0;\tsize:1;\tsigned:0;\n\n\
+             print fmt: \"\"\n"
+        );
+        EventFormat::parse("test", text.as_bytes(), abi).unwrap()
+    }
+
+    /// Which of the events, with the value of their field, are shown on one CPU of file 1.
+    fn shown(filters: &[(&str, bool, Option<usize>)], compat: Compat) -> Vec<bool> {
+        let filters = filters.iter().map(|&(text, hides, input)| ReportFilter {
+            filter: Filter::parse(text).unwrap(),
+            hides,
+            input,
+        });
+        let options = ReportOptions { filters: filters.collect(), compat, ..Default::default() };
+        let mut selection = Selection::new(&options, 2);
+        let names = NoNames::default();
+        let context = FilterContext { cpu: 0, comm: &|_| None, names: &names };
+        [("x", 1), ("kernel_stack", 0), ("x", 2), ("kernel_stack", 0), ("y", 1)]
+            .into_iter()
+            .map(|(name, value)| {
+                let filters = EventFilters::new(&options.filters, 1, &format(name));
+                let place = (1, 0);
+                !selection.is_filtered(1)
+                    || selection.shows(place, Some(&filters), &[value], &context)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn stack_trace_is_shown_with_its_event() {
+        let filters = [("x: a == 1", false, None)];
+        assert_eq!(shown(&filters, Compat::V3_4), [true, true, false, false, false]);
+        assert_eq!(shown(&filters, Compat::V3_1_6), [true, true, false, true, false]);
+    }
+
+    #[test]
+    fn any_filter_shows_and_hiding_wins() {
+        let both = [("x", false, None), ("y", false, Some(1)), ("x: a == 2", true, None)];
+        assert_eq!(shown(&both, Compat::V3_4), [true, true, false, false, true]);
+        assert_eq!(shown(&[("x", true, None)], Compat::V3_4), [false, true, false, true, true]);
+        assert_eq!(shown(&[("x", false, Some(0))], Compat::V3_4), [true; 5]);
     }
 }

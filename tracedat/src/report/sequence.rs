@@ -179,6 +179,7 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
                 names: context.names(),
             };
             let slot = context.event_id(record.data).and_then(|id| context.slot(id));
+            let slot = slot.map(|slot| &slot.filters);
             let place = (file, record.buffer);
             if !self.selection.shows(place, slot, record.data, &filter_context) {
                 return Ok(true);
