@@ -5,6 +5,7 @@ mod dump;
 mod options;
 mod record;
 mod report;
+mod restore;
 mod split;
 mod virt_server;
 
@@ -29,6 +30,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },
+    Subcommand { name: "restore", command: restore::command, run: restore::run },
     Subcommand { name: "split", command: split::command, run: split::run },
     Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
 ];
