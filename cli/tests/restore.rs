@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use common::{Case, check, complaint, success, trace_cmd};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
-use trace_virt::lab::requirements;
+use trace_virt::lab::requirements::{self, TracefsLock};
 use tracedat::testing::{TraceBuilder, Workload};
 use tracedat::write::{BufferData, CpuSource, Settings, Writer};
 
@@ -107,6 +107,7 @@ fn read_by_the_reference() -> Result<(), Failed> {
 }
 
 fn this_machine() -> Result<(), Failed> {
+    let _lock = TracefsLock::take()?;
     let dir = folder()?;
     let dir = dir.path();
     success(&mut restore(dir, &["-c"]))?;

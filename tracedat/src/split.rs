@@ -79,6 +79,7 @@ pub struct Piece {
 /// Splits one trace, piece by piece.
 pub struct Splitter {
     metadata: Metadata,
+    head: Head,
     source: Arc<dyn ReadAt>,
     options: SplitOptions,
     buffers: Vec<Target>,
@@ -124,8 +125,8 @@ impl Splitter {
         if metadata.latency_text().is_some() {
             return Err(SplitError::NoEvents);
         }
-        let mut splitter =
-            Self { metadata, source, options, buffers: Vec::new(), cpus: Vec::new() };
+        let (head, buffers, cpus) = (Head::of(&metadata), Vec::new(), Vec::new());
+        let mut splitter = Self { metadata, head, source, options, buffers, cpus };
         splitter.select()?;
         if let Some(start) = splitter.options.start {
             for Cpu { scan, .. } in &mut splitter.cpus {
@@ -167,9 +168,8 @@ impl Splitter {
         } else {
             self.pass_merged(&mut piece)?;
         }
-        let head = Head::of(&self.metadata);
         let settings = Settings::of(&self.metadata)?;
-        let mut writer = Writer::create(output, settings, &head)?;
+        let mut writer = Writer::create(output, settings, &self.head)?;
         if settings.version == Version::V7 {
             self.copy_sections(&mut writer)?;
         }

@@ -87,7 +87,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         fs::write(target, &head).map_err(|error| unwritable(target).because(error))?;
         writeln!(out, "{}: no data yet, for 'trace-cmd restore -i'", target.display())?;
     } else {
-        let bytes = join(target, path("input"), head, &cpus, &opened)?;
+        let bytes = join(target, path("input"), &head, &cpus, &opened)?;
         writeln!(out, "{}: {bytes} bytes of {} CPUs", target.display(), cpus.len())?;
     }
     out.flush()?;
@@ -98,15 +98,16 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
 fn join(
     target: &Path,
     input: Option<&PathBuf>,
-    head: Vec<u8>,
+    head: &[u8],
     cpus: &[u32],
     files: &[File],
 ) -> Result<u64, Error> {
     let named = input.map_or_else(|| "this machine".to_owned(), |path| path.display().to_string());
     let unusable = || Error::new(Exit::BadData, format!("cannot use the head of {named}"));
-    let metadata = Reader::parse(head.clone()).map_err(|error| unusable().because(error))?.metadata;
+    let metadata =
+        Reader::parse(head.to_owned()).map_err(|error| unusable().because(error))?.metadata;
     // Nothing is written before it is known that the head can be gone on with.
-    Writer::resume(Cursor::new(head.clone())).map_err(|error| unusable().because(error))?;
+    Writer::resume(Cursor::new(head.to_owned())).map_err(|error| unusable().because(error))?;
     if metadata.buffers.iter().any(|buffer| buffer.cpus.iter().any(|cpu| cpu.size > 0)) {
         return Err(Error::usage(format!("{named} has data already"))
             .hint("make a head without data with 'trace-cmd restore -c'"));
@@ -130,7 +131,7 @@ fn join(
     let written = || -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
         let mut file =
             File::options().read(true).write(true).create(true).truncate(true).open(target)?;
-        file.write_all(&head)?;
+        file.write_all(head)?;
         let placed = Writer::resume(file)?.finish(&options, data)?;
         Ok(placed.iter().map(|one| one.size).sum())
     };
