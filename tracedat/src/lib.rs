@@ -22,6 +22,7 @@
 //! - [`event_format`], [`print_fmt`], [`event`]: records to fields and text;
 //! - [`filter`]: which records are meant;
 //! - [`plugin`], [`report`]: whole lines, as `trace-cmd report` prints them, on all processors;
+//! - [`convert`]: files to another version or compression;
 //! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
 //! - [`split`]: one file to several, cut by time or number;
 //! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
@@ -30,6 +31,7 @@
 pub mod abi;
 pub mod clock;
 pub mod compress;
+pub mod convert;
 pub mod cursor;
 pub mod error;
 pub mod event;

@@ -1,5 +1,6 @@
 //! The table of subcommands; each has its own file with its arguments, help and `run`.
 
+mod convert;
 mod data_file;
 mod dump;
 mod options;
@@ -26,6 +27,7 @@ struct Subcommand {
 }
 
 const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "record", command: record::command, run: record::run },

@@ -113,6 +113,17 @@ impl Metadata {
         section::load(self.source(), self.texts.codec, place, abi)
     }
 
+    /// Text of the BUFFER_TEXT section at an offset; `None` when there is none.
+    pub(crate) fn chunked_text(&self, at: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let of_kind = |(offset, header): &&(u64, SectionHeader)| {
+            *offset == at && header.id == SectionId::BUFFER_TEXT
+        };
+        let Some((_, header)) = self.sections.iter().find(of_kind) else { return Ok(None) };
+        let storage = if header.is_compressed() { Storage::Chunks } else { Storage::Plain };
+        let offset = at.saturating_add(SECTION_HEADER_LEN as u64);
+        self.load_place(&Place { offset, len: header.size, storage }).map(Some)
+    }
+
     /// Where the text of a latency tracer is, in version 6.
     pub(crate) fn latency_place(&self) -> Option<&Place> {
         self.texts.places.latency.as_ref()

@@ -56,7 +56,41 @@ pub(super) fn write_start<W: Write + Seek>(
     output.u32(settings.page_size)
 }
 
+/// The same, encoded: parts that both versions store alike, counts and sizes included. Empty where there is none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) header_info: Vec<u8>,
+    pub(crate) ftrace_events: Vec<u8>,
+    pub(crate) event_formats: Vec<u8>,
+    pub(crate) kallsyms: Vec<u8>,
+    pub(crate) printk_formats: Vec<u8>,
+    pub(crate) cmdlines: Vec<u8>,
+    pub(crate) cpus: u32,
+    pub(crate) options: Vec<(OptionId, Vec<u8>)>,
+}
+
 impl Head {
+    /// Encodes all of it; texts without content are left empty.
+    pub(super) fn parts(&self, order: ByteOrder) -> Result<Parts, WriteError> {
+        let short = |what, content: &[u8]| match content {
+            [] => Ok(Vec::new()),
+            content => text(what, content, order),
+        };
+        Ok(Parts {
+            header_info: self.header_info(order),
+            ftrace_events: self.ftrace_events(order)?,
+            event_formats: self.event_formats(order)?,
+            kallsyms: short("kallsyms", &self.kallsyms)?,
+            printk_formats: short("printk formats", &self.printk_formats)?,
+            cmdlines: match &*self.cmdlines {
+                [] => Vec::new(),
+                content => long_text(content, order),
+            },
+            cpus: self.cpus,
+            options: self.options.clone(),
+        })
+    }
+
     /// The ring buffer's own formats.
     pub(super) fn header_info(&self, order: ByteOrder) -> Vec<u8> {
         let mut body = layout::HEADER_PAGE.to_vec();

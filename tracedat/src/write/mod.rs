@@ -39,7 +39,9 @@ mod v7;
 
 pub use cpu_data::{BufferData, CpuSource, Placement, TextData};
 pub use error::{DataOf, WriteError};
+pub(crate) use head::Parts;
 pub use head::{Head, System};
+pub(crate) use v7::{CopyBody, SectionCopy};
 
 use std::io::{Read, Seek, Write};
 
@@ -103,6 +105,15 @@ impl<W: Write + Seek> Writer<W> {
     /// # Errors
     /// When `output` refuses, or something is larger than the format can tell.
     pub fn create(output: W, settings: Settings, head: &Head) -> Result<Self, WriteError> {
+        Self::create_from_parts(output, settings, &head.parts(settings.abi.byte_order)?)
+    }
+
+    /// The same for a head that is encoded already.
+    pub(crate) fn create_from_parts(
+        output: W,
+        settings: Settings,
+        head: &Parts,
+    ) -> Result<Self, WriteError> {
         let mut output = Output::new(output, settings.abi.byte_order, 0)?;
         head::write_start(&mut output, &settings)?;
         let body = match settings.version {
@@ -142,6 +153,14 @@ impl<W: Write + Seek> Writer<W> {
         match &mut self.body {
             Body::V6(_) => Err(WriteError::NotInVersion6 { what: "sections" }),
             Body::V7(v7) => v7.section(&mut self.output, SectionId(id.0), description, body),
+        }
+    }
+
+    /// Adds a section of another file.
+    pub(crate) fn add_copy(&mut self, copy: SectionCopy<'_>) -> Result<(), WriteError> {
+        match &mut self.body {
+            Body::V6(_) => Err(WriteError::NotInVersion6 { what: "sections" }),
+            Body::V7(body) => body.add_copy(&mut self.output, copy),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Seek, Write};
 
 use super::cpu_data::{BufferData, Placement, TextData};
-use super::head::{Head, long_text, str0, text};
+use super::head::{Parts, long_text, str0};
 use super::output::{Output, count, round_up};
 use super::{Settings, WriteError};
 use crate::compress::Codec;
@@ -20,18 +20,26 @@ pub(super) struct Body {
 pub(super) fn create<W: Write + Seek>(
     output: &mut Output<W>,
     settings: &Settings,
-    head: &Head,
+    head: &Parts,
 ) -> Result<Body, WriteError> {
     if settings.codec != Codec::None {
         return Err(WriteError::NotCompressible { codec: settings.codec });
     }
-    let order = output.order();
-    output.bytes(&head.header_info(order))?;
-    output.bytes(&head.ftrace_events(order)?)?;
-    output.bytes(&head.event_formats(order)?)?;
-    output.bytes(&text("kallsyms", &head.kallsyms, order)?)?;
-    output.bytes(&text("printk formats", &head.printk_formats, order)?)?;
-    output.bytes(&long_text(&head.cmdlines, order))?;
+    output.bytes(&head.header_info)?;
+    // Here everything has its place, also what is empty: a count or size of 0.
+    let parts: [(&[u8], u64); 5] = [
+        (&head.ftrace_events, 4),
+        (&head.event_formats, 4),
+        (&head.kallsyms, 4),
+        (&head.printk_formats, 4),
+        (&head.cmdlines, 8),
+    ];
+    for (part, empty_len) in parts {
+        match part {
+            [] => output.zeros(empty_len)?,
+            part => output.bytes(part)?,
+        }
+    }
     output.u32(head.cpus)?;
     output.bytes(v6::OPTIONS)?;
     write_options(output, &head.options)?;

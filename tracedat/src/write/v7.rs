@@ -5,7 +5,7 @@ use std::thread;
 
 use super::chunk::ChunkWriter;
 use super::cpu_data::{BufferData, Placement, TextData};
-use super::head::{Head, long_text, str0, text};
+use super::head::{Parts, long_text, str0};
 use super::output::{Output, count};
 use super::{Settings, WriteError, option};
 use crate::compress::Codec;
@@ -33,11 +33,30 @@ pub(super) struct Body {
     strings: Vec<u8>,
 }
 
+/// A section that another file has.
+pub(crate) struct SectionCopy<'a> {
+    pub(crate) id: SectionId,
+    /// Its flags, without that for compression when the body comes decompressed.
+    pub(crate) flags: u16,
+    pub(crate) description: String,
+    pub(crate) body: CopyBody<'a>,
+    /// Data of the option that points to it.
+    pub(crate) pointer: Option<Vec<u8>>,
+}
+
+/// The content of such a section.
+pub(crate) enum CopyBody<'a> {
+    /// To be compressed as the file is.
+    Whole(Vec<u8>),
+    /// To be copied as it is.
+    Stream(&'a mut dyn Read),
+}
+
 /// Writes the rest of the header, the sections and the options that are known.
 pub(super) fn create<W: Write + Seek>(
     output: &mut Output<W>,
     settings: &Settings,
-    head: &Head,
+    head: &Parts,
 ) -> Result<Body, WriteError> {
     let (codec, order) = (settings.codec, output.order());
     for text in [codec.name(), codec.version()] {
@@ -47,19 +66,18 @@ pub(super) fn create<W: Write + Seek>(
     let mut body = Body::resumed(codec, output.position(), 0);
     output.u64(0)?;
 
-    body.section(output, SectionId::HEADER_INFO, "headers", &head.header_info(order))?;
-    body.section(output, SectionId::FTRACE_EVENTS, "ftrace events", &head.ftrace_events(order)?)?;
-    body.section(output, SectionId::EVENT_FORMATS, "events format", &head.event_formats(order)?)?;
-    if !head.kallsyms.is_empty() {
-        let text = text("kallsyms", &head.kallsyms, order)?;
-        body.section(output, SectionId::KALLSYMS, "kallsyms", &text)?;
-    }
-    if !head.printk_formats.is_empty() {
-        let text = text("printk formats", &head.printk_formats, order)?;
-        body.section(output, SectionId::PRINTK, "printk", &text)?;
-    }
-    if !head.cmdlines.is_empty() {
-        body.add_cmdlines(output, &head.cmdlines)?;
+    body.section(output, SectionId::HEADER_INFO, "headers", &head.header_info)?;
+    let parts = [
+        (SectionId::FTRACE_EVENTS, "ftrace events", &head.ftrace_events),
+        (SectionId::EVENT_FORMATS, "events format", &head.event_formats),
+        (SectionId::KALLSYMS, "kallsyms", &head.kallsyms),
+        (SectionId::PRINTK, "printk", &head.printk_formats),
+        (SectionId::CMDLINES, "command lines", &head.cmdlines),
+    ];
+    for (id, description, part) in parts {
+        if !part.is_empty() {
+            body.section(output, id, description, part)?;
+        }
     }
     body.options.extend_from_slice(&head.options);
     if !head.options.iter().any(|(id, _)| *id == OptionId::CPU_COUNT) {
@@ -85,6 +103,41 @@ impl Body {
     ) -> Result<(), WriteError> {
         let text = long_text(text, output.order());
         self.section(output, SectionId::CMDLINES, "command lines", &text)
+    }
+
+    /// Adds a section that is kept as it is, and the option that points to it, if any: its data
+    /// starts with the offset.
+    pub(super) fn add_copy<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        copy: SectionCopy<'_>,
+    ) -> Result<(), WriteError> {
+        // What is compressed in a way nobody knows stays as it is, and so does its flag.
+        let SectionCopy { id, flags, description, body, pointer } = copy;
+        let start = match body {
+            CopyBody::Whole(body) => {
+                let start = self.start_section(output, id, flags | self.flags(), &description)?;
+                self.write_body(output, &body)?;
+                start
+            }
+            CopyBody::Stream(body) => {
+                let start = self.start_section(output, id, flags, &description)?;
+                let offset = output.position();
+                let copied = output.with_inner(|writer| std::io::copy(body, writer))?;
+                copied.map_err(|source| WriteError::Io { offset, source })?;
+                start
+            }
+        };
+        end_section(output, start)?;
+        if let Some(mut data) = pointer {
+            let offset = output.order().put_u64(start);
+            match data.first_chunk_mut() {
+                Some(place) => *place = offset,
+                None => data = offset.to_vec(),
+            }
+            self.options.push((OptionId(id.0), data));
+        }
+        Ok(())
     }
 
     /// Writes the data of all buffers, then options and strings.

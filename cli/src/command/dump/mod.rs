@@ -152,7 +152,7 @@ fn print(
         let line = part::section_line(*at, header, &strings);
         part::print(data, pages, header.id, Some(&line), out).map_err(|e| e.in_file(path))?;
     }
-    if pages.summary {
+    if pages.summary || pages.has("sections") {
         writeln!(out, "\t[{} sections]", all.len())?;
     }
     Ok(())
@@ -200,10 +200,15 @@ fn print_data_of_version_6(
         writeln!(out, "\t[offset, size of cpu {}]", cpu.cpu)?;
     }
     let has_clock = data.options_of(OptionId::TRACE_CLOCK).next().is_some();
-    if has_clock && (pages.summary || pages.has("clock")) {
-        out.write_all(b"\t[Tracing clock]\n\t\t")?;
+    if !(pages.summary || pages.has("clock")) {
+        return Ok(());
+    }
+    out.write_all(b"\t[Tracing clock]\n\t\t")?;
+    if has_clock {
         out.write_all(&data.raw_clock_text().unwrap_or_default())?;
         out.write_all(b"\n")?;
+    } else {
+        out.write_all(b" No tracing clock saved in the file\n")?;
     }
     Ok(())
 }
