@@ -87,6 +87,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         }
     };
     fs::rename(&part, &output).map_err(cannot_write)?;
+    data_file::warn_of_lost(&input, &reader.metadata);
     for note in notes {
         eprintln!("trace-cmd: {}: {note}", input.display());
     }

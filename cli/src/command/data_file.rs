@@ -58,6 +58,15 @@ pub(super) fn cannot_read(path: &Path, cause: ReadError) -> Error {
     }
 }
 
+/// Says what of a file could not be used by a command that keeps unknown options.
+pub(super) fn warn_of_lost(path: &Path, data: &Metadata) {
+    let unknown =
+        |offset| data.options().iter().any(|o| o.id.name().is_none() && Some(o.offset) == offset);
+    for warning in data.warnings().iter().filter(|warning| !unknown(warning.offset)) {
+        eprintln!("trace-cmd: {}: {warning}", path.display());
+    }
+}
+
 /// Says what of a file could not be used.
 pub(super) fn warn(path: &Path, data: &Metadata) {
     for warning in data.warnings() {

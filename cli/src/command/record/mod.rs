@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 
 pub(crate) use args::command;
+pub(super) use local::kernel_error;
 
 /// A number that ties the files of one run together.
 fn new_trace_id() -> u64 {
