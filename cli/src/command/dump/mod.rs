@@ -129,7 +129,11 @@ fn print(
     let strings = data.section_strings().map_err(damaged)?;
     let all = data.walk_sections().map_err(damaged)?;
     if pages.has("strings") {
-        part::print_strings(&strings, out)?;
+        let mut offset = 0;
+        for (at, header) in all.iter().filter(|(_, header)| header.id == SectionId::STRINGS) {
+            let strings = data.section_body(*at, header).map_err(damaged)?;
+            part::print_strings(&strings, &mut offset, out)?;
+        }
     }
     if pages.has("sections") {
         part::print_sections(data, &all, &strings, out).map_err(|error| error.in_file(path))?;

@@ -145,14 +145,17 @@ pub(super) fn print_sections(
     Ok(())
 }
 
-/// All descriptions of sections, with where they start.
-pub(super) fn print_strings(strings: &[u8], out: &mut dyn Write) -> io::Result<()> {
+/// The descriptions in one section, with where they start in all of them.
+pub(super) fn print_strings(
+    strings: &[u8],
+    offset: &mut usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     writeln!(out, "\t[String @ offset]")?;
-    let mut offset = 0;
     for string in strings.split_inclusive(|&byte| byte == 0) {
         let text = string.strip_suffix(b"\0").unwrap_or(string);
         writeln!(out, "\t\t\"{}\" @ {offset}", String::from_utf8_lossy(text))?;
-        offset += string.len();
+        *offset += string.len();
     }
     Ok(())
 }
