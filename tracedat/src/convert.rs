@@ -215,7 +215,7 @@ fn copy_sections<W: Write + Seek>(
 /// Where the data of one CPU comes from.
 enum CpuReader<'a> {
     Plain(PlainReader<'a>),
-    Chunks(ChunkReader<'a>),
+    Chunks(Box<ChunkReader<'a>>),
 }
 
 fn finish_buffers<W: Write + Seek>(
@@ -231,7 +231,12 @@ fn finish_buffers<W: Write + Seek>(
             let reader = if buffer.compressed {
                 let codec = Codec::from_name(&data.compression.name).unwrap_or_default();
                 let order = data.abi.byte_order;
-                CpuReader::Chunks(ChunkReader::new(data.source(), codec, order, cpu.offset)?)
+                CpuReader::Chunks(Box::new(ChunkReader::new(
+                    data.source(),
+                    codec,
+                    order,
+                    cpu.offset,
+                )?))
             } else {
                 if cpu.size > left {
                     let (cpu, missing) = (cpu.cpu, cpu.size - left);
@@ -270,11 +275,11 @@ fn finish_buffers<W: Write + Seek>(
 fn finish_texts<W: Write + Seek>(data: &Metadata, writer: Writer<W>) -> Result<(), ConvertError> {
     let clock = data.trace_clock().unwrap_or_default();
     let mut texts = Vec::new();
-    if data.version < 7 {
-        if let Some(place) = data.latency_place() {
-            let text = data.load_place(place)?;
-            texts.push((String::new(), clock.to_owned(), text));
-        }
+    if data.version < 7
+        && let Some(place) = data.latency_place()
+    {
+        let text = data.load_place(place)?;
+        texts.push((String::new(), clock.to_owned(), text));
     }
     for option in data.options_of(OptionId::BUFFER_TEXT) {
         let Some(at) = offset_in(data, &option.data) else { continue };
