@@ -1,5 +1,7 @@
 //! `trace-cmd check-events`: whether all event formats of the running kernel are understood.
 
+use std::io::{self, Write};
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tracedat::Abi;
 use tracedat::event::Event;
@@ -39,7 +41,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let mut exit = Exit::Success;
     for (system, text) in ftrace.chain(others) {
         if let Some(problem) = problem(system, text, plugins) {
-            eprintln!("trace-cmd: {problem}");
+            // Nobody may be listening; the exit code tells it too.
+            let _ = writeln!(io::stderr(), "trace-cmd: {problem}");
             exit = Exit::BadData;
         }
     }

@@ -8,8 +8,11 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output;
 
-/// Options of each plugin: name, what it does, default.
-const PLUGINS: &[(&str, &[(&str, &str, bool)])] = &[
+/// An option: name, what it does, default.
+type PluginOption = (&'static str, &'static str, bool);
+
+/// The options of each plugin.
+const PLUGINS: &[(&str, &[PluginOption])] = &[
     (
         "ftrace",
         &[
