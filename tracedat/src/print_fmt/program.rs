@@ -232,6 +232,18 @@ impl Program {
         }
     }
 
+    /// Whether the print fmt prints an integer field as an address or as what lies there.
+    pub(crate) fn prints_address(&self, field: &Field) -> bool {
+        self.steps.iter().any(|step| match *step {
+            Step::Pointer { value }
+            | Step::Symbol { value, .. }
+            | Step::NewPointer { value, .. } => {
+                matches!(value, Value::Load { offset, .. } if offset == field.offset)
+            }
+            _ => false,
+        })
+    }
+
     /// Whether the print fmt was not understood.
     pub fn has_failed(&self) -> bool {
         self.mode == Mode::Failed

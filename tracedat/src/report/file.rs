@@ -2,6 +2,7 @@
 
 use super::binary_texts::BinaryTexts;
 use super::by_id::ById;
+use super::json::EventFields;
 use super::number;
 use super::options::ReportOptions;
 use super::selection::EventFilters;
@@ -40,6 +41,10 @@ pub(crate) struct BufferStyle {
     pub(crate) seconds: bool,
     /// Whether the file says which clock it is.
     pub(crate) has_clock: bool,
+    /// Whether its time stamps are nanoseconds.
+    pub(crate) nanoseconds: bool,
+    /// Members of a JSON line that tell file and instance, with their commas.
+    pub(crate) json_source: Vec<u8>,
 }
 
 /// How one event is printed.
@@ -60,6 +65,8 @@ pub(crate) struct Slot<'m> {
     pub(crate) flags: FlagFields,
     /// When it is shown.
     pub(crate) filters: EventFilters,
+    /// How its fields are printed as JSON, where that is asked for.
+    pub(crate) json: Option<EventFields>,
 }
 
 /// Common fields that tell what the CPU was doing.
@@ -170,6 +177,7 @@ impl<'m> ReportFile<'m> {
                 lock_depth: common("common_lock_depth", None),
             },
             filters: EventFilters::new(&self.options.filters, self.index, format),
+            json: self.options.json.map(|_| EventFields::new(event)),
         })
     }
 

@@ -83,7 +83,7 @@ impl Line<'_, '_> {
         }
         self.print_time(buffer, heads, out);
         slot.name.append(out);
-        self.print_event(slot, data, out);
+        print_event(self.file, self.options, self.batch, self.header, slot, out);
         if let Some(latency) = self.latency {
             if out.last() == Some(&b'\n') {
                 out.pop();
@@ -119,14 +119,7 @@ impl Line<'_, '_> {
     }
 
     fn comm(&self, pid: i32) -> Option<&[u8]> {
-        if pid == 0 {
-            return Some(b"<idle>");
-        }
-        let saved = || self.file.saved_comm(pid);
-        match self.batch.comms.get(self.header.file as usize) {
-            Some(comms) => comms.comm(pid, self.number, saved),
-            None => saved(),
-        }
+        comm(self.file, self.batch, self.header, self.number, pid)
     }
 
     /// `            bash-1234  [000] d..1. ` without the last blank.
@@ -216,30 +209,55 @@ impl Line<'_, '_> {
         let width = out.len() - start;
         number::blanks(out, 8_usize.saturating_sub(width) + 1);
     }
+}
 
-    fn print_event(&self, slot: &Slot<'_>, data: &[u8], out: &mut Vec<u8>) {
-        let print = PrintContext {
-            names: self.file.names(),
-            plugins: !self.options.no_handlers,
-            compat: self.options.compat,
+/// The name of a task as it was known when the given record was printed.
+pub(crate) fn comm<'a>(
+    file: &'a ReportFile<'_>,
+    batch: &'a Batch,
+    header: &Header,
+    number: u64,
+    pid: i32,
+) -> Option<&'a [u8]> {
+    if pid == 0 {
+        return Some(b"<idle>");
+    }
+    let saved = || file.saved_comm(pid);
+    match batch.comms.get(header.file as usize) {
+        Some(comms) => comms.comm(pid, number, saved),
+        None => saved(),
+    }
+}
+
+/// Appends the event's own text, all that comes after its name.
+#[inline]
+pub(crate) fn print_event(
+    file: &ReportFile<'_>,
+    options: &ReportOptions,
+    batch: &Batch,
+    header: &Header,
+    slot: &Slot<'_>,
+    out: &mut Vec<u8>,
+) {
+    let data = batch.data(header);
+    let print =
+        PrintContext { names: file.names(), plugins: !options.no_handlers, compat: options.compat };
+    if slot.raw {
+        let data = batch.data_and_behind(header);
+        slot.event.print_raw_with(data, header.note, &print, out);
+    } else if let Some(handler) = &slot.handler {
+        let record = HandledRecord {
+            data,
+            attached: batch.attached(header),
+            note: header.note,
+            cpu: header.cpu,
+            missed: header.missed,
+            event: slot.event,
+            print: &print,
         };
-        if slot.raw {
-            let data = self.batch.data_and_behind(self.header);
-            slot.event.print_raw_with(data, self.header.note, &print, out);
-        } else if let Some(handler) = &slot.handler {
-            let record = HandledRecord {
-                data,
-                attached: self.batch.attached(self.header),
-                note: self.header.note,
-                cpu: self.header.cpu,
-                missed: self.header.missed,
-                event: slot.event,
-                print: &print,
-            };
-            handler.print(&record, out);
-        } else {
-            slot.event.print(data, &print, out);
-        }
+        handler.print(&record, out);
+    } else {
+        slot.event.print(data, &print, out);
     }
 }
 
@@ -303,7 +321,7 @@ static FLAGS: [[u8; 3]; 256] = {
 };
 
 /// Letters of the flags column, 5 to 7 of them.
-fn print_flags(fields: &FlagFields, data: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn print_flags(fields: &FlagFields, data: &[u8], out: &mut Vec<u8>) {
     let value = |field: Option<IntField>| field.and_then(|f| f.get(data)).unwrap_or(0);
     let [irqs, resched, context] = FLAGS[usize::from(value(fields.flags) as u8)];
     let preempt_count = value(fields.preempt_count);

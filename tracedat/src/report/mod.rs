@@ -12,6 +12,7 @@ mod by_id;
 mod comms;
 mod file;
 mod head;
+pub mod json;
 mod line;
 pub(crate) mod number;
 mod options;
@@ -21,6 +22,7 @@ mod selection;
 mod sequence;
 mod wakeups;
 
+pub use json::Json;
 pub use options::{Compat, EventSelector, Layout, ReportFilter, ReportOptions, TimeStyle};
 pub use prefix::is_seconds_clock;
 
@@ -34,6 +36,7 @@ use crate::metadata::Metadata;
 use crate::plugin::Registry;
 use crate::read::Merge;
 use file::ReportFile;
+use json::JsonFormat;
 use line::LineFormat;
 use sequence::Sequencer;
 
@@ -115,14 +118,26 @@ impl Report {
         }
         let sequencer = Sequencer::new(records, &files, &self.options);
         let format = LineFormat { files: &files, options: &self.options };
-        let end =
-            pipeline::run(sequencer, &format, self.threads(), out).map_err(ReportError::Write)?;
-        out.write_all(&end.summary).map_err(ReportError::Write)?;
+        let end = match self.options.json {
+            None => pipeline::run(sequencer, &format, self.threads(), out),
+            Some(json) => {
+                let format = JsonFormat { lines: format, json };
+                pipeline::run(sequencer, &format, self.threads(), out)
+            }
+        }
+        .map_err(ReportError::Write)?;
+        if self.options.json.is_none() {
+            out.write_all(&end.summary).map_err(ReportError::Write)?;
+        }
         end.error.map_or(Ok(()), |error| Err(ReportError::Read(error)))
     }
 
     /// For each file the line that comes before those of its records: how many CPUs it has.
+    /// JSON has none.
     pub fn headers(&self, inputs: &[ReportInput<'_>]) -> Vec<Vec<u8>> {
+        if self.options.json.is_some() {
+            return vec![Vec::new(); inputs.len()];
+        }
         let mut headers = prefix::file_prefixes(inputs);
         for (header, input) in headers.iter_mut().zip(inputs) {
             header.extend_from_slice(b"cpus=");

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use super::json::Json;
 use crate::filter::Filter;
 pub use crate::print_fmt::Compat;
 
@@ -30,6 +31,9 @@ pub enum TimeStyle {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ReportOptions {
+    /// Prints JSON, one object a line, instead of text: the options about columns, time stamps and
+    /// wake-ups then count for nothing.
+    pub json: Option<Json>,
     /// Which release's text is printed.
     pub compat: Compat,
     /// Columns before the event's name.

@@ -1,7 +1,7 @@
 //! What tells lines of several files and buffers apart.
 
 use super::file::BufferStyle;
-use super::{ReportInput, ReportOptions, number};
+use super::{ReportInput, ReportOptions, json, number};
 use crate::metadata::{Buffer, Metadata};
 
 /// File names, aligned, with their colon; empty when there is only one file.
@@ -45,6 +45,8 @@ pub(crate) fn buffer_styles(
                     },
                     seconds: shows_seconds(input.metadata, buffer, options),
                     has_clock: has_clock(input.metadata),
+                    nanoseconds: counts_nanoseconds(input.metadata, buffer, options),
+                    json_source: json_source(several_files.then_some(input.name), &buffer.name),
                 })
                 .collect()
         })
@@ -72,16 +74,43 @@ pub(crate) fn shows_seconds(metadata: &Metadata, buffer: &Buffer, options: &Repo
     ticks_are_nanoseconds(metadata, buffer)
 }
 
-/// Whether a buffer's time stamps are nanoseconds.
+/// Whether a buffer's time stamps are printed as seconds unless told otherwise.
 fn ticks_are_nanoseconds(metadata: &Metadata, buffer: &Buffer) -> bool {
-    let clock = match buffer.clock.as_str() {
+    is_seconds_clock(clock(metadata, buffer)) || metadata.tsc_to_nsec().is_some()
+}
+
+/// Whether a buffer's time stamps are nanoseconds. That is not what the reference prints as seconds:
+/// it knows `boot` for no clock of nanoseconds, and `uptime` for one.
+fn counts_nanoseconds(metadata: &Metadata, buffer: &Buffer, options: &ReportOptions) -> bool {
+    let clock = clock(metadata, buffer);
+    matches!(clock, "" | "local" | "global" | "perf" | "mono" | "mono_raw" | "boot" | "tai")
+        || metadata.tsc_to_nsec().is_some() && !options.raw_time
+}
+
+/// `"file":"…","instance":"…",`, as far as there is something to tell apart.
+fn json_source(file: Option<&str>, instance: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    let instance = (!instance.is_empty()).then_some(instance);
+    for (key, value) in [("file", file), ("instance", instance)] {
+        if let Some(value) = value {
+            json::string(&mut text, key.as_bytes());
+            text.push(b':');
+            json::string(&mut text, value.as_bytes());
+            text.push(b',');
+        }
+    }
+    text
+}
+
+/// The name of a buffer's clock.
+fn clock<'a>(metadata: &'a Metadata, buffer: &'a Buffer) -> &'a str {
+    match buffer.clock.as_str() {
         "" => metadata.trace_clock().unwrap_or_default(),
         // Some files have the whole list, the clock in brackets.
         clock => {
             clock.split_once('[').and_then(|(_, c)| c.split_once(']')).map_or(clock, |(c, _)| c)
         }
-    };
-    is_seconds_clock(clock) || metadata.tsc_to_nsec().is_some()
+    }
 }
 
 /// Whether stamps of a trace clock are printed as seconds: what ticks in nanoseconds, as far as the

@@ -228,6 +228,7 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
                 bytes: &mut batch.bytes,
                 start,
                 len: header.len as usize,
+                attaches: self.options.json.is_none(),
                 error: None,
             };
             header.note = observer.observe(&mut order);
@@ -318,6 +319,8 @@ struct OrderedRecord<'a, 'm, R> {
     bytes: &'a mut Vec<u8>,
     start: usize,
     len: usize,
+    /// Whether a record may become part of another's line.
+    attaches: bool,
     error: Option<ReadError>,
 }
 
@@ -343,6 +346,9 @@ impl<R: Records> Order for OrderedRecord<'_, '_, R> {
     }
 
     fn attach_next_if(&mut self, wanted: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> bool {
+        if !self.attaches {
+            return false;
+        }
         match self.try_attach(wanted) {
             Ok(attached) => attached,
             Err(error) => {

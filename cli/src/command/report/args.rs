@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use tracedat::report::{Compat, Layout, TimeStyle};
+use tracedat::report::{Compat, Json, Layout, TimeStyle};
 
 use crate::error::Error;
 
@@ -13,6 +13,7 @@ use crate::error::Error;
 pub(crate) struct ReportArgs {
     pub(crate) inputs: Vec<Input>,
     pub(crate) action: Action,
+    pub(crate) json: Option<Json>,
     pub(crate) compat: Compat,
     pub(crate) layout: Layout,
     pub(crate) time: TimeStyle,
@@ -98,7 +99,36 @@ Examples:
   trace-cmd report                            all events of trace.dat
   trace-cmd report -t -l -i switch.dat        nanoseconds, and what each CPU was doing
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
-  trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock";
+  trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
+  trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'
+
+A line of --json has ts (nanoseconds; ticks where unit says so), cpu, pid, comm, flags, system, event, fields,
+symbols (what is known at the addresses among the fields), text if asked for, file and instance where there are several.
+Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are lists of bits; a byte that is no UTF-8 is
+\\xNN. {\"lost\":17,\"cpu\":0} stands where records were lost, null for an unknown number. The layout of the text
+does not matter to it: every record has its line.";
+
+/// What changes lines of text, or prints something else, and so makes no sense with `--json`.
+const TEXT_ONLY: [&str; 18] = [
+    "latency",
+    "ts-diff",
+    "wakeups",
+    "boundary",
+    "raw",
+    "raw-event",
+    "stat",
+    "uname",
+    "version",
+    "cpus",
+    "first-event",
+    "last-event",
+    "events",
+    "printk",
+    "functions",
+    "byte-order",
+    "page-size",
+    "check-events",
+];
 
 fn flag(id: &'static str) -> Arg {
     Arg::new(id).action(ArgAction::SetTrue)
@@ -169,6 +199,16 @@ pub(crate) fn command() -> Command {
         .next_help_heading("Appearance")
         .arg(flag("nanoseconds").short('t').help("Time stamps with nanoseconds"))
         .arg(flag("latency").short('l').help("Short lines that show what each CPU was doing"))
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .value_name("text")
+                .num_args(0..=1)
+                .require_equals(true)
+                .value_parser(["text"])
+                .conflicts_with_all(TEXT_ONLY)
+                .help("One JSON object a line, with the event's own text too if =text"),
+        )
         .arg(flag("raw").short('R').help("Fields and their values, not interpreted"))
         .arg(
             Arg::new("raw-event")
@@ -270,6 +310,13 @@ impl ReportArgs {
             pids: Vec::new(),
             comms: Vec::new(),
             action: action(matches),
+            json: match matches.value_source("json") {
+                None => None,
+                Some(_) => Some(Json {
+                    text: matches.contains_id("json")
+                        && matches.get_one::<String>("json").is_some(),
+                }),
+            },
             compat: match compat {
                 None | Some("" | "3.4") => Compat::V3_4,
                 Some("3.1.6") => Compat::V3_1_6,
@@ -497,6 +544,19 @@ mod tests {
         assert_eq!(parse("--cpu 0,3 --cpu 5-7").unwrap().cpus, Some(vec![0, 3, 5, 6, 7]));
         assert!(parse("--cpu 1-").is_err());
         assert!(parse("--cpu 0-4294967295").is_err());
+    }
+
+    #[test]
+    fn json_may_have_text_and_goes_with_nothing_that_changes_lines() {
+        assert_eq!(parse("a.dat").unwrap().json, None);
+        let args = parse("--json a.dat").unwrap();
+        assert_eq!(args.json, Some(Json { text: false }));
+        assert_eq!(args.inputs[0].path, PathBuf::from("a.dat"));
+        assert_eq!(parse("--json=text").unwrap().json, Some(Json { text: true }));
+        for words in ["--json=more", "--json -l", "--json --stat", "-R --json"] {
+            let words = std::iter::once("report").chain(words.split(' '));
+            assert!(command().try_get_matches_from(words).is_err());
+        }
     }
 
     #[test]

@@ -1,0 +1,297 @@
+//! The fields of one event as JSON, and what is known about addresses among them.
+
+use super::string::{escape, string};
+use crate::abi::Abi;
+use crate::event::Event;
+use crate::event_format::{EventFormat, Field};
+use crate::print_fmt::Names;
+use crate::report::number;
+
+/// How the fields of one event are printed: settled once, so that a record costs no look-ups.
+pub(crate) struct EventFields {
+    /// `,"system":…,"event":…,"fields":{`
+    start: Vec<u8>,
+    fields: Vec<FieldPlan>,
+    abi: Abi,
+}
+
+/// How one field is printed.
+struct FieldPlan {
+    /// `"name":`
+    key: Vec<u8>,
+    field: Field,
+    kind: Kind,
+    /// Whether it goes on to the end of the record.
+    open: bool,
+    /// What counts the elements of an open array, if anything.
+    count: Option<Field>,
+}
+
+/// What a field is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Unsigned,
+    Signed,
+    Bool,
+    Text,
+    Address,
+    /// The address of a text.
+    TextAddress,
+    Addresses,
+    Mask,
+    Array,
+    Bytes,
+}
+
+impl EventFields {
+    /// Settles how an event's fields are printed.
+    pub(crate) fn new(event: &Event) -> Self {
+        let format = &event.format;
+        let mut start = b",\"system\":".to_vec();
+        string(&mut start, format.system.as_bytes());
+        start.extend_from_slice(b",\"event\":");
+        string(&mut start, format.name.as_bytes());
+        start.extend_from_slice(b",\"fields\":{");
+        let fields = format.fields.iter().map(|field| FieldPlan::new(event, field)).collect();
+        Self { start, fields, abi: event.abi() }
+    }
+
+    /// Appends the members from `system` to `symbols`.
+    pub(super) fn print(&self, data: &[u8], names: &dyn Names, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.start);
+        for (index, plan) in self.fields.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&plan.key);
+            if plan.print(self.abi, data, out).is_none() {
+                out.extend_from_slice(b"null");
+            }
+        }
+        out.push(b'}');
+        self.print_symbols(data, names, out);
+    }
+
+    fn print_symbols(&self, data: &[u8], names: &dyn Names, out: &mut Vec<u8>) {
+        let mut any = false;
+        for plan in self.fields.iter().filter(|plan| plan.kind.has_symbol()) {
+            let before = out.len();
+            out.extend_from_slice(if any { b"," } else { b",\"symbols\":{" });
+            out.extend_from_slice(&plan.key);
+            if plan.print_symbol(self.abi, data, names, out) {
+                any = true;
+            } else {
+                out.truncate(before);
+            }
+        }
+        if any {
+            out.push(b'}');
+        }
+    }
+}
+
+impl FieldPlan {
+    fn new(event: &Event, field: &Field) -> Self {
+        let format = &event.format;
+        let mut key = Vec::new();
+        string(&mut key, field.name.as_bytes());
+        key.push(b':');
+        // The array that a stack's format declares is only the start of it.
+        let stack = format.system == "ftrace"
+            && matches!(format.name.as_str(), "kernel_stack" | "user_stack")
+            && field.name == "caller";
+        Self {
+            key,
+            field: field.clone(),
+            kind: if stack { Kind::Addresses } else { Kind::of(event, field) },
+            open: stack || field.flags.array && !field.flags.dynamic && field.size == 0,
+            count: if stack { format.event_field("size").cloned() } else { None },
+        }
+    }
+
+    fn bytes<'a>(&self, abi: Abi, data: &'a [u8]) -> Option<&'a [u8]> {
+        if !self.open {
+            return self.field.bytes(abi, data);
+        }
+        let rest = data.get(self.field.offset as usize..)?;
+        let Some(count) = self.count.as_ref().and_then(|count| count.uint(abi, data)) else {
+            return Some(rest);
+        };
+        let len = usize::try_from(count).ok()?.saturating_mul(self.field.element_size as usize);
+        Some(rest.get(..len).unwrap_or(rest))
+    }
+
+    /// Appends the value; `None`, with nothing appended, when the record does not have it.
+    #[inline]
+    fn print(&self, abi: Abi, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        match self.kind {
+            Kind::Unsigned => number::decimal(out, self.field.uint(abi, data)?),
+            Kind::Signed => number::signed(out, self.field.int(abi, data)?),
+            Kind::Bool => match self.field.uint(abi, data)? {
+                0 => out.extend_from_slice(b"false"),
+                1 => out.extend_from_slice(b"true"),
+                other => number::decimal(out, other),
+            },
+            Kind::Address | Kind::TextAddress => address(out, self.field.uint(abi, data)?),
+            Kind::Text => {
+                let bytes = self.bytes(abi, data)?;
+                let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+                string(out, bytes.get(..end)?);
+            }
+            Kind::Addresses => list(out, self.addresses(abi, data)?, address),
+            Kind::Mask => list(out, bits(abi, self.bytes(abi, data)?), number::decimal),
+            Kind::Bytes => {
+                let bytes = self.bytes(abi, data)?;
+                list(out, bytes.iter().map(|&byte| u64::from(byte)), number::decimal);
+            }
+            Kind::Array => {
+                let values = self.elements(abi, data)?;
+                if self.field.flags.signed {
+                    let unused = 64_u32.saturating_sub(8 * self.field.element_size) & 63;
+                    list(out, values, |out, value| {
+                        number::signed(out, ((value << unused) as i64) >> unused);
+                    });
+                } else {
+                    list(out, values, number::decimal);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn elements<'a>(&self, abi: Abi, data: &'a [u8]) -> Option<impl Iterator<Item = u64> + 'a> {
+        let size = (self.field.element_size as usize).max(1);
+        let elements = self.bytes(abi, data)?.chunks_exact(size);
+        Some(elements.map_while(move |element| abi.byte_order.uint(element)))
+    }
+
+    /// Addresses, of a stack those before the mark that ends it.
+    fn addresses<'a>(&self, abi: Abi, data: &'a [u8]) -> Option<impl Iterator<Item = u64> + 'a> {
+        let end = if abi.long_size == 4 { u64::from(u32::MAX) } else { u64::MAX };
+        let open = self.open;
+        Some(self.elements(abi, data)?.take_while(move |&address| !open || address != end))
+    }
+
+    /// Appends what is known at the field's address; false when nothing is.
+    fn print_symbol(&self, abi: Abi, data: &[u8], names: &dyn Names, out: &mut Vec<u8>) -> bool {
+        if self.kind == Kind::Addresses {
+            let Some(addresses) = self.addresses(abi, data) else { return false };
+            let mut any = false;
+            list(out, addresses, |out, at| {
+                if symbol(out, names, at) {
+                    any = true;
+                } else {
+                    out.extend_from_slice(b"null");
+                }
+            });
+            return any;
+        }
+        let Some(at) = self.field.uint(abi, data) else { return false };
+        if self.kind == Kind::Address {
+            return symbol(out, names, at);
+        }
+        let Some(text) = names.printk_formats().text(at) else { return false };
+        string(out, text);
+        true
+    }
+}
+
+impl Kind {
+    /// By its declaration, and by what the print fmt does with it.
+    fn of(event: &Event, field: &Field) -> Self {
+        let format = &event.format;
+        let flags = field.flags;
+        let words = || field.type_name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let has_word = |word: &str| words().any(|other| other == word);
+        let is_integer = |size| matches!(size, 1 | 2 | 4 | 8);
+        if has_word("cpumask_t") || is_printed_as_mask(format, field) {
+            return Self::Mask;
+        }
+        if flags.array || flags.dynamic {
+            let raw = format.system == "ftrace" && format.name == "raw_data";
+            return if flags.pointer && is_integer(field.element_size) {
+                Self::Addresses
+            } else if has_word("char") && !has_word("unsigned") && !raw {
+                Self::Text
+            } else if flags.array && is_integer(field.element_size) && !raw {
+                Self::Array
+            } else {
+                Self::Bytes
+            };
+        }
+        if !is_integer(field.size) {
+            Self::Bytes
+        } else if flags.pointer {
+            if has_word("char") { Self::TextAddress } else { Self::Address }
+        } else if event.program(true).prints_address(field) {
+            Self::Address
+        } else if has_word("bool") || has_word("_Bool") {
+            Self::Bool
+        } else if flags.signed {
+            Self::Signed
+        } else {
+            Self::Unsigned
+        }
+    }
+
+    fn has_symbol(self) -> bool {
+        matches!(self, Self::Address | Self::TextAddress | Self::Addresses)
+    }
+}
+
+/// Whether the print fmt prints a dynamic field as a mask.
+fn is_printed_as_mask(format: &EventFormat, field: &Field) -> bool {
+    const FUNCTIONS: [&[u8]; 4] =
+        [b"__get_bitmask(", b"__get_rel_bitmask(", b"__get_cpumask(", b"__get_rel_cpumask("];
+    let text = &format.print_fmt;
+    let is_argument = |rest: &[u8]| {
+        let rest = rest.trim_ascii_start().strip_prefix(field.name.as_bytes());
+        rest.is_some_and(|rest| rest.trim_ascii_start().first() == Some(&b')'))
+    };
+    field.flags.dynamic
+        && (0..text.len()).filter_map(|at| text.get(at..)).any(|rest| {
+            FUNCTIONS.iter().any(|name| rest.strip_prefix(*name).is_some_and(is_argument))
+        })
+}
+
+/// Numbers of the bits that are set in an array of `long`.
+fn bits(abi: Abi, bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let size = usize::from(abi.long_size).max(1);
+    bytes.chunks(size).enumerate().flat_map(move |(index, word)| {
+        let value = abi.byte_order.uint(word).unwrap_or(0);
+        let first = (index * size * 8) as u64;
+        (0..64).filter(move |bit| value >> bit & 1 == 1).map(move |bit| first + bit)
+    })
+}
+
+fn list(
+    out: &mut Vec<u8>,
+    values: impl Iterator<Item = u64>,
+    mut print: impl FnMut(&mut Vec<u8>, u64),
+) {
+    out.push(b'[');
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        print(out, value);
+    }
+    out.push(b']');
+}
+
+fn address(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(b"\"0x");
+    number::hex(out, value, 0);
+    out.push(b'"');
+}
+
+/// Appends the function that an address lies in; false when none is known.
+fn symbol(out: &mut Vec<u8>, names: &dyn Names, at: u64) -> bool {
+    let Some(symbol) = names.symbols().find(at) else { return false };
+    out.push(b'"');
+    escape(out, symbol.name);
+    out.extend_from_slice(b"+0x");
+    number::hex(out, symbol.offset, 0);
+    out.push(b'"');
+    true
+}
