@@ -26,6 +26,7 @@ const CASES: &[Case] = &[
         needs: with_tracefs,
         test: filters,
     },
+    Case { name: "root_json_of_every_event_is_read_by_python", needs: with_python, test: json },
     Case { name: "root_lost_events_are_counted_and_said", needs: with_tracefs, test: losses },
     Case {
         name: "root_ctrl_c_ends_a_recording_and_its_file_is_whole",
@@ -52,6 +53,14 @@ fn with_tracefs() -> Result<(), Missing> {
 fn with_reference() -> Result<(), Missing> {
     with_tracefs()?;
     requirements::reference()?.exact().map(drop)
+}
+
+fn with_python() -> Result<(), Missing> {
+    with_tracefs()?;
+    match Command::new("python3").args(["-c", ""]).output() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Missing::Program { program: "python3", package: "python3" }),
+    }
 }
 
 /// Short processes, so that there is something to see.
@@ -108,6 +117,43 @@ fn compare(reference: &Reference, file: &Path, option: Option<&str>) -> Result<(
     };
     let line = |text: &str| text.lines().nth(number).unwrap_or_default().to_owned();
     Err(format!("report {option:?}, line {number}:\n{}\n{}", line(&theirs), line(&ours)).into())
+}
+
+/// Counts lines, and tells those that say something else than the text of the same record.
+const READ_JSON: &str = r"
+import json, sys
+events = 0
+for line in sys.stdin.buffer:
+    o = json.loads(line.decode('utf-8'))
+    if 'lost' in o:
+        continue
+    events += 1
+    f = o['fields']
+    if o['event'] == 'sched_waking':
+        said = 'comm=%s pid=%d prio=%d target_cpu=%03d' % (f['comm'], f['pid'], f['prio'], f['target_cpu'])
+        assert o['text'] == said, (o, said)
+    if o['event'] == 'sys_enter' and o['system'] == 'raw_syscalls':
+        said = 'NR %d (%s)' % (f['id'], ', '.join('%x' % a for a in f['args']))
+        assert o['text'] == said, (o, said)
+print(events)
+";
+
+fn json() -> Result<(), Failed> {
+    let _lock = TracefsLock::take()?;
+    let out = TempDir::new()?;
+    let (file, lines) = (out.path().join("trace.dat"), out.path().join("lines.json"));
+    let mut record = trace_cmd();
+    record.args(["record", "-q", "-e", "all", "-o"]).arg(&file).args(["sh", "-c", LOAD]);
+    success(&mut record)?;
+    let mut report = trace_cmd();
+    report.args(["report", "--json=text"]).arg(&file).stdout(fs::File::create(&lines)?);
+    success(&mut report)?;
+    let mut python = Command::new("python3");
+    let counted = success(python.args(["-c", READ_JSON]).stdin(fs::File::open(&lines)?))?;
+    let text = success(trace_cmd().args(["report", "-R"]).arg(&file))?;
+    let wanted = text.lines().skip(1).filter(|line| line.contains(": ")).count();
+    let counted: usize = counted.trim().parse()?;
+    check(counted > 1000 && counted == wanted, || format!("{counted} objects, {wanted} lines"))
 }
 
 fn filters() -> Result<(), Failed> {

@@ -295,3 +295,204 @@ fn symbol(out: &mut Vec<u8>, names: &dyn Names, at: u64) -> bool {
     out.push(b'"');
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::EventFields;
+    use crate::abi::{Abi, ByteOrder};
+    use crate::event::Event;
+    use crate::print_fmt::Names;
+    use crate::printk_formats::PrintkFormats;
+    use crate::symbols::Symbols;
+
+    struct Known(Symbols, PrintkFormats);
+
+    impl Names for Known {
+        fn symbols(&self) -> &Symbols {
+            &self.0
+        }
+
+        fn printk_formats(&self) -> &PrintkFormats {
+            &self.1
+        }
+    }
+
+    fn known() -> Known {
+        Known(
+            Symbols::parse(&b"c0001000 T vfs_read\nc0002000 T vfs_write\nc0003000 T end\n"[..]),
+            PrintkFormats::parse(b"0xd0000000 : \"a word\"\n"),
+        )
+    }
+
+    /// Fields as `type name`, size and sign, one after another without gaps.
+    fn event(abi: Abi, name: &str, fields: &[(&str, u32, u32)], print_fmt: &str) -> Event {
+        let mut text = format!("name: {name}\nID: 9\nformat:\n");
+        let mut offset = 0;
+        for (declaration, size, signed) in fields {
+            text += &format!(
+                "\tfield:{declaration};\toffset:{offset};\tsize:{size};\tsigned:{signed};\n"
+            );
+            offset += size;
+            if offset == *size {
+                text.push('\n');
+            }
+        }
+        text += &format!("\nprint fmt: {print_fmt}\n");
+        Event::new(if name == "kernel_stack" { "ftrace" } else { "test" }, text.as_bytes(), abi)
+            .unwrap()
+    }
+
+    fn json(event: &Event, data: &[u8]) -> String {
+        let mut out = Vec::new();
+        EventFields::new(event).print(data, &known(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn abis() -> impl Iterator<Item = Abi> {
+        [ByteOrder::Little, ByteOrder::Big]
+            .into_iter()
+            .flat_map(|byte_order| [4, 8].map(|long_size| Abi { byte_order, long_size }))
+    }
+
+    /// Numbers in the byte order of a machine.
+    struct Bytes(Abi, Vec<u8>);
+
+    impl Bytes {
+        fn int(&mut self, size: usize, value: u64) -> &mut Self {
+            let bytes = value.to_le_bytes();
+            let bytes = &bytes[..size];
+            match self.0.byte_order {
+                ByteOrder::Little => self.1.extend(bytes),
+                ByteOrder::Big => self.1.extend(bytes.iter().rev()),
+            }
+            self
+        }
+    }
+
+    #[test]
+    fn integers_are_exact_with_their_sign_on_every_machine() {
+        for abi in abis() {
+            let event = event(
+                abi,
+                "ints",
+                &[
+                    ("unsigned short common_type", 2, 0),
+                    ("s8 a", 1, 1),
+                    ("bool b", 1, 0),
+                    ("short c[2]", 4, 1),
+                    ("u64 d", 8, 0),
+                    ("s64 e", 8, 1),
+                    ("u32 f[2]", 8, 0),
+                    ("struct in6_addr g", 3, 0),
+                ],
+                "\"%d\", REC->a",
+            );
+            let mut data = Bytes(abi, Vec::new());
+            data.int(2, 9).int(1, 0xff).int(1, 1).int(2, 0x8000).int(2, 7);
+            data.int(8, u64::MAX).int(8, 1 << 63).int(4, 0xffff_ffff).int(4, 1);
+            data.int(1, 3).int(1, 2).int(1, 255);
+            assert_eq!(
+                json(&event, &data.1),
+                ",\"system\":\"test\",\"event\":\"ints\",\"fields\":{\"a\":-1,\"b\":true,\
+                 \"c\":[-32768,7],\"d\":18446744073709551615,\"e\":-9223372036854775808,\
+                 \"f\":[4294967295,1],\"g\":[3,2,255]}",
+                "{abi:?}"
+            );
+            // Of what lies outside there is no value.
+            assert!(
+                json(&event, &data.1[..10])
+                    .ends_with("\"c\":[-32768,7],\"d\":null,\"e\":null,\"f\":null,\"g\":null}")
+            );
+        }
+    }
+
+    #[test]
+    fn texts_and_masks_are_found_where_their_word_says() {
+        for abi in abis() {
+            let long = u32::from(abi.long_size);
+            let event = event(
+                abi,
+                "dynamic",
+                &[
+                    ("int common_pid", 4, 1),
+                    ("char comm[4]", 4, 0),
+                    ("__data_loc char[] name", 4, 0),
+                    ("__rel_loc u16[] list", 4, 0),
+                    ("__data_loc cpumask_t cpus", 4, 0),
+                    ("__data_loc unsigned long[] bits", 4, 0),
+                ],
+                "\"%s\", __get_bitmask(bits)",
+            );
+            let mut data = Bytes(abi, Vec::new());
+            data.int(4, 1);
+            data.1.extend(b"a\xff\0b");
+            let (name, list, mask) = (24, 24 + 4, 24 + 8);
+            data.int(4, 3 << 16 | name).int(4, 4 << 16 | (list - 16));
+            let mask_len = u64::from(2 * long) << 16;
+            data.int(4, mask_len | mask).int(4, mask_len | mask);
+            data.1.extend(b"hi\0.");
+            data.int(2, 500).int(2, 65535);
+            data.int(long as usize, 0b101).int(long as usize, 2);
+            let bits = format!("[0,2,{}]", 8 * long + 1);
+            assert_eq!(
+                json(&event, &data.1),
+                format!(
+                    ",\"system\":\"test\",\"event\":\"dynamic\",\"fields\":{{\"comm\":\"a\\\\xff\",\
+                     \"name\":\"hi\",\"list\":[500,65535],\"cpus\":{bits},\"bits\":{bits}}}"
+                ),
+                "{abi:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_have_what_is_known_there_beside() {
+        for abi in abis() {
+            let long = usize::from(abi.long_size);
+            let event = event(
+                abi,
+                "addresses",
+                &[
+                    ("int common_pid", 4, 1),
+                    ("void * ptr", long as u32, 0),
+                    ("const char * text", long as u32, 0),
+                    ("unsigned long ip", long as u32, 0),
+                    ("unsigned long len", long as u32, 0),
+                ],
+                "\"%ps\", (void *)REC->ip",
+            );
+            let mut data = Bytes(abi, Vec::new());
+            data.int(4, 1).int(long, 0x10).int(long, 0xd000_0000);
+            data.int(long, 0xc000_2010).int(long, 0xc000_2010);
+            assert_eq!(
+                json(&event, &data.1),
+                ",\"system\":\"test\",\"event\":\"addresses\",\"fields\":{\"ptr\":\"0x10\",\
+                 \"text\":\"0xd0000000\",\"ip\":\"0xc0002010\",\"len\":3221233680},\
+                 \"symbols\":{\"text\":\"a word\",\"ip\":\"vfs_write+0x10\"}",
+                "{abi:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn stacks_go_on_behind_the_array_of_their_format() {
+        for abi in abis() {
+            let long = usize::from(abi.long_size);
+            let fields = [
+                ("int common_pid", 4, 1),
+                ("int size", 4, 1),
+                ("unsigned long caller[1]", long as u32, 0),
+            ];
+            let event = event(abi, "kernel_stack", &fields, "\"%ps\", (void *)REC->caller[0]");
+            let mut data = Bytes(abi, Vec::new());
+            data.int(4, 1).int(4, 2).int(long, 0xc000_1004).int(long, 0x77).int(long, 0x88);
+            assert_eq!(
+                json(&event, &data.1),
+                ",\"system\":\"ftrace\",\"event\":\"kernel_stack\",\"fields\":{\"size\":2,\
+                 \"caller\":[\"0xc0001004\",\"0x77\"]},\
+                 \"symbols\":{\"caller\":[\"vfs_read+0x4\",null]}",
+                "{abi:?}"
+            );
+        }
+    }
+}
