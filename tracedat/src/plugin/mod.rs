@@ -12,6 +12,7 @@ mod hrtimer;
 mod kernel_stack;
 mod kmem;
 mod kvm;
+mod mac80211;
 mod options;
 mod raw_data;
 mod registry;

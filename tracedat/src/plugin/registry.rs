@@ -1,7 +1,8 @@
 //! The table of handlers.
 
 use super::{
-    Binding, Handler, function, function_graph, futex, hrtimer, kernel_stack, kmem, kvm, raw_data,
+    Binding, Handler, function, function_graph, futex, hrtimer, kernel_stack, kmem, kvm, mac80211,
+    raw_data,
 };
 use super::{sched_switch, sched_wakeup, tlb};
 
@@ -48,6 +49,7 @@ const TABLE: &[Registration] = &[
     on("kvmmmu", "kvm_mmu_sync_page", kvm::bind_page),
     on("kvmmmu", "kvm_mmu_unsync_page", kvm::bind_page),
     on("kvmmmu", "kvm_mmu_zap_page", kvm::bind_page),
+    on("mac80211", "drv_bss_info_changed", mac80211::bind),
     on("sched", "sched_switch", sched_switch::bind),
     on("sched", "sched_wakeup", sched_wakeup::bind),
     on("sched", "sched_wakeup_new", sched_wakeup::bind),
