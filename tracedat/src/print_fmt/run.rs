@@ -202,7 +202,7 @@ impl Program {
                     address::bytes(out, &bytes[..len.min(bytes.len())], separator);
                 }
                 Step::Call { function, value, place } => {
-                    self.call(out, data, function, value, place);
+                    self.call(out, data, cx.compat, function, (value, place));
                 }
                 Step::JumpIfZero { value, target } => {
                     if self.value(value, data) == 0 {
@@ -369,9 +369,9 @@ impl Program {
         &self,
         out: &mut Vec<u8>,
         data: &[u8],
+        compat: Compat,
         function: Function,
-        value: Value,
-        place: Option<Place>,
+        (value, place): (Value, Option<Place>),
     ) {
         match function {
             Function::Jbd2DevToName => {
@@ -390,7 +390,7 @@ impl Program {
                 }
             }
             Function::ScsiTraceParseCdb => {
-                functions::parse_cdb(out, place.map_or(&[][..], |place| place.rest(data)));
+                functions::parse_cdb(out, place.map_or(&[][..], |place| place.rest(data)), compat);
             }
             Function::Le16ToCpup => {
                 number::decimal(out, self.value(value, data));

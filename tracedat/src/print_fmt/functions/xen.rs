@@ -40,9 +40,9 @@ const NAMES: [&str; 35] = [
 const ARCH: [&str; 8] =
     ["arch_0", "arch_1", "arch_2", "arch_3", "arch_4", "arch_5", "arch_6", "arch_7"];
 
-/// The name of a hypercall, empty when it has none.
+/// The name of a hypercall, an `unsigned int`; empty when it has none.
 pub(in super::super) fn hypercall_name(number: u64) -> &'static str {
-    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let number = number as u32 as usize;
     let arch = number.checked_sub(48).and_then(|arch| ARCH.get(arch));
     arch.or_else(|| NAMES.get(number)).copied().unwrap_or("")
 }
