@@ -1,4 +1,4 @@
-//! `kernel_stack`: one line per function on the stack.
+//! `kernel_stack`: one line per function on the stack; the option `ftrace:offset` adds the offset into it.
 
 use super::{Binding, HandledRecord, Handler};
 use crate::abi::Abi;
@@ -6,12 +6,17 @@ use crate::report::number;
 
 pub(super) fn bind(binding: &Binding<'_>) -> Option<Box<dyn Handler>> {
     let caller = binding.format.event_field("caller")?;
-    Some(Box::new(KernelStack { caller: caller.offset as usize, abi: binding.format.abi }))
+    Some(Box::new(KernelStack {
+        caller: caller.offset as usize,
+        abi: binding.format.abi,
+        offset: binding.options.switch("ftrace", "offset", false),
+    }))
 }
 
 struct KernelStack {
     caller: usize,
     abi: Abi,
+    offset: bool,
 }
 
 impl Handler for KernelStack {
@@ -25,8 +30,8 @@ impl Handler for KernelStack {
                 break;
             };
             out.extend_from_slice(b"\n=> ");
-            if record.symbol(address, false, out) {
-                out.extend_from_slice(b" (");
+            if record.symbol(address, self.offset, out) {
+                out.extend_from_slice(if self.offset { b"  (" } else { b" (" });
                 number::hex(out, address, 0);
                 out.push(b')');
             } else {
