@@ -310,13 +310,9 @@ impl ReportArgs {
             pids: Vec::new(),
             comms: Vec::new(),
             action: action(matches),
-            json: match matches.value_source("json") {
-                None => None,
-                Some(_) => Some(Json {
-                    text: matches.contains_id("json")
-                        && matches.get_one::<String>("json").is_some(),
-                }),
-            },
+            json: matches
+                .contains_id("json")
+                .then(|| Json { text: matches.get_one::<String>("json").is_some() }),
             compat: match compat {
                 None | Some("" | "3.4") => Compat::V3_4,
                 Some("3.1.6") => Compat::V3_1_6,
