@@ -187,7 +187,7 @@ fn print_data_of_version_6(
 ) -> io::Result<()> {
     let flyrecord = pages.has("flyrecord");
     let Some(buffer) = data.buffers.iter().find(|buffer| buffer.name.is_empty()) else {
-        if pages.summary || flyrecord {
+        if pages.summary {
             writeln!(out, "\t[Latency tracing data]")?;
         }
         return Ok(());

@@ -146,7 +146,7 @@ fn print_buffer(
     let mut text = || String::from_utf8_lossy(texts.next().unwrap_or_default()).into_owned();
     let (name, clock) = (text(), text());
     let records = option.id == OptionId::BUFFER;
-    let (size, kind) = (option.data.len(), if records { "BUFFER" } else { "BUFFER_TEXT" });
+    let size = option.data.len();
     let (full, flyrecord) = (pages.has("options"), pages.has("flyrecord"));
     if let (Some(strings), true) = (strings, flyrecord) {
         let section = data.sections.iter().find(|(offset, _)| *offset == at);
@@ -155,7 +155,7 @@ fn print_buffer(
         }
     }
     if full || flyrecord {
-        writeln!(out, "\t\t[Option {kind}, {size} bytes]\n{at} [offset]\n\"{name}\" [name]")?;
+        writeln!(out, "\t\t[Option BUFFER, {size} bytes]\n{at} [offset]\n\"{name}\" [name]")?;
     }
     if strings.is_none() {
         return Ok(());
