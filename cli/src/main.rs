@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         Ok(code) => code.into(),
         Err(error) => {
             if !error.is_closed_pipe() {
-                eprintln!("trace-cmd: {error}");
+                output::tell(&error.to_string());
             }
             error.exit_code().into()
         }

@@ -11,6 +11,7 @@ use tracedat::write::Version;
 use super::data_file;
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output::tell;
 
 const AFTER_HELP: &str = "\
 Try:
@@ -89,7 +90,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     fs::rename(&part, &output).map_err(cannot_write)?;
     data_file::warn_of_lost(&input, &reader.metadata);
     for note in notes {
-        eprintln!("trace-cmd: {}: {note}", input.display());
+        tell(&format!("{}: {note}", input.display()));
     }
     Ok(Exit::Success)
 }

@@ -8,6 +8,7 @@ use tracedat::{Metadata, ReadError, Reader};
 
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output::tell;
 
 const DEFAULT: &str = "trace.dat";
 
@@ -63,13 +64,13 @@ pub(super) fn warn_of_lost(path: &Path, data: &Metadata) {
     let unknown =
         |offset| data.options().iter().any(|o| o.id.name().is_none() && Some(o.offset) == offset);
     for warning in data.warnings().iter().filter(|warning| !unknown(warning.offset)) {
-        eprintln!("trace-cmd: {}: {warning}", path.display());
+        tell(&format!("{}: {warning}", path.display()));
     }
 }
 
 /// Says what of a file could not be used.
 pub(super) fn warn(path: &Path, data: &Metadata) {
     for warning in data.warnings() {
-        eprintln!("trace-cmd: {}: {warning}", path.display());
+        tell(&format!("{}: {warning}", path.display()));
     }
 }

@@ -6,6 +6,7 @@
 //!                                                    line, plugin, print_fmt ─► text, in order
 //! ```
 
+mod backwards;
 mod batch;
 mod binary_texts;
 mod by_id;
@@ -22,6 +23,7 @@ mod selection;
 mod sequence;
 mod wakeups;
 
+pub use backwards::Backwards;
 pub use json::Json;
 pub use options::{Compat, EventSelector, Layout, ReportFilter, ReportOptions, TimeStyle};
 pub use prefix::is_seconds_clock;
@@ -64,6 +66,14 @@ pub struct ReportInput<'a> {
     pub metadata: &'a Metadata,
 }
 
+/// What was noticed while printing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Printed {
+    /// The first places where the time of a CPU goes backwards, with [`ReportOptions::check_time`].
+    pub backwards: Vec<Backwards>,
+}
+
 /// Prints records as lines.
 ///
 /// ```no_run
@@ -103,7 +113,7 @@ impl Report {
         inputs: &[ReportInput<'_>],
         records: &mut Merge,
         out: &mut (dyn Write + Send),
-    ) -> Result<(), ReportError> {
+    ) -> Result<Printed, ReportError> {
         let styles = prefix::buffer_styles(inputs, &self.options);
         let files: Vec<ReportFile<'_>> = inputs
             .iter()
@@ -129,7 +139,10 @@ impl Report {
         if self.options.json.is_none() {
             out.write_all(&end.summary).map_err(ReportError::Write)?;
         }
-        end.error.map_or(Ok(()), |error| Err(ReportError::Read(error)))
+        match end.error {
+            None => Ok(Printed { backwards: end.backwards }),
+            Some(error) => Err(ReportError::Read(error)),
+        }
     }
 
     /// For each file the line that comes before those of its records: how many CPUs it has.

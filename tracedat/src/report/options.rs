@@ -45,6 +45,8 @@ pub struct ReportOptions {
     /// Counts time from the first record; of release 3.1.6 it is the first of a top-level buffer.
     /// Without effect on raw stamps.
     pub align_time: bool,
+    /// Whether it is watched that the time of no CPU goes backwards: see [`super::Printed`].
+    pub check_time: bool,
     /// Prints the time since the line before.
     pub time_differences: bool,
     /// Prints fields and their values instead of the event's own text.

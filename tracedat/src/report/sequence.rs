@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::backwards::{Backwards, TimeCheck};
 use super::batch::{Batch, Header};
 use super::comms::{EarlyComms, LearnedComms};
 use super::file::{ReportFile, Slot};
@@ -67,6 +68,7 @@ pub(crate) struct Sequencer<'f, 'm, R> {
     early: Vec<Option<EarlyComms>>,
     options: &'f ReportOptions,
     selection: Selection,
+    time_check: TimeCheck,
     wakeups: Wakeups,
     sequence: u64,
     taken: u64,
@@ -82,6 +84,8 @@ pub(crate) struct End {
     pub(crate) error: Option<ReadError>,
     /// Text for the end of the report.
     pub(crate) summary: Vec<u8>,
+    /// Where time went backwards, if that was asked for.
+    pub(crate) backwards: Vec<Backwards>,
 }
 
 /// A file's observers by event id, made when the event first occurs.
@@ -112,6 +116,7 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
             early: files.iter().map(|_| Some(EarlyComms::default())).collect(),
             options,
             selection: Selection::new(options, files.len()),
+            time_check: TimeCheck::default(),
             wakeups: Wakeups::default(),
             sequence: 0,
             taken: 0,
@@ -159,13 +164,16 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
     pub(crate) fn finish(self) -> End {
         let mut summary = Vec::new();
         self.wakeups.print_summary(&mut summary);
-        End { error: self.error, summary }
+        End { error: self.error, summary, backwards: self.time_check.found }
     }
 
     /// Puts one record into the batch; false at the end.
     #[inline]
     fn take(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
         let Some((file, record)) = self.records.next()? else { return Ok(false) };
+        if self.options.check_time {
+            self.time_check.see(file, &record);
+        }
         if !wants(self.options, self.files.get(file), &record) {
             return Ok(true);
         }

@@ -11,6 +11,7 @@ use super::file::{Format, head_bytes};
 use super::local::{LocalRecording, Recorded, Settings};
 use super::plan::MachinePlan;
 use crate::error::Error;
+use crate::output::tell;
 
 /// Records this machine for its host.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl GuestRecording for Recording {
         let finish = || -> Result<RecordingEnd, Error> {
             let Recorded { machine, buffers, unrestored } = local.stop()?;
             if let Some(error) = unrestored {
-                eprintln!("trace-cmd: {error}");
+                tell(&format!("{error}"));
             }
             let tail = head_bytes(&machine, &buffers, trace_id, format)?;
             let cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);

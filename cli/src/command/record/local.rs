@@ -14,6 +14,7 @@ use super::args::Args;
 use super::plan::{InstancePlan, MachinePlan};
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output::tell;
 
 /// What holds for all instances.
 #[derive(Clone, Copy, Debug, Default)]
@@ -230,10 +231,7 @@ impl<'a> Prepared<'a> {
             match instance.select(&request.pattern) {
                 Ok(selection) => events.push((selection, request.filter.as_deref())),
                 Err(tracefs::Error::UnknownEvent { .. }) if settings.ignore_missing => {
-                    eprintln!(
-                        "trace-cmd: no event matches '{}'; going on without",
-                        request.pattern
-                    );
+                    tell(&format!("no event matches '{}'; going on without", request.pattern));
                 }
                 Err(error) => return Err(kernel_error(error)),
             }

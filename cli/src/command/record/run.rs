@@ -19,6 +19,7 @@ use super::summary;
 use super::wait::{Event, Signals, Workload};
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output::tell;
 
 /// How often guests are asked for news; signals come at once.
 const TICK_WITH_GUESTS: Duration = Duration::from_millis(20);
@@ -64,7 +65,7 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
     for guest in &guests {
         match guest {
             Ok(guest) => extra.options.push(guest.option()),
-            Err(error) => eprintln!("trace-cmd: {error}"),
+            Err(error) => tell(&format!("{error}")),
         }
     }
     let Recorded { machine, buffers, unrestored } = match recorded {

@@ -9,6 +9,7 @@ use super::guests::{Exec, FinishedGuest};
 use super::local::RecordedBuffer;
 use crate::error::Error;
 use crate::output;
+use crate::output::tell;
 
 /// Passes output of a guest's command on; a terminal that is gone is no reason to end a recording.
 pub(crate) fn pass_on(to: &mut dyn Write, bytes: &[u8]) {
@@ -36,19 +37,19 @@ pub(crate) fn losses(buffers: &[RecordedBuffer]) {
         for cpu in &buffer.ledger.cpus {
             let lost = cpu.stats.lost_events();
             if lost > 0 {
-                eprintln!(
-                    "trace-cmd: {place}CPU {}: {lost} events lost; a larger buffer may help: -b KB",
+                tell(&format!(
+                    "{place}CPU {}: {lost} events lost; a larger buffer may help: -b KB",
                     cpu.cpu
-                );
+                ));
             }
             if cpu.discarded_bytes > 0 {
-                eprintln!(
-                    "trace-cmd: {place}CPU {}: {} bytes could not be written",
+                tell(&format!(
+                    "{place}CPU {}: {} bytes could not be written",
                     cpu.cpu, cpu.discarded_bytes
-                );
+                ));
             }
             if let Some(error) = &cpu.error {
-                eprintln!("trace-cmd: {place}{}", Error::failure("").because(format!("{error}")));
+                tell(&format!("{place}{}", Error::failure("").because(format!("{error}"))));
             }
         }
     }
@@ -69,26 +70,26 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
         placements(&guest.placements, true)?;
     }
     if guest.missing_bytes > 0 {
-        eprintln!("trace-cmd: {name}: {} bytes of its data are missing", guest.missing_bytes);
+        tell(&format!("{name}: {} bytes of its data are missing", guest.missing_bytes));
     }
     if guest.samples.is_empty() {
-        eprintln!(
-            "trace-cmd: {name}: its clock could not be compared with this one; stamps are the guest's own"
-        );
+        tell(&format!(
+            "{name}: its clock could not be compared with this one; stamps are the guest's own"
+        ));
     }
     for problem in &guest.problems {
-        eprintln!("trace-cmd: {name}: {problem}");
+        tell(&format!("{name}: {problem}"));
     }
     match guest.exec {
         Exec::Ended(ExecStatus::Code(0)) | Exec::None => {}
         Exec::Ended(ExecStatus::Code(code)) => {
-            eprintln!("trace-cmd: {name}: its command ended with exit code {code}");
+            tell(&format!("{name}: its command ended with exit code {code}"));
         }
         Exec::Ended(ExecStatus::Signal(signal)) => {
-            eprintln!("trace-cmd: {name}: its command was ended by signal {signal}");
+            tell(&format!("{name}: its command was ended by signal {signal}"));
         }
-        Exec::Running => eprintln!("trace-cmd: {name}: its command was still running at the end"),
-        Exec::Lost => eprintln!("trace-cmd: {name}: went away while its command ran"),
+        Exec::Running => tell(&format!("{name}: its command was still running at the end")),
+        Exec::Lost => tell(&format!("{name}: went away while its command ran")),
     }
     Ok(())
 }

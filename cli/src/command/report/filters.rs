@@ -7,6 +7,7 @@ use tracedat::report::{ReportFilter, ReportInput};
 
 use super::args::FilterArg;
 use crate::error::Error;
+use crate::output::tell;
 
 /// The filters of `-F`, in the order they were given.
 pub(super) fn parse(words: &[FilterArg]) -> Result<Vec<ReportFilter>, Error> {
@@ -49,7 +50,7 @@ pub(super) fn add_processes(
             .iter()
             .any(|input| input.metadata.tasks().iter().any(|(_, name)| name == comm.as_bytes()));
         if !known {
-            eprintln!("trace-cmd: no task named '{comm}' in any file");
+            tell(&format!("no task named '{comm}' in any file"));
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use tracedat::report::{Report, ReportInput};
 use super::args::{Action, ReportArgs};
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output::tell;
 
 /// Prints the page that was asked for.
 pub(super) fn print(
@@ -125,7 +126,7 @@ fn check_events(metadata: &Metadata, _out: &mut dyn Write) -> io::Result<Exit> {
             Ok(_) => continue,
         };
         let name = name.strip_prefix("name: ").unwrap_or_default();
-        eprintln!("trace-cmd: {}:{name}: {cause}", format.system);
+        tell(&format!("{}:{name}: {cause}", format.system));
         exit = Exit::BadData;
     }
     Ok(exit)

@@ -14,10 +14,13 @@ use tracedat::clock::ClockOptions;
 use tracedat::error::ReadError;
 use tracedat::plugin::HandlerOptions;
 use tracedat::read::{Merge, Reader};
-use tracedat::report::{Compat, EventSelector, Report, ReportError, ReportInput, ReportOptions};
+use tracedat::report::{
+    Backwards, Compat, EventSelector, Report, ReportError, ReportInput, ReportOptions,
+};
 
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output::tell;
 
 pub(crate) use args::command;
 use args::{Action, Input, ReportArgs};
@@ -69,7 +72,15 @@ fn print_events(
 ) -> Result<Exit, Error> {
     let printed = report.print(inputs, records, out);
     match printed {
-        Ok(()) => Ok(Exit::Success),
+        Ok(printed) => {
+            for Backwards { file, cpu, from, to } in printed.backwards {
+                let name = inputs.get(file).map_or("", |input| input.name);
+                tell(&format!(
+                    "{name}: WARNING: Record on cpu {cpu} went backwards: {from} to {to}"
+                ));
+            }
+            Ok(Exit::Success)
+        }
         Err(ReportError::Write(cause)) => {
             Err(Error::failure("cannot write the report").because(cause))
         }
@@ -126,6 +137,7 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, Error> {
     options.cpus = args.cpus.clone();
     options.raw_time = args.raw_time;
     options.align_time = args.align_time;
+    options.check_time = args.check_time;
     options.time_differences = args.time_differences;
     options.wakeups = args.wakeups;
     options.no_hard_irq = args.no_hard_irq;
@@ -161,7 +173,7 @@ fn selector(option: &str, expressions: &[String]) -> Result<Option<EventSelector
 fn warn(inputs: &[ReportInput<'_>], records: &Merge) {
     for (index, input) in inputs.iter().enumerate() {
         for warning in input.metadata.warnings().iter().chain(records.warnings(index)) {
-            eprintln!("trace-cmd: {}: {warning}", input.name);
+            tell(&format!("{}: {warning}", input.name));
         }
     }
 }

@@ -146,7 +146,7 @@ fn serve(dir: &VirtDir, matches: &ArgMatches) -> Result<Exit, Error> {
     let options = ServerOptions { group, ..ServerOptions::default() };
     let failed = |error| Error::failure("virt-server cannot serve").because(error);
     let server = Server::bind(dir, &options).map_err(failed)?;
-    eprintln!("virt-server: serving guests on {}", dir.agent_socket().display());
+    say(&format!("serving guests on {}", dir.agent_socket().display()));
     server.run(stop.as_fd(), &mut |event| say(&log::of_server(event))).map_err(failed)?;
     Ok(Exit::Success)
 }
