@@ -1,46 +1,47 @@
 //! The zlib format: two bytes of header, deflate, Adler-32.
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use std::fmt;
+
+use libdeflater::{CompressionLvl, DecompressionError};
 
 use super::{Codec, CompressError};
 
 /// The most bytes one compressed byte can become: 258 bytes take two bits, rounded up.
 pub(super) const MAX_RATIO: usize = 1032;
 
+/// As small as zlib's best level, which other writers of the format use.
+const LEVEL: i32 = 9;
+
 /// A deflate state.
-#[derive(Debug)]
-pub(super) struct Compressor(Compress);
+pub(super) struct Compressor(libdeflater::Compressor);
 
 impl Compressor {
     pub(super) fn new() -> Self {
-        Self(Compress::new(Compression::default(), true))
+        Self(libdeflater::Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default()))
     }
 
     pub(super) fn compress(&mut self, src: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
-        self.0.reset();
-        let mut left = src;
-        loop {
-            out.reserve(left.len() / 2 + 64);
-            let before = self.0.total_in();
-            let status = self
-                .0
-                .compress_vec(left, out, FlushCompress::Finish)
-                .map_err(|error| failed(error.to_string()))?;
-            left = advance(left, self.0.total_in() - before);
-            if status == Status::StreamEnd {
-                return Ok(());
-            }
-        }
+        let start = out.len();
+        out.resize(start.saturating_add(self.0.zlib_compress_bound(src.len())), 0);
+        let len = self.0.zlib_compress(src, &mut out[start..]);
+        let len = len.map_err(|error| failed(error.to_string()))?;
+        out.truncate(start + len);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compressor").field("level", &LEVEL).finish_non_exhaustive()
     }
 }
 
 /// An inflate state.
-#[derive(Debug)]
-pub(super) struct Decompressor(Decompress);
+pub(super) struct Decompressor(libdeflater::Decompressor);
 
 impl Decompressor {
     pub(super) fn new() -> Self {
-        Self(Decompress::new(true))
+        Self(libdeflater::Decompressor::new())
     }
 
     /// Fills the capacity of `out`, which is empty; false when there is more.
@@ -49,22 +50,24 @@ impl Decompressor {
         src: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<bool, CompressError> {
-        self.0.reset(true);
-        let status = self
-            .0
-            .decompress_vec(src, out, FlushDecompress::Finish)
-            .map_err(|error| failed(error.to_string()))?;
-        match status {
-            Status::StreamEnd => Ok(true),
-            // All of the room is used, and the end has not come.
-            _ if out.len() == out.capacity() => Ok(false),
-            _ => Err(failed("the data ends too early".to_owned())),
+        out.resize(out.capacity(), 0);
+        match self.0.zlib_decompress(src, out) {
+            Ok(len) => {
+                out.truncate(len);
+                Ok(true)
+            }
+            Err(DecompressionError::InsufficientSpace) => Ok(false),
+            Err(DecompressionError::BadData) => {
+                Err(failed("the data is damaged or ends too early".to_owned()))
+            }
         }
     }
 }
 
-fn advance(bytes: &[u8], by: u64) -> &[u8] {
-    usize::try_from(by).ok().and_then(|by| bytes.get(by..)).unwrap_or_default()
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decompressor").finish_non_exhaustive()
+    }
 }
 
 fn failed(reason: String) -> CompressError {

@@ -1,15 +1,17 @@
 //! Threads that pull batches, print them side by side, and write them in order.
 //!
 //! ```text
-//! lock ─► pull a batch ─► unlock ─► format into own buffer ─► wait for its turn ─► write
+//! lock ─► pull a batch ─► unlock ─► format ─► its turn? write it, and what waits behind it
+//!                                          └► else leave the text for who writes, and go on
 //! ```
 //!
-//! Every thread runs this loop with one batch and one buffer that it reuses, so memory is bounded by
-//! threads × batch, and the text is the same for any number of threads.
+//! Every thread runs this loop. A thread waits only when too many texts wait for an older one, so
+//! memory is bounded by threads × batch, and the text is the same for any number of threads.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::batch::Batch;
 use super::sequence::{End, Records, Sequencer};
@@ -56,17 +58,26 @@ fn run_threads<R: Records + Send>(
     out: &mut (dyn Write + Send),
 ) -> Result<End, io::Error> {
     let sequencer = Mutex::new(sequencer);
-    let turns =
-        Turns { turn: Mutex::new(Turn { next: 0, out, error: None }), changed: Condvar::new() };
+    let turns = Turns {
+        turn: Mutex::new(Turn {
+            next: 0,
+            out: Some(out),
+            ready: BTreeMap::new(),
+            spare: Vec::new(),
+            error: None,
+        }),
+        changed: Condvar::new(),
+        max_ready: threads.get().saturating_mul(READY_PER_THREAD),
+    };
     let work = || {
         // A thread that ends for any reason lets the others go on or end, never wait for it.
         let _abandon = AbandonOnPanic(&turns);
         let mut batch = Batch::default();
         let mut text = Vec::new();
-        while lock(&sequencer).pull(&mut batch) {
+        while lock_soon(&sequencer).pull(&mut batch) {
             text.clear();
             format.format(&batch, &mut text);
-            if !turns.write(batch.sequence, &text) {
+            if !turns.write(batch.sequence, &mut text) {
                 return;
             }
         }
@@ -84,32 +95,57 @@ fn run_threads<R: Records + Send>(
     }
 }
 
-/// Whose text is written next.
+/// Texts that may wait for an older one, per thread.
+const READY_PER_THREAD: usize = 2;
+
+/// Whose text is written next, and texts that wait for it.
 struct Turns<'w> {
     turn: Mutex<Turn<'w>>,
     changed: Condvar,
+    max_ready: usize,
 }
 
 struct Turn<'w> {
     next: u64,
-    out: &'w mut (dyn Write + Send),
+    /// `None` while a thread writes.
+    out: Option<&'w mut (dyn Write + Send)>,
+    ready: BTreeMap<u64, Vec<u8>>,
+    /// Buffers that are free again.
+    spare: Vec<Vec<u8>>,
     error: Option<io::Error>,
 }
 
 impl Turns<'_> {
-    /// Waits until `sequence` is next and writes; false when no more is wanted.
-    fn write(&self, sequence: u64, text: &[u8]) -> bool {
+    /// Writes the text now, or leaves it to the thread that writes what comes before; false when no
+    /// more is wanted. `text` is another buffer afterwards.
+    fn write(&self, sequence: u64, text: &mut Vec<u8>) -> bool {
         let mut turn = lock(&self.turn);
-        while turn.next != sequence && turn.error.is_none() {
+        // Who holds the oldest text never waits here, so there is always one to go on.
+        while turn.next != sequence && turn.ready.len() >= self.max_ready && turn.error.is_none() {
             turn = self.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
         }
-        if turn.error.is_none() {
-            match turn.out.write_all(text) {
+        if turn.error.is_some() {
+            return false;
+        }
+        let spare = turn.spare.pop().unwrap_or_default();
+        turn.ready.insert(sequence, std::mem::replace(text, spare));
+        let Some(out) = turn.out.take() else { return true };
+        loop {
+            let next = turn.next;
+            let Some(ready) = turn.ready.remove(&next).filter(|_| turn.error.is_none()) else {
+                break;
+            };
+            drop(turn);
+            let result = out.write_all(&ready);
+            turn = lock(&self.turn);
+            turn.spare.push(ready);
+            match result {
                 Ok(()) => turn.next += 1,
                 Err(error) => turn.error = Some(error),
             }
+            self.changed.notify_all();
         }
-        self.changed.notify_all();
+        turn.out = Some(out);
         turn.error.is_none()
     }
 }
@@ -129,6 +165,21 @@ impl Drop for AbandonOnPanic<'_, '_> {
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Locks what is held for less time than going to sleep and being woken takes.
+fn lock_soon<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for _ in 0..SPINS {
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(error)) => return error.into_inner(),
+            Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+        }
+    }
+    lock(mutex)
+}
+
+/// Some hundred microseconds, in which a batch is pulled.
+const SPINS: u32 = 4000;
 
 #[cfg(test)]
 mod tests {
