@@ -160,6 +160,23 @@ impl Compressor {
         }
         result
     }
+
+    /// Compresses from now on less well and faster, or as at first.
+    ///
+    /// # Errors
+    /// [`CompressError::Failed`] with the library's reason.
+    pub fn hurry(&mut self, hurry: bool) -> Result<(), CompressError> {
+        match &mut self.0 {
+            Compress::None => Ok(()),
+            #[cfg(feature = "zlib")]
+            Compress::Zlib(zlib) => {
+                zlib.hurry(hurry);
+                Ok(())
+            }
+            #[cfg(feature = "zstd")]
+            Compress::Zstd(zstd) => zstd.hurry(hurry),
+        }
+    }
 }
 
 /// Decompresses one chunk after the other.

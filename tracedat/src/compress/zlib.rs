@@ -12,12 +12,23 @@ pub(super) const MAX_RATIO: usize = 1032;
 /// As small as zlib's best level, which other writers of the format use.
 const LEVEL: i32 = 9;
 
+/// As fast as the format can be.
+const HURRIED_LEVEL: i32 = 1;
+
 /// A deflate state.
 pub(super) struct Compressor(libdeflater::Compressor);
 
 impl Compressor {
     pub(super) fn new() -> Self {
-        Self(libdeflater::Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default()))
+        Self::at_level(LEVEL)
+    }
+
+    pub(super) fn hurry(&mut self, hurry: bool) {
+        *self = Self::at_level(if hurry { HURRIED_LEVEL } else { LEVEL });
+    }
+
+    fn at_level(level: i32) -> Self {
+        Self(libdeflater::Compressor::new(CompressionLvl::new(level).unwrap_or_default()))
     }
 
     pub(super) fn compress(&mut self, src: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {

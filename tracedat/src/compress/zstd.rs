@@ -10,6 +10,9 @@ use super::{Codec, CompressError};
 /// and makes 128 KiB.
 pub(super) const MAX_RATIO: usize = 128 * 1024 / 4;
 
+/// Three times as fast as the default level.
+const HURRIED_LEVEL: i32 = -5;
+
 /// How the library says that there is not enough room; it has no code for it that is stable.
 const TOO_SMALL: &str = "Destination buffer is too small";
 
@@ -27,6 +30,11 @@ impl Compressor {
         // Sizes stand before each frame, so the frame itself carries none.
         context.set_parameter(CParameter::ContentSizeFlag(false)).map_err(failed)?;
         Ok(Self(context))
+    }
+
+    pub(super) fn hurry(&mut self, hurry: bool) -> Result<(), CompressError> {
+        let level = if hurry { HURRIED_LEVEL } else { zstd_safe::CLEVEL_DEFAULT };
+        self.0.set_parameter(CParameter::CompressionLevel(level)).map(drop).map_err(failed)
     }
 
     pub(super) fn compress(&mut self, src: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {

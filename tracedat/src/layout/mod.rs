@@ -4,10 +4,12 @@
 //! byte order, one byte of `long` size and the page size. Version 6 goes on with all metadata in
 //! a fixed order; version 7 with sections that are found through options.
 
+mod live;
 mod option;
 mod section;
 pub mod v6;
 
+pub use live::{Gap, Live};
 pub use option::OptionId;
 pub use section::{
     COMPRESSED, CompressedHeader, NO_STRING, SECTION_HEADER_LEN, SectionHeader, SectionId,

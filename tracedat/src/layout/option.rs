@@ -60,6 +60,9 @@ impl OptionId {
     pub const LAST_BOOT_INFO: Self = Self(24);
     /// `u64` offset of the section with the text of `/proc/modules`.
     pub const MODULES_FILE: Self = Self(25);
+    /// A recording that nobody has completed yet: see [`Live`](super::Live). Of this crate alone,
+    /// and out of the chain of options once the file is complete.
+    pub const LIVE: Self = Self(0x4c56);
 
     /// The name in the documentation of the format; `None` for unknown ones.
     pub const fn name(self) -> Option<&'static str> {
@@ -90,6 +93,7 @@ impl OptionId {
             Self::BTF_FILE => "BTF_FILE",
             Self::LAST_BOOT_INFO => "LAST_BOOT_INFO",
             Self::MODULES_FILE => "MODULES_FILE",
+            Self::LIVE => "LIVE",
             _ => return None,
         })
     }

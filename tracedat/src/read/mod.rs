@@ -2,6 +2,7 @@
 
 mod cpu_data;
 mod head;
+mod live;
 mod merge;
 pub(crate) mod section;
 mod sub_buffers;

@@ -3,6 +3,7 @@
 use rustc_hash::FxHashSet;
 
 use super::head::{Head, Walk, header_info};
+use super::live;
 use super::section::{self, Place, Storage};
 use crate::abi::Abi;
 use crate::cursor::Cursor;
@@ -46,6 +47,10 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
             }
             head.warn(option.offset, format!("{} left out: {error}", option.id));
         }
+    }
+    if let Some(at) = head.options.iter().position(|option| option.id == OptionId::LIVE) {
+        let option = head.options.remove(at);
+        live::settle(walk, head, &option)?;
     }
     Ok(())
 }

@@ -69,6 +69,12 @@ pub enum WriteError {
         /// That of the file.
         file: u32,
     },
+    /// Of a CPU that was recorded it is not said how much, or more than its region can take.
+    #[error("how much was recorded of {of} is not known")]
+    NotRecorded {
+        /// The CPU.
+        of: DataOf,
+    },
     /// A sub-buffer size of 0.
     #[error("sub-buffers of {buffer:?} have no size")]
     NoPageSize {

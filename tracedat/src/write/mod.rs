@@ -27,9 +27,11 @@
 //! ```
 
 mod chunk;
+mod chunk_sink;
 mod cpu_data;
 mod error;
 mod head;
+pub mod live;
 mod of_metadata;
 pub mod option;
 mod output;
@@ -37,10 +39,12 @@ mod resume;
 mod v6;
 mod v7;
 
+pub use chunk_sink::{ChunkSink, PendingChunks};
 pub use cpu_data::{BufferData, CpuSource, Placement, TextData};
 pub use error::{DataOf, WriteError};
 pub(crate) use head::Parts;
 pub use head::{Head, System};
+pub use live::{Closing, LiveBuffer, LiveLayout, Recorded, Region};
 pub(crate) use v7::{CopyBody, SectionCopy};
 
 use std::io::{Read, Seek, Write};
@@ -186,6 +190,61 @@ impl<W: Write + Seek> Writer<W> {
         };
         self.output.flush()?;
         Ok(placements)
+    }
+
+    /// Adds what was not known when the head was written: texts that were empty there, and options.
+    ///
+    /// # Errors
+    /// In version 6, where all has its place in the head; when the output refuses.
+    pub fn add_head(&mut self, head: &Head) -> Result<(), WriteError> {
+        let parts = head.parts(self.settings.abi.byte_order)?;
+        match &mut self.body {
+            Body::V6(_) => return Err(WriteError::NotInVersion6 { what: "texts after the head" }),
+            Body::V7(body) => body.add_head(&mut self.output, &parts)?,
+        }
+        self.output.flush()
+    }
+
+    /// Makes room for data of CPUs, which is then written to the regions of `layout` by whoever
+    /// records. From now on the file can be read, also when nobody completes it.
+    ///
+    /// # Errors
+    /// In version 6; when the output refuses.
+    pub fn reserve(&mut self, layout: &LiveLayout) -> Result<(), WriteError> {
+        match &mut self.body {
+            Body::V6(_) => return Err(WriteError::NotInVersion6 { what: "regions" }),
+            Body::V7(body) => body.reserve(&mut self.output, layout)?,
+        }
+        self.output.flush()
+    }
+
+    /// Adds options and completes a file whose data is in the regions of `layout` already, so much
+    /// as `recorded` says for each. In version 6 the regions belong to the file that is overwritten.
+    ///
+    /// # Errors
+    /// When the output refuses, or there is no room for the head.
+    pub fn close(
+        mut self,
+        options: &[(OptionId, Vec<u8>)],
+        layout: &LiveLayout,
+        recorded: &[Recorded],
+    ) -> Result<Closing<W>, WriteError> {
+        layout.check(recorded)?;
+        let closed = match self.body {
+            Body::V6(body) => {
+                body.close(&mut self.output, &self.settings, options, layout, recorded)?
+            }
+            Body::V7(body) => body.close(&mut self.output, options, layout, recorded)?,
+        };
+        self.output.flush()?;
+        let (arranged, link) = closed;
+        Ok(Closing {
+            placements: layout.placements(&arranged.offsets, recorded),
+            output: self.output,
+            gaps: arranged.gaps,
+            len: arranged.len,
+            link,
+        })
     }
 
     /// Adds options and the text of `trace` of each buffer instead of CPU data, as latency tracers

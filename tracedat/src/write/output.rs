@@ -87,6 +87,16 @@ impl<W: Write + Seek> Output<W> {
         Ok(())
     }
 
+    /// Where the output ends, which may be behind the next byte.
+    pub(super) fn end(&mut self) -> Result<u64, WriteError> {
+        let position = self.position;
+        let result = self.writer.seek(SeekFrom::End(0)).and_then(|end| {
+            self.writer.seek(SeekFrom::Start(position))?;
+            Ok(end)
+        });
+        result.map_err(|source| self.failed(source))
+    }
+
     /// Lets `copy` write to the output itself, past the buffer, and counts what it says it wrote.
     pub(super) fn with_inner<E>(
         &mut self,

@@ -4,6 +4,7 @@ use std::io::{self, Seek, Write};
 
 use super::cpu_data::{BufferData, Placement, TextData};
 use super::head::{Parts, long_text, str0};
+use super::live::{Arranged, LiveLayout, Recorded};
 use super::output::{Output, count, round_up};
 use super::{Settings, WriteError};
 use crate::compress::Codec;
@@ -56,13 +57,7 @@ impl Body {
         buffers: &mut [BufferData<'_>],
     ) -> Result<Vec<Placement>, WriteError> {
         for buffer in &*buffers {
-            if buffer.page_size != settings.page_size {
-                return Err(WriteError::PageSize {
-                    buffer: buffer.name.to_owned(),
-                    found: buffer.page_size,
-                    file: settings.page_size,
-                });
-            }
+            check_page_size(buffer.name, buffer.page_size, settings)?;
         }
         write_options(output, options)?;
         let has_clock = self.has_clock || has_clock(options);
@@ -101,6 +96,81 @@ impl Body {
             *placed = self.write_buffer(output, buffer, has_clock)?;
         }
         Ok(placed.into_iter().flatten().collect())
+    }
+
+    /// Writes the rest where the data is there already: options, then the table and clock of each buffer.
+    pub(super) fn close<W: Write + Seek>(
+        self,
+        output: &mut Output<W>,
+        settings: &Settings,
+        options: &[(OptionId, Vec<u8>)],
+        layout: &LiveLayout,
+        recorded: &[Recorded],
+    ) -> Result<(Arranged, Option<(u64, u64)>), WriteError> {
+        let order = output.order();
+        for buffer in &layout.buffers {
+            check_page_size(&buffer.name, buffer.page_size, settings)?;
+        }
+        write_options(output, options)?;
+        let has_clock = self.has_clock || has_clock(options);
+        let mut patches = Vec::new();
+        for buffer in layout.buffers.iter().filter(|buffer| !buffer.name.is_empty()) {
+            let mut data = vec![0; 8];
+            data.extend_from_slice(str0("buffer", &buffer.name)?.as_bytes());
+            data.push(0);
+            write_option(output, OptionId::BUFFER, &data)?;
+            patches.push(output.position() - data.len() as u64);
+        }
+        output.u16(OptionId::DONE.0)?;
+
+        let clock = |clock: &str| match has_clock {
+            true => long_text(&bracketed(clock), order),
+            false => Vec::new(),
+        };
+        let top = output.position();
+        let top_clock = clock(layout.buffers.first().map_or("", |buffer| &buffer.clock));
+        let table_len = v6::TAG_LEN as u64 + 16 * u64::from(self.cpus);
+        let head_len = top + table_len + top_clock.len() as u64;
+        if head_len > layout.head_room() {
+            let limit = layout.head_room();
+            return Err(WriteError::TooLarge {
+                what: "head of a recording",
+                size: head_len,
+                limit,
+            });
+        }
+        let arranged = layout.arrange(head_len, recorded)?;
+        let mut patches = patches.into_iter();
+        for (index, buffer) in layout.buffers.iter().enumerate() {
+            let head = arranged.heads.iter().find(|head| head.buffer == index);
+            let (at, moved) = head.and_then(|head| head.head).unwrap_or((top, top));
+            let mut bytes = v6::FLYRECORD.to_vec();
+            let mut free = moved + layout.buffer_head;
+            for cpu in 0..self.cpus {
+                let place = layout.regions().iter().zip(recorded).zip(&arranged.offsets);
+                let mut place = place.filter(|((region, recorded), _)| {
+                    region.buffer == index && region.cpu == cpu && recorded.size_on_disk > 0
+                });
+                let (offset, size) = match place.next() {
+                    Some(((_, recorded), &offset)) => (offset, recorded.size_on_disk),
+                    None => (free, 0),
+                };
+                bytes.extend(order.put_u64(offset));
+                bytes.extend(order.put_u64(size));
+                free = offset + size;
+            }
+            bytes.extend(clock(&buffer.clock));
+            if !buffer.name.is_empty()
+                && let Some(patch) = patches.next()
+            {
+                output.patch(patch, &order.put_u64(moved))?;
+            }
+            // What the file had here before ends with the block.
+            let end = at + bytes.len() as u64;
+            bytes.resize(bytes.len() + (end.next_multiple_of(layout.align) - end) as usize, 0);
+            output.patch(at, &bytes)?;
+        }
+        Ok((arranged, None))
     }
 
     /// Writes the rest of a latency trace: options, then text up to the end of the file.
@@ -193,6 +263,13 @@ impl Body {
         }
         Ok(placed)
     }
+}
+
+fn check_page_size(buffer: &str, found: u32, settings: &Settings) -> Result<(), WriteError> {
+    if found == settings.page_size {
+        return Ok(());
+    }
+    Err(WriteError::PageSize { buffer: buffer.to_owned(), found, file: settings.page_size })
 }
 
 fn write_options<W: Write + Seek>(

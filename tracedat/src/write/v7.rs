@@ -6,15 +6,23 @@ use std::thread;
 use super::chunk::ChunkWriter;
 use super::cpu_data::{BufferData, Placement, TextData};
 use super::head::{Parts, long_text, str0};
+use super::live::{Arranged, LiveLayout, Recorded};
 use super::output::{Output, count};
 use super::{Settings, WriteError, option};
 use crate::compress::Codec;
 use crate::layout::{
-    CHUNK_SUB_BUFFERS, COMPRESSED, CompressedHeader, OptionId, SectionHeader, SectionId,
+    CHUNK_SUB_BUFFERS, COMPRESSED, CompressedHeader, NO_STRING, OptionId, SECTION_HEADER_LEN,
+    SectionHeader, SectionId,
 };
 
 /// Bytes of text in a compressed chunk: ten pages of 4 KiB.
 const TEXT_CHUNK_LEN: u64 = 4096 * CHUNK_SUB_BUFFERS as u64;
+
+/// Bytes of an option before its data.
+const OPTION_HEAD: usize = 6;
+
+/// Room for headers and strings around a text.
+const ROOM_LEFT: u64 = 64 << 10;
 
 /// Offset of the size in a section header.
 const SIZE_AT: u64 = 8;
@@ -31,6 +39,19 @@ pub(super) struct Body {
     strings_len: u32,
     /// Strings that wait for the next STRINGS section.
     strings: Vec<u8>,
+    /// What was written of a recording that goes on.
+    live: Option<LiveOptions>,
+}
+
+/// The options that lead to the data of a recording that goes on: the last ones until it is closed.
+#[derive(Debug)]
+struct LiveOptions {
+    /// Where their section is.
+    section: u64,
+    /// Where the data of LIVE is.
+    live: u64,
+    /// Bytes that there are for all but data of CPUs.
+    head_room: u64,
 }
 
 /// A section that another file has.
@@ -67,18 +88,7 @@ pub(super) fn create<W: Write + Seek>(
     output.u64(0)?;
 
     body.section(output, SectionId::HEADER_INFO, "headers", &head.header_info)?;
-    let parts = [
-        (SectionId::FTRACE_EVENTS, "ftrace events", &head.ftrace_events),
-        (SectionId::EVENT_FORMATS, "events format", &head.event_formats),
-        (SectionId::KALLSYMS, "kallsyms", &head.kallsyms),
-        (SectionId::PRINTK, "printk", &head.printk_formats),
-        (SectionId::CMDLINES, "command lines", &head.cmdlines),
-    ];
-    for (id, description, part) in parts {
-        if !part.is_empty() {
-            body.section(output, id, description, part)?;
-        }
-    }
+    body.add_texts(output, head)?;
     body.options.extend_from_slice(&head.options);
     if !head.options.iter().any(|(id, _)| *id == OptionId::CPU_COUNT) {
         body.options.push(option::cpu_count(head.cpus, order));
@@ -92,7 +102,183 @@ impl Body {
     /// The state after a head of another writer: `link` is where its last DONE has the offset of
     /// the next options section, `strings_len` the length of its strings.
     pub(super) fn resumed(codec: Codec, link: u64, strings_len: u32) -> Self {
-        Self { codec, link, options: Vec::new(), strings_len, strings: Vec::new() }
+        Self { codec, link, options: Vec::new(), strings_len, strings: Vec::new(), live: None }
+    }
+
+    fn add_texts<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        head: &Parts,
+    ) -> Result<(), WriteError> {
+        let parts = [
+            (SectionId::FTRACE_EVENTS, "ftrace events", &head.ftrace_events),
+            (SectionId::EVENT_FORMATS, "events format", &head.event_formats),
+            (SectionId::KALLSYMS, "kallsyms", &head.kallsyms),
+            (SectionId::PRINTK, "printk", &head.printk_formats),
+            (SectionId::CMDLINES, "command lines", &head.cmdlines),
+        ];
+        for (id, description, part) in parts {
+            if !part.is_empty() {
+                self.check_room(output, part.len())?;
+                self.section(output, id, description, part)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds texts and options to a head that is written already.
+    pub(super) fn add_head<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        head: &Parts,
+    ) -> Result<(), WriteError> {
+        self.add_texts(output, head)?;
+        self.options.extend_from_slice(&head.options);
+        let next = self.live.as_ref().map_or(0, |live| live.section);
+        self.write_options_before(output, next)
+    }
+
+    /// Writes the options that lead to the regions, and the section that they point to.
+    pub(super) fn reserve<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        layout: &LiveLayout,
+    ) -> Result<(), WriteError> {
+        let order = output.order();
+        let start = self.start_section(output, SectionId::BUFFER, self.flags(), "recording")?;
+        end_section(output, start)?;
+        self.write_strings(output)?;
+        let waiting = std::mem::take(&mut self.options);
+        for (index, buffer) in layout.buffers.iter().enumerate() {
+            let mut data = order.put_u64(start).to_vec();
+            put_str0(&mut data, "buffer", &buffer.name)?;
+            put_str0(&mut data, "clock", &buffer.clock)?;
+            data.extend(order.put_u32(buffer.page_size));
+            let regions = layout.regions().iter().filter(|region| region.buffer == index);
+            data.extend(order.put_u32(count("CPUs of a buffer", buffer.cpus.len())?));
+            for region in regions {
+                data.extend(order.put_u32(region.cpu));
+                data.extend(order.put_u64(region.offset));
+                data.extend(order.put_u64(0));
+            }
+            self.options.push((OptionId::BUFFER, data));
+        }
+        let live = layout.live().to_bytes(order);
+        let before: usize = self.options.iter().map(|(_, data)| OPTION_HEAD + data.len()).sum();
+        let section = output.position();
+        let live_at = section + (SECTION_HEADER_LEN + before + OPTION_HEAD) as u64;
+        self.options.push((OptionId::LIVE, live));
+        // What is written later goes between the head and these.
+        let link = self.link;
+        self.write_options(output)?;
+        self.link = link;
+        self.options = waiting;
+        let head_room = layout.head_room();
+        self.live = Some(LiveOptions { section, live: live_at, head_room });
+        Ok(())
+    }
+
+    /// Writes all but the link to the last options, and returns it.
+    pub(super) fn close<W: Write + Seek>(
+        mut self,
+        output: &mut Output<W>,
+        options: &[(OptionId, Vec<u8>)],
+        layout: &LiveLayout,
+        recorded: &[Recorded],
+    ) -> Result<(Arranged, Option<(u64, u64)>), WriteError> {
+        let order = output.order();
+        self.options.extend_from_slice(options);
+        let mut strings = Vec::with_capacity(layout.buffers.len());
+        for buffer in &layout.buffers {
+            strings.push(self.string(&format!("buffer flyrecord {}", buffer.name))?);
+        }
+        self.write_strings(output)?;
+
+        // Where things are is told before they are there: so the sizes come first.
+        let start = output.position();
+        let mut first = self.buffer_options(layout, recorded, None, order)?;
+        self.options.append(&mut first);
+        let options_len: usize =
+            self.options.iter().map(|(_, data)| OPTION_HEAD + data.len()).sum();
+        let options_len = (SECTION_HEADER_LEN + options_len + OPTION_HEAD + 8) as u64;
+        self.check_room(output, options_len as usize)?;
+        let head_at = start + options_len;
+        let arranged = layout.arrange(head_at + SECTION_HEADER_LEN as u64, recorded)?;
+        self.options.truncate(self.options.len() - layout.buffers.len());
+        let places = Some((&arranged, head_at));
+        let mut placed = self.buffer_options(layout, recorded, places, order)?;
+        self.options.append(&mut placed);
+        let link = self.link;
+        self.write_options_section(output, 0)?;
+        debug_assert_eq!(output.position(), head_at);
+
+        let flags = self.flags();
+        for head in &arranged.heads {
+            let string = strings.get(head.buffer).copied().unwrap_or(NO_STRING);
+            let (at, moved) = head.head.unwrap_or((head_at, head_at));
+            let size = head.end.saturating_sub(moved + SECTION_HEADER_LEN as u64);
+            let header = SectionHeader { id: SectionId::BUFFER, flags, string, size };
+            output.patch(at, &header.to_bytes(order))?;
+        }
+        if let Some(live) = &self.live {
+            // From here on a reader finds its way through a file that is being closed up.
+            let mut told = layout.live();
+            told.file_len = output.end()?;
+            for (gap, told) in arranged.gaps.iter().zip(&mut told.gaps) {
+                *told = *gap;
+            }
+            output.patch(live.live, &told.to_bytes(order))?;
+        }
+        Ok((arranged, Some((link, start))))
+    }
+
+    /// The options that tell of the buffers; with places as far as these are known.
+    fn buffer_options(
+        &self,
+        layout: &LiveLayout,
+        recorded: &[Recorded],
+        places: Option<(&Arranged, u64)>,
+        order: crate::abi::ByteOrder,
+    ) -> Result<Vec<(OptionId, Vec<u8>)>, WriteError> {
+        let mut options = Vec::with_capacity(layout.buffers.len());
+        for (index, buffer) in layout.buffers.iter().enumerate() {
+            let section = places.map_or(0, |(arranged, head_at)| {
+                let head = arranged.heads.iter().find(|head| head.buffer == index);
+                head.and_then(|head| head.head).map_or(head_at, |(_, moved)| moved)
+            });
+            let mut data = order.put_u64(section).to_vec();
+            put_str0(&mut data, "buffer", &buffer.name)?;
+            put_str0(&mut data, "clock", &buffer.clock)?;
+            data.extend(order.put_u32(buffer.page_size));
+            let used = layout.regions().iter().zip(recorded).enumerate();
+            let used = used.filter(|(_, (region, recorded))| {
+                region.buffer == index && recorded.size_on_disk > 0
+            });
+            let used: Vec<_> = used.collect();
+            data.extend(order.put_u32(count("CPUs of a buffer", used.len())?));
+            for (at, (region, recorded)) in used {
+                let offset = places.and_then(|(arranged, _)| arranged.offsets.get(at).copied());
+                data.extend(order.put_u32(region.cpu));
+                data.extend(order.put_u64(offset.unwrap_or(0)));
+                data.extend(order.put_u64(recorded.size_on_disk));
+            }
+            options.push((OptionId::BUFFER, data));
+        }
+        Ok(options)
+    }
+
+    /// Keeps what is written to the head of a recording that goes on from reaching into its data.
+    fn check_room<W: Write + Seek>(
+        &self,
+        output: &Output<W>,
+        len: usize,
+    ) -> Result<(), WriteError> {
+        let Some(live) = &self.live else { return Ok(()) };
+        let end = output.position().saturating_add(len as u64).saturating_add(ROOM_LEFT);
+        if end <= live.head_room {
+            return Ok(());
+        }
+        Err(WriteError::TooLarge { what: "head of a recording", size: end, limit: live.head_room })
     }
 
     /// Adds a section with command lines.
@@ -302,18 +488,36 @@ impl Body {
 
     /// Writes the options that wait as a section that is never compressed, and links to it.
     fn write_options<W: Write + Seek>(&mut self, output: &mut Output<W>) -> Result<(), WriteError> {
-        let order = output.order();
+        self.write_options_before(output, 0)
+    }
+
+    /// The same, with the section at `next` as the one after it.
+    fn write_options_before<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        next: u64,
+    ) -> Result<(), WriteError> {
+        let start = self.write_options_section(output, next)?;
+        output.patch(self.link, &output.order().put_u64(start))?;
+        self.link = output.position() - 8;
+        Ok(())
+    }
+
+    /// Writes the options that wait as a section that nothing links to yet; returns where it is.
+    fn write_options_section<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        next: u64,
+    ) -> Result<u64, WriteError> {
         let start = self.start_section(output, SectionId::OPTIONS, 0, "options")?;
-        let done = (OptionId::DONE, vec![0; 8]);
+        let done = (OptionId::DONE, output.order().put_u64(next).to_vec());
         for (id, data) in self.options.drain(..).chain([done]) {
             output.u16(id.0)?;
             output.u32(count("option", data.len())?)?;
             output.bytes(&data)?;
         }
         end_section(output, start)?;
-        output.patch(self.link, &order.put_u64(start))?;
-        self.link = output.position() - 8;
-        Ok(())
+        Ok(start)
     }
 
     /// Writes the strings that wait as a section; one that no option points to.
@@ -333,17 +537,23 @@ impl Body {
         description: &str,
     ) -> Result<u64, WriteError> {
         let start = output.position();
+        let string = self.string(description)?;
+        let header = SectionHeader { id, flags, string, size: 0 };
+        output.bytes(&header.to_bytes(output.order()))?;
+        Ok(start)
+    }
+
+    /// Keeps a string for the next STRINGS section; returns its number.
+    fn string(&mut self, text: &str) -> Result<u32, WriteError> {
         let string = self.strings_len;
-        put_str0(&mut self.strings, "section", description)?;
-        let len = count("strings", description.len() + 1)?;
+        put_str0(&mut self.strings, "section", text)?;
+        let len = count("strings", text.len() + 1)?;
         self.strings_len = string.checked_add(len).ok_or(WriteError::TooLarge {
             what: "strings",
             size: u64::from(string) + u64::from(len),
             limit: u64::from(u32::MAX),
         })?;
-        let header = SectionHeader { id, flags, string, size: 0 };
-        output.bytes(&header.to_bytes(output.order()))?;
-        Ok(start)
+        Ok(string)
     }
 
     fn flags(&self) -> u16 {
@@ -353,7 +563,7 @@ impl Body {
 
 /// Puts the size of what was written since into the header at `start`.
 fn end_section<W: Write + Seek>(output: &mut Output<W>, start: u64) -> Result<(), WriteError> {
-    let size = output.position() - start - crate::layout::SECTION_HEADER_LEN as u64;
+    let size = output.position() - start - SECTION_HEADER_LEN as u64;
     output.patch(start + SIZE_AT, &output.order().put_u64(size))
 }
 

@@ -1,0 +1,221 @@
+//! Sub-buffers as they are recorded, compressed on their way into a region of a file.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use super::{Recorded, Region, WriteError};
+use crate::abi::ByteOrder;
+use crate::compress::{Codec, Compressor};
+use crate::layout::{CHUNK_SUB_BUFFERS, CompressedHeader};
+
+/// Bytes that are gathered before they are written, when more is on its way.
+const WRITE_LEN: usize = 256 << 10;
+
+/// Bytes of all sinks of a recording that may wait to be compressed.
+const MAX_WAITING: usize = 256 << 20;
+
+/// Chunks that may wait in one sink.
+const MAX_DEPTH: usize = 256;
+const MIN_DEPTH: usize = 4;
+
+/// Takes the sub-buffers of one CPU, one whole one after the other, and hands them in chunks to a
+/// thread that compresses and writes them. When that thread falls behind it compresses less well;
+/// when the queue is full, writing waits.
+#[derive(Debug)]
+pub struct ChunkSink {
+    jobs: SyncSender<Vec<u8>>,
+    free: Receiver<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+    raw: Vec<u8>,
+    chunk_len: usize,
+}
+
+/// The thread behind a [`ChunkSink`].
+#[derive(Debug)]
+pub struct PendingChunks {
+    thread: JoinHandle<Result<Recorded, WriteError>>,
+}
+
+impl ChunkSink {
+    /// Starts to write to `region` of `file`. `sinks` is how many there are in all, which share the
+    /// memory for what waits.
+    ///
+    /// # Errors
+    /// When the codec is not in this build, or no thread can be had.
+    pub fn start(
+        file: File,
+        region: Region,
+        codec: Codec,
+        page_size: u32,
+        order: ByteOrder,
+        sinks: usize,
+    ) -> Result<(Self, PendingChunks), WriteError> {
+        let chunk_len = page_size.saturating_mul(CHUNK_SUB_BUFFERS) as usize;
+        let depth = MAX_WAITING / chunk_len.max(1) / sinks.max(1);
+        let depth = depth.clamp(MIN_DEPTH, MAX_DEPTH);
+        let (jobs, todo) = sync_channel(depth);
+        let (give_back, free) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let writer = RegionWriter {
+            file,
+            region,
+            order,
+            compressor: codec.compressor()?,
+            hurried: false,
+            out: Vec::new(),
+            used: 4,
+            chunks: 0,
+            size: 0,
+        };
+        let depth = Depth { waiting: Arc::clone(&waiting), hurry: depth / 2 };
+        let thread = thread::Builder::new()
+            .name(format!("compress-cpu{}", region.cpu))
+            .spawn(move || writer.run(&todo, &give_back, &depth))
+            .map_err(|source| WriteError::Io { offset: region.offset, source })?;
+        let raw = Vec::with_capacity(chunk_len);
+        Ok((Self { jobs, free, waiting, raw, chunk_len }, PendingChunks { thread }))
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        if self.raw.is_empty() {
+            return Ok(());
+        }
+        let next = self.free.try_recv().unwrap_or_else(|_| Vec::with_capacity(self.chunk_len));
+        let raw = std::mem::replace(&mut self.raw, next);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // The reason is what the thread returns.
+        self.jobs.send(raw).map_err(|_| io::Error::other("the data cannot be written any more"))
+    }
+}
+
+impl Write for ChunkSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.chunk_len.saturating_sub(self.raw.len());
+        let now = bytes.get(..room).unwrap_or(bytes);
+        self.raw.extend_from_slice(now);
+        if self.raw.len() >= self.chunk_len {
+            self.send()?;
+        }
+        Ok(now.len())
+    }
+
+    /// Ends the chunk: the next one starts with the next sub-buffer.
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
+    }
+}
+
+impl Drop for ChunkSink {
+    fn drop(&mut self) {
+        // What cannot be written any more is counted by who has the result of the thread.
+        let _ = self.send();
+    }
+}
+
+impl PendingChunks {
+    /// Waits until all is written, once the sink is dropped.
+    ///
+    /// # Errors
+    /// When data could not be compressed or written; what was written before is there.
+    pub fn finish(self) -> Result<Recorded, WriteError> {
+        self.thread.join().unwrap_or_else(|_| {
+            let source = io::Error::other("the thread that compresses has failed");
+            Err(WriteError::Io { offset: 0, source })
+        })
+    }
+}
+
+/// How much waits, and from when on it is too much.
+struct Depth {
+    waiting: Arc<AtomicUsize>,
+    hurry: usize,
+}
+
+/// The other end of the queue.
+struct RegionWriter {
+    file: File,
+    region: Region,
+    order: ByteOrder,
+    compressor: Compressor,
+    hurried: bool,
+    /// Chunks that are not written yet.
+    out: Vec<u8>,
+    /// Bytes of the region that are used, the number of chunks included.
+    used: u64,
+    chunks: u32,
+    size: u64,
+}
+
+impl RegionWriter {
+    fn run(
+        mut self,
+        todo: &Receiver<Vec<u8>>,
+        give_back: &Sender<Vec<u8>>,
+        depth: &Depth,
+    ) -> Result<Recorded, WriteError> {
+        while let Ok(mut raw) = todo.recv() {
+            let waiting = depth.waiting.fetch_sub(1, Ordering::Relaxed);
+            let hurry = waiting > depth.hurry;
+            if hurry != self.hurried {
+                self.compressor.hurry(hurry)?;
+                self.hurried = hurry;
+            }
+            self.add(&raw)?;
+            if waiting <= 1 || self.out.len() >= WRITE_LEN {
+                self.write()?;
+            }
+            raw.clear();
+            let _ = give_back.send(raw);
+        }
+        self.write()?;
+        let size_on_disk = if self.chunks == 0 { 0 } else { self.used };
+        Ok(Recorded { size_on_disk, size: self.size })
+    }
+
+    fn add(&mut self, raw: &[u8]) -> Result<(), WriteError> {
+        let start = self.out.len();
+        self.out.resize(start + CompressedHeader::LEN, 0);
+        self.compressor.compress_into(raw, &mut self.out)?;
+        let too_large = |_| WriteError::TooLarge {
+            what: "chunk",
+            size: raw.len() as u64,
+            limit: u64::from(u32::MAX),
+        };
+        let compressed = self.out.len() - start - CompressedHeader::LEN;
+        let header = CompressedHeader {
+            compressed: u32::try_from(compressed).map_err(too_large)?,
+            uncompressed: u32::try_from(raw.len()).map_err(too_large)?,
+        };
+        if let Some(place) = self.out.get_mut(start..start + CompressedHeader::LEN) {
+            place.copy_from_slice(&header.to_bytes(self.order));
+        }
+        self.chunks += 1;
+        self.size += raw.len() as u64;
+        Ok(())
+    }
+
+    /// Writes the chunks, and then how many there are: so many are whole, whoever is killed.
+    fn write(&mut self) -> Result<(), WriteError> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let used = self.used + self.out.len() as u64;
+        if used > self.region.len {
+            let limit = self.region.len;
+            return Err(WriteError::TooLarge { what: "data of a CPU", size: used, limit });
+        }
+        let offset = self.region.offset + self.used;
+        let failed = |source| WriteError::Io { offset, source };
+        self.file.write_all_at(&self.out, offset).map_err(failed)?;
+        let count = self.order.put_u32(self.chunks);
+        self.file.write_all_at(&count, self.region.offset).map_err(failed)?;
+        self.used = used;
+        self.out.clear();
+        Ok(())
+    }
+}

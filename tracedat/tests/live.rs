@@ -1,0 +1,206 @@
+//! A file can be read at every moment of its recording, and is a plain one afterwards.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::io::{Cursor, Write};
+
+use tracedat::compress::Codec;
+use tracedat::testing::{Generated, TraceBuilder, Workload};
+use tracedat::write::{
+    ChunkSink, Head, LiveBuffer, LiveLayout, Recorded, Settings, Version, Writer, option,
+};
+use tracedat::{Abi, ByteOrder, Reader};
+
+const CODECS: [Codec; 3] = [Codec::None, Codec::Zlib, Codec::Zstd];
+
+fn workload(seed: u64) -> Workload {
+    Workload {
+        cpus: 3,
+        events_per_cpu: 2000,
+        instances: vec!["one".to_owned(), "two".to_owned()],
+        ..Workload::new(seed)
+    }
+}
+
+/// Buffer, CPU, time and bytes of every record.
+fn records(file: Vec<u8>) -> Vec<(u32, u32, u64, Vec<u8>)> {
+    let Reader { mut records, .. } = Reader::parse(file).unwrap();
+    let mut all = Vec::new();
+    while let Some(record) = records.next().unwrap() {
+        all.push((record.buffer, record.cpu, record.time, record.data.to_vec()));
+    }
+    all
+}
+
+fn layout(made: &Generated, page_size: u32) -> LiveLayout {
+    let buffers = made.buffers.iter().map(|buffer| LiveBuffer {
+        name: buffer.name.clone(),
+        clock: "local".to_owned(),
+        page_size,
+        cpus: (0..).take(buffer.cpus.len()).collect(),
+    });
+    LiveLayout::with_room(buffers.collect(), 4096, 1 << 20, 1 << 20).unwrap()
+}
+
+/// A recording: what is known first, then data, then what was read meanwhile.
+struct Recording {
+    layout: LiveLayout,
+    settings: Settings,
+    file: tempfile::NamedTempFile,
+    recorded: Vec<Recorded>,
+}
+
+impl Recording {
+    fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.file.path()).unwrap()
+    }
+
+    /// Takes bytes out of the file.
+    fn collapse(&self, gap: tracedat::layout::Gap) {
+        let mut bytes = self.bytes();
+        let (start, end) = (gap.offset as usize, (gap.offset + gap.len) as usize);
+        assert!(start.is_multiple_of(4096) && end.is_multiple_of(4096) && end < bytes.len());
+        bytes.drain(start..end);
+        std::fs::write(self.file.path(), bytes).unwrap();
+    }
+}
+
+fn record(
+    trace: &TraceBuilder,
+    made: &Generated,
+    codec: Codec,
+) -> (Recording, Writer<std::fs::File>) {
+    let workload = &trace.workload;
+    let layout = layout(made, workload.page_size);
+    let settings = Settings { codec, ..Settings::new(workload.abi, workload.page_size) };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let whole = trace.head();
+    let first = Head {
+        header_page: whole.header_page.clone(),
+        header_event: whole.header_event.clone(),
+        cpus: whole.cpus,
+        options: whole.options.clone(),
+        ..Head::default()
+    };
+    let mut writer = Writer::create(file.reopen().unwrap(), settings, &first).unwrap();
+    writer.reserve(&layout).unwrap();
+    let mut recorded = Vec::new();
+    for region in layout.regions() {
+        let data = &made.buffers[region.buffer].cpus[region.cpu as usize].bytes;
+        if codec == Codec::None {
+            use std::os::unix::fs::FileExt;
+            file.as_file().write_all_at(data, region.offset).unwrap();
+            let size = data.len() as u64;
+            recorded.push(Recorded { size_on_disk: size, size });
+        } else {
+            let output = file.reopen().unwrap();
+            let order = workload.abi.byte_order;
+            let (mut sink, pending) =
+                ChunkSink::start(output, *region, codec, workload.page_size, order, 3).unwrap();
+            for sub_buffer in data.chunks(workload.page_size as usize) {
+                sink.write_all(sub_buffer).unwrap();
+            }
+            drop(sink);
+            recorded.push(pending.finish().unwrap());
+        }
+    }
+    let rest =
+        Head { header_page: Vec::new(), header_event: Vec::new(), options: Vec::new(), ..whole };
+    writer.add_head(&rest).unwrap();
+    (Recording { layout, settings, file, recorded }, writer)
+}
+
+#[test]
+fn every_moment_of_a_recording_can_be_read() {
+    for (seed, codec) in CODECS.into_iter().enumerate() {
+        let trace = TraceBuilder::new(workload(seed as u64)).codec(codec);
+        let made = trace.workload.generate();
+        let expected = records(trace.build_from(&made));
+        assert!(expected.len() > 1000);
+        let (recording, writer) = record(&trace, &made, codec);
+        assert!(records(recording.bytes()) == expected, "{codec}: while recording");
+        let options = [option::trace_id(7, trace.workload.abi.byte_order)];
+        let closing = writer.close(&options, &recording.layout, &recording.recorded).unwrap();
+        assert!(records(recording.bytes()) == expected, "{codec}: before the first gap is closed");
+        for &gap in closing.gaps() {
+            recording.collapse(gap);
+            assert!(records(recording.bytes()) == expected, "{codec}: without {gap:?}");
+        }
+        assert!(Reader::parse(recording.bytes()).unwrap().metadata.warnings().len() == 1);
+        let len = closing.file_len();
+        let placements = closing.commit().unwrap();
+        assert_eq!(placements.len(), 9);
+        let file = recording.bytes();
+        assert_eq!(file.len() as u64, len);
+        let metadata = Reader::parse(file.clone()).unwrap().metadata;
+        assert_eq!((metadata.warnings().len(), metadata.trace_id()), (0, Some(7)));
+        assert_eq!(metadata.options_of(tracedat::layout::OptionId::LIVE).count(), 0);
+        assert_eq!(metadata.kallsyms_text(), trace.head().kallsyms);
+        assert!(records(file) == expected, "{codec}: complete");
+    }
+}
+
+#[test]
+fn a_recording_can_become_version_6() {
+    let abi = Abi { byte_order: ByteOrder::Big, long_size: 4 };
+    let trace = TraceBuilder::new(Workload { abi, ..workload(9) }).version(6).codec(Codec::None);
+    let made = trace.workload.generate();
+    let expected = records(trace.build_from(&made));
+    let (recording, writer) = record(&trace, &made, Codec::None);
+    drop(writer);
+    let settings = Settings { version: Version::V6, ..recording.settings };
+    let writer = Writer::create(recording.file.as_file(), settings, &trace.head()).unwrap();
+    let closing = writer.close(&[], &recording.layout, &recording.recorded).unwrap();
+    for &gap in closing.gaps() {
+        recording.collapse(gap);
+    }
+    closing.commit().unwrap();
+    let metadata = Reader::parse(recording.bytes()).unwrap().metadata;
+    assert_eq!((metadata.version, metadata.warnings().len()), (6, 0));
+    assert!(records(recording.bytes()) == expected);
+}
+
+#[test]
+fn what_was_killed_anywhere_has_all_that_was_whole() {
+    let trace = TraceBuilder::new(workload(3)).codec(Codec::None);
+    let made = trace.workload.generate();
+    let (recording, _writer) = record(&trace, &made, Codec::None);
+    let page_size = trace.workload.page_size as usize;
+    let last = recording.layout.regions().last().unwrap();
+    let all = records(recording.bytes()).len();
+    let mut file = recording.bytes();
+    // In the middle of the last sub-buffer of the last CPU.
+    file.truncate(file.len() - page_size / 2);
+    let left = records(file.clone()).len();
+    assert!(left < all && left + 500 > all, "{left} of {all}");
+    file.truncate(last.offset as usize);
+    let Reader { metadata, .. } = Reader::parse(file).unwrap();
+    assert_eq!(metadata.buffers[2].cpus[2].size, 0);
+}
+
+#[test]
+fn a_region_that_is_full_is_an_error_and_keeps_what_it_has() {
+    let buffer =
+        LiveBuffer { name: String::new(), clock: String::new(), page_size: 4096, cpus: vec![0] };
+    let layout = LiveLayout::with_room(vec![buffer], 4096, 1 << 20, 4096).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let region = layout.regions()[0];
+    let output = file.reopen().unwrap();
+    let (mut sink, pending) =
+        ChunkSink::start(output, region, Codec::Zstd, 4096, ByteOrder::Little, 1).unwrap();
+    let noise: Vec<u8> =
+        (0..40_960_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut failed = false;
+    for _ in 0..1000 {
+        failed |= sink.write_all(&noise).is_err();
+    }
+    drop(sink);
+    assert!(failed);
+    let error = pending.finish().unwrap_err().to_string();
+    assert!(error.contains("data of a CPU"), "{error}");
+    let mut output = Cursor::new(Vec::new());
+    let settings = Settings::new(Abi::NATIVE, 4096);
+    let mut writer = Writer::create(&mut output, settings, &Head::default()).unwrap();
+    writer.reserve(&layout).unwrap();
+    writer.close(&[], &layout, &[Recorded { size_on_disk: 8192, size: 8192 }]).unwrap_err();
+}
