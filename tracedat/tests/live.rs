@@ -101,7 +101,9 @@ fn record(
                 sink.write_all(sub_buffer).unwrap();
             }
             drop(sink);
-            recorded.push(pending.finish().unwrap());
+            let (written, result) = pending.finish();
+            result.unwrap();
+            recorded.push(written);
         }
     }
     let rest =
@@ -196,7 +198,9 @@ fn a_region_that_is_full_is_an_error_and_keeps_what_it_has() {
     }
     drop(sink);
     assert!(failed);
-    let error = pending.finish().unwrap_err().to_string();
+    let (written, result) = pending.finish();
+    assert_eq!(written, Recorded::default());
+    let error = result.unwrap_err().to_string();
     assert!(error.contains("data of a CPU"), "{error}");
     let mut output = Cursor::new(Vec::new());
     let settings = Settings::new(Abi::NATIVE, 4096);

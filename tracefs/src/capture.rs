@@ -79,6 +79,11 @@ pub struct PendingCapture {
 }
 
 impl PendingCapture {
+    /// Whether it has come.
+    pub fn is_ready(&self) -> bool {
+        self.reader.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// Waits for it. Where no thread could be had, reads it now.
     ///
     /// # Errors
@@ -89,6 +94,15 @@ impl PendingCapture {
             None | Some(Err(_)) => Capture::read(&self.dir, self.events.as_ref()),
         }
     }
+}
+
+/// `events/header_page` and `events/header_event`: how a sub-buffer is laid out, without which no
+/// data can be read.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn headers(dir: &TracingDir) -> Result<[Vec<u8>; 2], Error> {
+    Ok([dir.file("events/header_page").read()?, dir.file("events/header_event").read()?])
 }
 
 /// `saved_cmdlines`: names of the tasks seen, `PID COMM` per line. Read it at the end.

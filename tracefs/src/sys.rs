@@ -36,12 +36,36 @@ pub(crate) fn thread_id() -> i32 {
 /// Moves up to `len` bytes between two descriptors inside the kernel; returns how many moved.
 /// Never waits where the descriptors do not.
 pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
+    splice_at(from, to, None, len)
+}
+
+/// The same, to `offset` of a file instead of its own position.
+pub(crate) fn splice_at(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    offset: Option<u64>,
+    len: usize,
+) -> io::Result<usize> {
     let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
     let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
-    // SAFETY: both descriptors are borrowed, so they stay open for the call; null offsets
-    // make the kernel use the descriptors' own positions, so no memory is passed.
-    let moved = unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), len, flags) };
+    let mut offset = offset.map(libc::loff_t::try_from).transpose().map_err(io::Error::other)?;
+    let offset = offset.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+    // SAFETY: both descriptors are borrowed, so they stay open for the call; the offset is null,
+    // which makes the kernel use the descriptor's own position, or points to a local that outlives
+    // the call.
+    let moved = unsafe { libc::splice(from, ptr::null_mut(), to, offset, len, flags) };
     usize::try_from(moved).map_err(|_| io::Error::last_os_error())
+}
+
+/// Has the kernel start to write a part of a file to its disk, without waiting for it.
+pub(crate) fn start_writeback(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    let offset = libc::off64_t::try_from(offset).map_err(io::Error::other)?;
+    let len = libc::off64_t::try_from(len).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is borrowed, and the call takes numbers, no memory.
+    let result = unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sets the capacity of a pipe in bytes; returns what it became.

@@ -38,7 +38,7 @@ pub struct ChunkSink {
 /// The thread behind a [`ChunkSink`].
 #[derive(Debug)]
 pub struct PendingChunks {
-    thread: JoinHandle<Result<Recorded, WriteError>>,
+    thread: JoinHandle<(Recorded, Result<(), WriteError>)>,
 }
 
 impl ChunkSink {
@@ -71,6 +71,7 @@ impl ChunkSink {
             used: 4,
             chunks: 0,
             size: 0,
+            recorded: Recorded::default(),
         };
         let depth = Depth { waiting: Arc::clone(&waiting), hurry: depth / 2 };
         let thread = thread::Builder::new()
@@ -118,14 +119,12 @@ impl Drop for ChunkSink {
 }
 
 impl PendingChunks {
-    /// Waits until all is written, once the sink is dropped.
-    ///
-    /// # Errors
-    /// When data could not be compressed or written; what was written before is there.
-    pub fn finish(self) -> Result<Recorded, WriteError> {
+    /// Waits until all is written, once the sink is dropped. Returns what is there, and why there is
+    /// not more, if data could not be compressed or written.
+    pub fn finish(self) -> (Recorded, Result<(), WriteError>) {
         self.thread.join().unwrap_or_else(|_| {
             let source = io::Error::other("the thread that compresses has failed");
-            Err(WriteError::Io { offset: 0, source })
+            (Recorded::default(), Err(WriteError::Io { offset: 0, source }))
         })
     }
 }
@@ -145,10 +144,13 @@ struct RegionWriter {
     hurried: bool,
     /// Chunks that are not written yet.
     out: Vec<u8>,
-    /// Bytes of the region that are used, the number of chunks included.
+    /// Bytes of the region that are written, the number of chunks included.
     used: u64,
+    /// Chunks made, and the bytes of sub-buffers in them.
     chunks: u32,
     size: u64,
+    /// What is whole in the file.
+    recorded: Recorded,
 }
 
 impl RegionWriter {
@@ -157,7 +159,17 @@ impl RegionWriter {
         todo: &Receiver<Vec<u8>>,
         give_back: &Sender<Vec<u8>>,
         depth: &Depth,
-    ) -> Result<Recorded, WriteError> {
+    ) -> (Recorded, Result<(), WriteError>) {
+        let result = self.write_all(todo, give_back, depth);
+        (self.recorded, result)
+    }
+
+    fn write_all(
+        &mut self,
+        todo: &Receiver<Vec<u8>>,
+        give_back: &Sender<Vec<u8>>,
+        depth: &Depth,
+    ) -> Result<(), WriteError> {
         while let Ok(mut raw) = todo.recv() {
             let waiting = depth.waiting.fetch_sub(1, Ordering::Relaxed);
             let hurry = waiting > depth.hurry;
@@ -172,9 +184,7 @@ impl RegionWriter {
             raw.clear();
             let _ = give_back.send(raw);
         }
-        self.write()?;
-        let size_on_disk = if self.chunks == 0 { 0 } else { self.used };
-        Ok(Recorded { size_on_disk, size: self.size })
+        self.write()
     }
 
     fn add(&mut self, raw: &[u8]) -> Result<(), WriteError> {
@@ -215,6 +225,7 @@ impl RegionWriter {
         let count = self.order.put_u32(self.chunks);
         self.file.write_all_at(&count, self.region.offset).map_err(failed)?;
         self.used = used;
+        self.recorded = Recorded { size_on_disk: used, size: self.size };
         self.out.clear();
         Ok(())
     }

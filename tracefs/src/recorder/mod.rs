@@ -15,7 +15,9 @@ mod sink;
 mod wait;
 mod worker;
 
+use std::fs::File;
 use std::io::{self, PipeWriter};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -34,6 +36,9 @@ pub use sink::Sink;
 
 use wait::Waiter;
 use worker::{Totals, Worker};
+
+/// Bytes of a CPU that are worth a word to the disk.
+const WRITEBACK_LEN: u64 = 4 << 20;
 
 /// How to record.
 #[derive(Clone, Debug)]
@@ -68,11 +73,20 @@ pub struct Recorder {
     stop_timeout: Duration,
 }
 
+/// How much of a file the kernel was told to write to its disk.
+#[derive(Debug)]
+struct Writeback {
+    file: File,
+    offset: u64,
+    started: u64,
+}
+
 #[derive(Debug)]
 struct CpuThread {
     cpu: u32,
     before: BufferStats,
     progress: Arc<AtomicU64>,
+    writeback: Option<Writeback>,
     result: mpsc::Receiver<Totals>,
     handle: JoinHandle<()>,
     totals: Option<Totals>,
@@ -99,17 +113,30 @@ impl Recorder {
             stop_timeout: options.stop_timeout,
         };
         for (cpu, sink) in sinks {
+            let writeback = match &sink {
+                Sink::At { file, offset } => {
+                    let file =
+                        file.try_clone().map_err(|e| failed(cpu, "preparing the sink", e))?;
+                    Some(Writeback { file, offset: *offset, started: 0 })
+                }
+                _ => None,
+            };
             let buffer = CpuBuffer::open(instance, cpu)?;
             let capacity = capacity(instance, cpu);
             let waiter = Waiter::new(Arc::clone(&stopped));
             let worker = Worker::new(buffer, sink, waiter, capacity, options)
                 .map_err(|e| failed(cpu, "preparing the sink", e))?;
-            recorder.spawn(cpu, worker)?;
+            recorder.spawn(cpu, worker, writeback)?;
         }
         Ok(recorder)
     }
 
-    fn spawn(&mut self, cpu: u32, worker: Worker) -> Result<(), Error> {
+    fn spawn(
+        &mut self,
+        cpu: u32,
+        worker: Worker,
+        writeback: Option<Writeback>,
+    ) -> Result<(), Error> {
         let before = self.instance.buffer_stats(cpu).unwrap_or_default();
         let progress = worker.progress();
         let (tell_id, id) = mpsc::sync_channel(1);
@@ -126,7 +153,8 @@ impl Recorder {
         if let Ok(id) = id.recv() {
             self.thread_ids.push(id);
         }
-        self.cpus.push(CpuThread { cpu, before, progress, result, handle, totals: None });
+        let thread = CpuThread { cpu, before, progress, writeback, result, handle, totals: None };
+        self.cpus.push(thread);
         Ok(())
     }
 
@@ -138,6 +166,23 @@ impl Recorder {
     /// Bytes delivered so far, over all CPUs.
     pub fn bytes(&self) -> u64 {
         self.cpus.iter().map(|thread| thread.progress.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Has the kernel write what was delivered to its disk, where sinks are files, instead of some
+    /// time later: so there is little left to write at the end. May wait for a slow disk.
+    pub fn write_back(&mut self) {
+        for thread in &mut self.cpus {
+            let Some(writeback) = &mut thread.writeback else { continue };
+            let delivered = thread.progress.load(Ordering::Relaxed);
+            let len = delivered.saturating_sub(writeback.started);
+            let offset = writeback.offset.saturating_add(writeback.started);
+            // Only a hint: without it the end takes longer.
+            if len >= WRITEBACK_LEN
+                && sys::start_writeback(writeback.file.as_fd(), offset, len).is_ok()
+            {
+                writeback.started = delivered;
+            }
+        }
     }
 
     /// Whether all threads have ended by themselves, because every sink failed.

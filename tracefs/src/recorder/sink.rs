@@ -4,8 +4,9 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 
+use crate::ring_buffer::SplicePipe;
 use crate::sys;
 
 /// Where the sub-buffers of one CPU go.
@@ -14,6 +15,13 @@ pub enum Sink {
     /// A file (written at its own position), pipe, FIFO, socket or virtio port. All but regular
     /// files are made non-blocking.
     Fd(OwnedFd),
+    /// A part of a regular file, from `offset` on; the file's own position is not used.
+    At {
+        /// The file.
+        file: File,
+        /// Where the first sub-buffer goes.
+        offset: u64,
+    },
     /// Anything that takes bytes, one whole sub-buffer per `write_all`; the way is always
     /// [`Way::Read`](crate::Way::Read). One that blocks for ever is left behind at the end.
     Writer(Box<dyn Write + Send>),
@@ -35,6 +43,9 @@ impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fd(fd) => f.debug_tuple("Fd").field(fd).finish(),
+            Self::At { file, offset } => {
+                f.debug_struct("At").field("file", file).field("offset", offset).finish()
+            }
             Self::Writer(_) => f.write_str("Writer"),
         }
     }
@@ -43,6 +54,7 @@ impl fmt::Debug for Sink {
 /// A sink made ready.
 pub(super) enum Outlet {
     Fd(File),
+    At { file: File, next: u64 },
     Writer(Box<dyn Write + Send>),
 }
 
@@ -57,6 +69,7 @@ impl Outlet {
                 }
                 Ok(Self::Fd(file))
             }
+            Sink::At { file, offset } => Ok(Self::At { file, next: offset }),
             Sink::Writer(writer) => Ok(Self::Writer(writer)),
         }
     }
@@ -64,8 +77,21 @@ impl Outlet {
     /// The descriptor, if there is one to splice to and to wait for.
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Fd(file) => Some(file.as_fd()),
+            Self::Fd(file) | Self::At { file, .. } => Some(file.as_fd()),
             Self::Writer(_) => None,
+        }
+    }
+
+    /// Moves up to `len` of the bytes in the pipe to the descriptor; a writer has none.
+    pub(super) fn drain(&mut self, pipe: &SplicePipe, len: usize) -> io::Result<usize> {
+        match self {
+            Self::Fd(file) => pipe.drain(file.as_fd(), None, len),
+            Self::At { file, next } => {
+                let moved = pipe.drain(file.as_fd(), Some(*next), len)?;
+                *next = next.saturating_add(moved as u64);
+                Ok(moved)
+            }
+            Self::Writer(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -73,6 +99,11 @@ impl Outlet {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Fd(file) => file.write(bytes),
+            Self::At { file, next } => {
+                let written = file.write_at(bytes, *next)?;
+                *next = next.saturating_add(written as u64);
+                Ok(written)
+            }
             Self::Writer(writer) => writer.write_all(bytes).map(|()| bytes.len()),
         }
     }
@@ -80,7 +111,7 @@ impl Outlet {
     /// Passes on what a writer holds back.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Fd(_) => Ok(()),
+            Self::Fd(_) | Self::At { .. } => Ok(()),
             Self::Writer(writer) => writer.flush(),
         }
     }

@@ -175,8 +175,7 @@ impl Worker {
             if left == 0 {
                 break Ok(true);
             }
-            let Some(sink) = self.outlet.fd() else { break Ok(false) };
-            match pipe.drain(sink, left) {
+            match self.outlet.drain(pipe, left) {
                 Ok(0) => break Err(self.write_error(io::ErrorKind::WriteZero.into())),
                 Ok(moved) => {
                     left = left.saturating_sub(moved);

@@ -38,9 +38,14 @@ impl SplicePipe {
         }
     }
 
-    /// Moves up to `len` of the bytes in the pipe to `sink`.
-    pub(crate) fn drain(&self, sink: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
-        sys::splice(self.reader.as_fd(), sink, len)
+    /// Moves up to `len` of the bytes in the pipe to `sink`, at its own position or at `offset`.
+    pub(crate) fn drain(
+        &self,
+        sink: BorrowedFd<'_>,
+        offset: Option<u64>,
+        len: usize,
+    ) -> io::Result<usize> {
+        sys::splice_at(self.reader.as_fd(), sink, offset, len)
     }
 
     /// Reads bytes in the pipe into memory. There must be some.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{Cursor, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use tracedat::Abi;
@@ -13,6 +14,8 @@ use tracedat::write::{
     self, BufferData, CpuSource, Head, Placement, Settings, System, Version, Writer,
 };
 
+use tracefs::capture::{self, Capture};
+
 use super::args::Args;
 use super::local::{Machine, RecordedBuffer};
 use super::spool::Spool;
@@ -22,8 +25,8 @@ use crate::exit_code::Exit;
 /// The kind of file that was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Format {
-    version: Version,
-    codec: Codec,
+    pub(super) version: Version,
+    pub(super) codec: Codec,
 }
 
 impl Format {
@@ -76,13 +79,35 @@ impl Output {
         &self.path
     }
 
-    fn emptied(&self) -> Result<&File, Error> {
+    /// The file itself.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The file once more, with a position of its own.
+    pub(super) fn reopened(&self) -> Result<File, Error> {
+        // By its descriptor: somebody may have renamed it meanwhile.
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let opened = File::options().read(true).write(true).open(path);
+        opened.map_err(|error| self.failed(error))
+    }
+
+    /// What was written so far is of no use.
+    pub(super) fn abandon(self) {
+        self.is_written.set(false);
+        let _ = self.file.set_len(0);
+    }
+
+    pub(super) fn emptied(&self) -> Result<&File, Error> {
         self.is_written.set(true);
         self.file.set_len(0).map_err(|error| self.failed(error))?;
         Ok(&self.file)
     }
 
-    fn failed(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    pub(super) fn failed(
+        &self,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
         Error::failure(format!("cannot write {}", self.path.display())).because(error)
     }
 
@@ -128,36 +153,6 @@ pub(crate) fn head_bytes(
     Writer::create(&mut bytes, settings(machine, format)?, &head)
         .map_err(|error| Error::failure("cannot make the head of the trace").because(error))?;
     Ok(bytes.into_inner())
-}
-
-/// Writes a whole file from a machine and its spools.
-///
-/// # Errors
-/// With the place of the data that could not be written.
-pub(crate) fn write(
-    output: &Output,
-    machine: &Machine,
-    buffers: &[RecordedBuffer],
-    spools: &[Spool],
-    extra: &Extra,
-    format: Format,
-) -> Result<Vec<Placement>, Error> {
-    let head = head(machine, buffers, extra);
-    let writer = Writer::create(output.emptied()?, settings(machine, format)?, &head)
-        .map_err(|error| output.failed(error))?;
-    let mut data = Vec::new();
-    if buffers.iter().all(|buffer| buffer.name.is_some()) {
-        // Readers expect the top-level buffer first, also when it was not recorded.
-        let clock = buffers.first().map_or("", |buffer| buffer.clock.as_str());
-        data.push(buffer_data("", clock, machine.sub_buffer_size, Vec::new())?);
-    }
-    for buffer in buffers {
-        let spools = spools.iter().filter(|spool| spool.instance == buffer.name);
-        let sources = spools.map(cpu_source).collect::<Result<_, _>>()?;
-        let name = buffer.name.as_deref().unwrap_or_default();
-        data.push(buffer_data(name, &buffer.clock, buffer.sub_buffer_size, sources)?);
-    }
-    writer.finish(&[], data).map_err(|error| output.failed(error))
 }
 
 /// The file of a guest: its own head, its sub-buffers, and what the host knows.
@@ -206,13 +201,13 @@ impl GuestFile<'_> {
     }
 }
 
-fn settings(machine: &Machine, format: Format) -> Result<Settings, Error> {
+pub(super) fn settings(machine: &Machine, format: Format) -> Result<Settings, Error> {
     let page_size = page_size(machine.sub_buffer_size)?;
     let settings = Settings::new(Abi::NATIVE, page_size);
     Ok(Settings { version: format.version, codec: format.codec, ..settings })
 }
 
-fn page_size(bytes: usize) -> Result<u32, Error> {
+pub(super) fn page_size(bytes: usize) -> Result<u32, Error> {
     u32::try_from(bytes).map_err(|_| Error::failure(format!("a sub-buffer of {bytes} bytes")))
 }
 
@@ -229,14 +224,39 @@ fn cpu_source(spool: &Spool) -> Result<CpuSource<'_>, Error> {
     Ok(CpuSource::from_file(spool.cpu, spool.file(), 0, spool.size()?))
 }
 
-fn head(machine: &Machine, buffers: &[RecordedBuffer], extra: &Extra) -> Head {
+/// All that a file of a whole recording has beside its data.
+pub(super) fn head(machine: &Machine, buffers: &[RecordedBuffer], extra: &Extra) -> Head {
+    let mut options = first_options(&machine.trace_clock, extra.trace_id, machine.cpus);
+    options.extend(last_options(buffers, extra));
     let capture = &machine.capture;
-    let mut options = vec![
-        (OptionId::TRACE_CLOCK, terminated(&machine.trace_clock)),
-        (OptionId::UNAME, terminated(machine.uname.as_bytes())),
+    Head {
+        header_page: capture.header_page.clone(),
+        header_event: capture.header_event.clone(),
+        cmdlines: machine.cmdlines.clone(),
+        cpus: machine.cpus,
+        options,
+        ..texts(capture)
+    }
+}
+
+/// What is known before anything is recorded.
+pub(super) fn first_options(
+    trace_clock: &[u8],
+    trace_id: u64,
+    cpus: u32,
+) -> Vec<(OptionId, Vec<u8>)> {
+    vec![
+        (OptionId::TRACE_CLOCK, terminated(trace_clock)),
+        (OptionId::UNAME, terminated(capture::uname().as_bytes())),
         write::option::version(concat!(env!("CARGO_PKG_VERSION"), " ")),
-        write::option::trace_id(extra.trace_id, Abi::NATIVE.byte_order),
-    ];
+        write::option::trace_id(trace_id, Abi::NATIVE.byte_order),
+        write::option::cpu_count(cpus, Abi::NATIVE.byte_order),
+    ]
+}
+
+/// What is known at the end.
+pub(super) fn last_options(buffers: &[RecordedBuffer], extra: &Extra) -> Vec<(OptionId, Vec<u8>)> {
+    let mut options = Vec::new();
     for buffer in buffers {
         if let Some(name) = &buffer.name {
             options.push(write::option::cpu_stat_heading(name));
@@ -245,22 +265,21 @@ fn head(machine: &Machine, buffers: &[RecordedBuffer], extra: &Extra) -> Head {
             buffer.stats.iter().map(|text| (OptionId::CPU_STAT, terminated(text.as_bytes())));
         options.extend(stats);
     }
-    options.push(write::option::cpu_count(machine.cpus, Abi::NATIVE.byte_order));
     options.extend(extra.options.iter().cloned());
+    options
+}
+
+/// The kernel's texts, which are read while it records.
+pub(super) fn texts(capture: &Capture) -> Head {
+    let systems = capture.event_formats.iter();
+    let systems =
+        systems.map(|one| System { name: one.system.clone(), formats: one.formats.clone() });
     Head {
-        header_page: capture.header_page.clone(),
-        header_event: capture.header_event.clone(),
         ftrace_formats: capture.ftrace_formats.clone(),
-        systems: capture
-            .event_formats
-            .iter()
-            .map(|one| System { name: one.system.clone(), formats: one.formats.clone() })
-            .collect(),
+        systems: systems.collect(),
         kallsyms: capture.kallsyms.clone(),
         printk_formats: capture.printk_formats.clone(),
-        cmdlines: machine.cmdlines.clone(),
-        cpus: machine.cpus,
-        options,
+        ..Head::default()
     }
 }
 

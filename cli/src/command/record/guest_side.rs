@@ -4,11 +4,11 @@ use std::io::{Cursor, Read};
 use std::os::fd::OwnedFd;
 
 use trace_virt::client::{GuestRecorder, GuestRecording, RecordingEnd};
-use tracefs::Sink;
+use tracefs::{Sink, TracingDir};
 
 use super::args::Args;
 use super::file::{Format, head_bytes};
-use super::local::{LocalRecording, Recorded, Settings};
+use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::plan::MachinePlan;
 use crate::error::Error;
 use crate::output::tell;
@@ -40,14 +40,18 @@ fn start(args: &[String], data: Vec<OwnedFd>) -> Result<Box<dyn GuestRecording>,
     let format = Format::new(&args)?;
     let ports = data.len();
     let mut data: Vec<Option<OwnedFd>> = data.into_iter().map(Some).collect();
-    let mut sink = |_: Option<&str>, cpu: u32| {
+    let mut port = |cpu: u32| {
         let port = usize::try_from(cpu).ok().and_then(|cpu| data.get_mut(cpu)?.take());
         port.map(Sink::from).ok_or_else(|| {
             Error::failure(format!("CPU {cpu} has no data port, there are {ports}"))
                 .hint("set the guest up with as many CPUs as it has")
         })
     };
-    let local = LocalRecording::start(&plan, Settings::from(&args), &mut sink)?;
+    let mut sinks = |_: &TracingDir, requests: &[SinkRequest]| {
+        let of_one = |request: &SinkRequest| request.cpus.iter().map(|&cpu| port(cpu)).collect();
+        requests.iter().map(of_one).collect()
+    };
+    let local = LocalRecording::start(&plan, Settings::from(&args), &mut sinks)?;
     let sub_buffer_size = local.sub_buffer_size()?;
     Ok(Box::new(Recording { local, format, trace_id: super::new_trace_id(), sub_buffer_size }))
 }

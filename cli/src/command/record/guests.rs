@@ -87,7 +87,7 @@ impl RunningGuest {
         let mut spools = Vec::new();
         let mut sinks = Vec::new();
         for cpu in 0..session.cpus {
-            let spool = Spool::create(path, None, cpu)?;
+            let spool = Spool::create(path, cpu)?;
             sinks.push(Sink { to: spool.sink()?, offset: Some(0) });
             spools.push(spool);
         }

@@ -59,7 +59,6 @@ pub(crate) struct Machine {
     pub(crate) capture: Arc<Capture>,
     pub(crate) cmdlines: Vec<u8>,
     pub(crate) trace_clock: Vec<u8>,
-    pub(crate) uname: String,
     pub(crate) cpus: u32,
     pub(crate) sub_buffer_size: usize,
 }
@@ -68,15 +67,24 @@ pub(crate) struct Machine {
 pub(crate) struct RecordedBuffer {
     /// `None` for the top-level instance.
     pub(crate) name: Option<String>,
-    pub(crate) clock: String,
-    pub(crate) sub_buffer_size: usize,
     /// The kernel's counters as text, by CPU.
     pub(crate) stats: Vec<String>,
     pub(crate) ledger: Ledger,
 }
 
-/// Gives the sink for a CPU of an instance (`None`: the top-level one).
-pub(crate) type MakeSink<'a> = &'a mut dyn FnMut(Option<&str>, u32) -> Result<Sink, Error>;
+/// An instance that asks for the sinks of its CPUs.
+pub(crate) struct SinkRequest {
+    /// `None` for the top-level instance.
+    pub(crate) name: Option<String>,
+    pub(crate) clock: String,
+    pub(crate) sub_buffer_size: usize,
+    pub(crate) cpus: Vec<u32>,
+}
+
+/// Gives the sinks of all instances, by CPU. All that can be wrong with events, clocks and filters
+/// is known then, and nothing is traced yet.
+pub(crate) type MakeSinks<'a> =
+    &'a mut dyn FnMut(&TracingDir, &[SinkRequest]) -> Result<Vec<Vec<Sink>>, Error>;
 
 impl LocalRecording {
     /// Starts to record.
@@ -86,7 +94,7 @@ impl LocalRecording {
     pub(crate) fn start(
         plan: &MachinePlan,
         settings: Settings,
-        sink: MakeSink<'_>,
+        sinks: MakeSinks<'_>,
     ) -> Result<Self, Error> {
         let dir = TracingDir::find_or_mount().map_err(kernel_error)?;
         let mut changes = Changes::new();
@@ -112,13 +120,12 @@ impl LocalRecording {
 
         let mut options = RecorderOptions::default();
         options.way = if settings.no_splice { Way::Read } else { Way::Auto };
+        let requests = instances.iter().map(Prepared::request).collect::<Result<Vec<_>, _>>()?;
+        let sinks = sinks(&dir, &requests)?;
         let mut running = Vec::new();
-        for prepared in instances {
+        for ((prepared, request), sinks) in instances.into_iter().zip(requests).zip(sinks) {
             let instance = prepared.instance;
-            let mut sinks = Vec::new();
-            for cpu in instance.cpus().map_err(kernel_error)? {
-                sinks.push((cpu, sink(instance.name(), cpu)?));
-            }
+            let sinks = request.cpus.into_iter().zip(sinks).collect();
             let recorder = Recorder::start(&instance, sinks, &options).map_err(kernel_error)?;
             running.push(Running { instance, recorder });
         }
@@ -139,6 +146,24 @@ impl LocalRecording {
     /// Whether every sink has failed, so that going on is useless.
     pub(crate) fn has_failed(&self) -> bool {
         !self.running.is_empty() && self.running.iter().all(|one| one.recorder.is_finished())
+    }
+
+    /// The kernel's texts, once they are here.
+    pub(crate) fn capture(&mut self) -> Option<Arc<Capture>> {
+        let is_ready = match &self.capture {
+            Capturing::Pending(pending) => pending.is_ready(),
+            Capturing::Done(_) => true,
+            Capturing::Failed => false,
+        };
+        // What went wrong is told at the end, where they cannot be done without.
+        if is_ready { self.capture.wait().ok() } else { None }
+    }
+
+    /// Has what was delivered written to the disk, so that the end does not wait for it.
+    pub(crate) fn write_back(&mut self) {
+        for one in &mut self.running {
+            one.recorder.write_back();
+        }
     }
 
     /// Waits for what was read of the kernel, and adds what can be said before the end.
@@ -177,13 +202,11 @@ impl LocalRecording {
         let first = running.first().map(|one| one.instance.clone());
         let mut buffers = Vec::new();
         for Running { instance, recorder } in running {
-            let clock = instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default();
-            let sub_buffer_size = instance.sub_buffer_size().map_err(kernel_error)?;
             let ledger = recorder.stop();
             let stats = ledger.cpus.iter().map(|one| capture::cpu_stats(&instance, one.cpu));
             let stats = stats.collect::<Result<_, _>>().map_err(kernel_error)?;
             let name = instance.name().map(str::to_owned);
-            buffers.push(RecordedBuffer { name, clock, sub_buffer_size, stats, ledger });
+            buffers.push(RecordedBuffer { name, stats, ledger });
         }
         let capture = capture.wait()?;
         let machine = Machine::new(&dir, first.as_ref(), capture)?;
@@ -239,6 +262,16 @@ impl<'a> Prepared<'a> {
         Ok(Self { instance: instance.clone(), plan, events })
     }
 
+    fn request(&self) -> Result<SinkRequest, Error> {
+        let instance = &self.instance;
+        Ok(SinkRequest {
+            name: instance.name().map(str::to_owned),
+            clock: instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default(),
+            sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
+            cpus: instance.cpus().map_err(kernel_error)?,
+        })
+    }
+
     /// Sets clock, sizes, filters and events while tracing is off.
     fn apply(&self, changes: &mut Changes) -> Result<(), Error> {
         let instance = &self.instance;
@@ -275,7 +308,6 @@ impl Machine {
             // Names are a comfort: a kernel that keeps none is no reason to lose the recording.
             cmdlines: capture::saved_cmdlines(dir).unwrap_or_default(),
             trace_clock: capture::trace_clock(instance).map_err(kernel_error)?,
-            uname: capture::uname(),
             cpus: capture::possible_cpus(),
             sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
         })

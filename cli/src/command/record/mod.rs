@@ -7,6 +7,7 @@ mod date;
 mod file;
 pub(crate) mod guest_side;
 mod guests;
+mod live;
 mod local;
 pub(crate) mod plan;
 mod run;

@@ -7,14 +7,15 @@ use std::time::Duration;
 use trace_virt::host::Guest;
 use trace_virt::setup::VirtDir;
 use tracedat::write;
+use tracefs::TracingDir;
 
 use super::args::Args;
 use super::date;
-use super::file::{self, Extra, Format, Output};
+use super::file::{Extra, Format, Output};
 use super::guests::{self, FinishedGuest, RunningGuest, joined};
-use super::local::{LocalRecording, Recorded, Settings};
+use super::live::LiveFile;
+use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::plan::{GuestPlan, Plan, guest_output};
-use super::spool::Spool;
 use super::summary;
 use super::wait::{Event, Signals, Workload};
 use crate::error::Error;
@@ -44,21 +45,33 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
     let clock = plan.host.top.clock.as_deref();
     let date = args.date.then(|| date::microseconds_to_wall_time(clock)).transpose()?;
 
-    let mut spools = Vec::new();
-    let mut sink = |instance: Option<&str>, cpu: u32| {
-        let spool = Spool::create(&output_path, instance, cpu)?;
-        let sink = spool.sink()?;
-        spools.push(spool);
-        Ok(sink.into())
+    Workload::check(&args.command)?;
+    let mut output = Some(output);
+    let mut live = None;
+    let mut sinks = |dir: &TracingDir, requests: &[SinkRequest]| {
+        let output = output.take().ok_or_else(|| Error::failure("sinks were made before"))?;
+        let (file, sinks) = LiveFile::create(output, format, trace_id, dir, requests)?;
+        live = Some(file);
+        Ok(sinks)
     };
-    let local = LocalRecording::start(&plan.host, Settings::from(args), &mut sink)?;
-    let mut session = Session { local, guests: Vec::new(), workload: None };
+    let local = LocalRecording::start(&plan.host, Settings::from(args), &mut sinks);
+    let (local, live) = match (local, live) {
+        (Ok(local), Some(live)) => (local, live),
+        (Err(error), live) => {
+            if let Some(live) = live {
+                live.abort();
+            }
+            return Err(error);
+        }
+        (Ok(_), None) => return Err(Error::failure("nothing is recorded here")),
+    };
+    let mut session = Session { local, live, guests: Vec::new(), workload: None };
     if let Err(error) = session.begin(connected, plan, args, trace_id) {
         session.abort();
         return Err(error);
     }
     let mut outcome = session.run(&signals, args).map(|()| Exit::Success);
-    let (recorded, guests) = session.end(trace_id);
+    let (live, recorded, guests) = session.end(trace_id);
 
     let mut extra =
         Extra { trace_id, options: date.map(write::option::date).into_iter().collect() };
@@ -68,14 +81,18 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
             Err(error) => tell(&format!("{error}")),
         }
     }
-    let Recorded { machine, buffers, unrestored } = match recorded {
-        Ok(recorded) => recorded,
-        Err(error) => return Err(output.lost(spools, error)),
+    let path = live.path();
+    let kept = |error: Error| {
+        error.hint(format!("what was recorded can be read: trace-cmd report {}", path.display()))
     };
-    let written = file::write(&output, &machine, &buffers, &spools, &extra, format);
-    let placements = match written {
+    let Recorded { machine, buffers, unrestored } = recorded.map_err(kept)?;
+    let placements = live.close(&machine, &buffers, &extra).map_err(kept);
+    let placements = match placements {
         Ok(placements) => placements,
-        Err(error) => return Err(output.lost(spools, error)),
+        Err(error) => {
+            summary::losses(&buffers);
+            return Err(error);
+        }
     };
     if !args.quiet {
         summary::placements(&placements, format.is_compressed())?;
@@ -94,6 +111,7 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
 /// Everything that records at the same time.
 struct Session {
     local: LocalRecording,
+    live: LiveFile,
     guests: Vec<RunningGuest>,
     workload: Option<Workload>,
 }
@@ -142,6 +160,10 @@ impl Session {
             for guest in &mut self.guests {
                 guest.take_news();
             }
+            if let Some(capture) = self.local.capture() {
+                self.live.describe(&capture)?;
+            }
+            self.local.write_back();
             if self.workload.as_mut().is_some_and(Workload::has_ended) {
                 return Ok(());
             }
@@ -158,17 +180,21 @@ impl Session {
     /// Puts everything back and keeps nothing.
     fn abort(self) {
         self.local.abort();
+        self.live.abort();
     }
 
     /// Ends host and guests side by side; each is asked for what it has, whatever became of the others.
-    fn end(self, trace_id: u64) -> (Result<Recorded, Error>, Vec<Result<FinishedGuest, Error>>) {
-        let Self { local, guests, .. } = self;
-        thread::scope(|scope| {
+    fn end(
+        self,
+        trace_id: u64,
+    ) -> (LiveFile, Result<Recorded, Error>, Vec<Result<FinishedGuest, Error>>) {
+        let Self { local, live, guests, .. } = self;
+        thread::scope(move |scope| {
             let ending =
                 guests.into_iter().map(|guest| scope.spawn(move || guest.finish(trace_id)));
             let ending: Vec<_> = ending.collect();
             let recorded = local.stop();
-            (recorded, ending.into_iter().map(joined).collect())
+            (live, recorded, ending.into_iter().map(joined).collect())
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The sub-buffers of one CPU on their way into the file: `OUTPUT.cpuN`, `OUTPUT.INSTANCE.cpuN`.
+//! The sub-buffers of one CPU of a guest on their way into its file: `OUTPUT.cpuN`.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -10,17 +10,13 @@ use crate::error::Error;
 pub(crate) struct Spool {
     path: PathBuf,
     file: File,
-    pub(crate) instance: Option<String>,
     pub(crate) cpu: u32,
 }
 
 impl Spool {
     /// Creates the file beside the output.
-    pub(crate) fn create(output: &Path, instance: Option<&str>, cpu: u32) -> Result<Self, Error> {
+    pub(crate) fn create(output: &Path, cpu: u32) -> Result<Self, Error> {
         let mut name = output.file_name().unwrap_or_default().to_os_string();
-        if let Some(instance) = instance {
-            name.push(format!(".{instance}"));
-        }
         name.push(format!(".cpu{cpu}"));
         let path = output.with_file_name(name);
         let failed = |error| {
@@ -36,7 +32,7 @@ impl Spool {
             .truncate(true)
             .open(&path)
             .map_err(failed)?;
-        Ok(Self { path, file, instance: instance.map(str::to_owned), cpu })
+        Ok(Self { path, file, cpu })
     }
 
     /// A second descriptor, for the recorder to write to.

@@ -1,6 +1,7 @@
 //! Runs the traced command and waits for the end of a recording: command done, or Ctrl-C.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{AccessFlags, access};
 
 use trace_virt::stop::StopSignals;
 
@@ -68,6 +70,26 @@ impl Signals {
 pub(crate) struct Workload(Child);
 
 impl Workload {
+    /// Sees whether the command can be run at all, before anything is changed.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub(crate) fn check(words: &[String]) -> Result<(), Error> {
+        let Some(program) = words.first() else { return Ok(()) };
+        let can_run = |path: &Path| access(path, AccessFlags::X_OK).is_ok() && path.is_file();
+        let found = if program.contains('/') {
+            can_run(Path::new(program))
+        } else {
+            let places = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&places).any(|place| can_run(&place.join(program)))
+        };
+        if found {
+            return Ok(());
+        }
+        Err(Error::failure(format!("cannot run '{program}': there is no such program"))
+            .hint("check its name and PATH"))
+    }
+
     /// Starts the command.
     pub(crate) fn start(words: &[String]) -> Result<Option<Self>, Error> {
         let Some((program, arguments)) = words.split_first() else {

@@ -1,0 +1,239 @@
+//! The file of this machine while it is recorded: data goes where it stays, and what is killed
+//! leaves a file that can be read.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use tracedat::Abi;
+use tracedat::compress::Codec;
+use tracedat::layout::Gap;
+use tracedat::write::{
+    ChunkSink, Closing, Head, LiveBuffer, LiveLayout, PendingChunks, Placement, Recorded, Settings,
+    Version, Writer,
+};
+use tracefs::{Capture, Sink, TracingDir, capture};
+
+use super::file::{self, Extra, Format, Output};
+use super::local::{Machine, RecordedBuffer, SinkRequest, kernel_error};
+use crate::error::Error;
+
+/// Bytes copied at once where a file cannot be closed up without copying.
+const COPY_LEN: usize = 1 << 20;
+
+/// A file that is recorded into.
+pub(crate) struct LiveFile {
+    output: Output,
+    writer: Writer<File>,
+    layout: LiveLayout,
+    format: Format,
+    /// The threads that compress, by region; none where data goes to the file as it is.
+    pending: Vec<PendingChunks>,
+    is_described: bool,
+}
+
+impl LiveFile {
+    /// Empties the file, writes what is known and makes room for data. Returns the sinks, by
+    /// instance and CPU.
+    pub(crate) fn create(
+        output: Output,
+        format: Format,
+        trace_id: u64,
+        dir: &TracingDir,
+        requests: &[SinkRequest],
+    ) -> Result<(Self, Vec<Vec<Sink>>), Error> {
+        let [header_page, header_event] = capture::headers(dir).map_err(kernel_error)?;
+        let cpus = capture::possible_cpus();
+        let clock = capture::trace_clock(&dir.top()).map_err(kernel_error)?;
+        let options = file::first_options(&clock, trace_id, cpus);
+        let head = Head { header_page, header_event, cpus, options, ..Head::default() };
+        let layout = layout(&output, requests)?;
+        let first = requests.first().map_or(0, |request| request.sub_buffer_size);
+        // Version 6 has no place for what is not known yet; it is written at the end.
+        let settings =
+            Settings { codec: format.codec, ..Settings::new(Abi::NATIVE, file::page_size(first)?) };
+        let failed = |error| output.failed(error);
+        let target = output.emptied()?.try_clone().map_err(|error| output.failed(error))?;
+        let mut writer = Writer::create(target, settings, &head).map_err(failed)?;
+        writer.reserve(&layout).map_err(failed)?;
+        let mut live =
+            Self { output, writer, layout, format, pending: Vec::new(), is_described: false };
+        let sinks = live.sinks(requests)?;
+        Ok((live, sinks))
+    }
+
+    fn sinks(&mut self, requests: &[SinkRequest]) -> Result<Vec<Vec<Sink>>, Error> {
+        let count = self.layout.regions().len();
+        let mut regions = self.layout.regions().iter();
+        let mut all = Vec::with_capacity(requests.len());
+        for request in requests {
+            let mut sinks = Vec::with_capacity(request.cpus.len());
+            for &region in regions.by_ref().take(request.cpus.len()) {
+                let file = self.output.reopened()?;
+                sinks.push(if self.format.codec == Codec::None {
+                    Sink::At { file, offset: region.offset }
+                } else {
+                    let page_size = file::page_size(request.sub_buffer_size)?;
+                    let order = Abi::NATIVE.byte_order;
+                    let codec = self.format.codec;
+                    let (sink, pending) =
+                        ChunkSink::start(file, region, codec, page_size, order, count)
+                            .map_err(|error| self.output.failed(error))?;
+                    self.pending.push(pending);
+                    Sink::Writer(Box::new(sink))
+                });
+            }
+            all.push(sinks);
+        }
+        Ok(all)
+    }
+
+    /// Adds the kernel's texts, once they are read.
+    pub(crate) fn describe(&mut self, capture: &Capture) -> Result<(), Error> {
+        if self.is_described || self.format.version == Version::V6 {
+            return Ok(());
+        }
+        self.is_described = true;
+        let added = self.writer.add_head(&file::texts(capture));
+        added.map_err(|error| self.output.failed(error))
+    }
+
+    /// The recording came to nothing.
+    pub(crate) fn abort(self) {
+        self.output.abandon();
+    }
+
+    /// Where the file is, for those who have to go on with what is there.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.output.path().to_owned()
+    }
+
+    /// Completes the file. Returns where the data of each CPU is.
+    ///
+    /// # Errors
+    /// With the file as it was while it was recorded.
+    pub(crate) fn close(
+        mut self,
+        machine: &Machine,
+        buffers: &[RecordedBuffer],
+        extra: &Extra,
+    ) -> Result<Vec<Placement>, Error> {
+        let (recorded, problem) = self.recorded(buffers);
+        self.describe(&machine.capture)?;
+        let Self { output, mut writer, layout, format, .. } = self;
+        let failed = |error| output.failed(error);
+        let closing = if format.version == Version::V6 {
+            let head = file::head(machine, buffers, extra);
+            drop(writer);
+            let settings = file::settings(machine, format)?;
+            let writer = Writer::create(output.reopened()?, settings, &head).map_err(failed)?;
+            writer.close(&[], &layout, &recorded)
+        } else {
+            if !machine.cmdlines.is_empty() {
+                writer.add_cmdlines(&machine.cmdlines).map_err(failed)?;
+            }
+            writer.close(&file::last_options(buffers, extra), &layout, &recorded)
+        };
+        let closing = closing.map_err(failed)?;
+        let file = output.file();
+        close_up(file, &closing).map_err(|error| output.failed(error))?;
+        file.set_len(closing.file_len()).map_err(|error| output.failed(error))?;
+        let placements = closing.commit().map_err(failed)?;
+        problem.map_or(Ok(placements), |error| Err(output.failed(error)))
+    }
+
+    /// How much is in each region, and why it is not more.
+    fn recorded(
+        &mut self,
+        buffers: &[RecordedBuffer],
+    ) -> (Vec<Recorded>, Option<tracedat::WriteError>) {
+        let mut problem = None;
+        if self.format.codec != Codec::None {
+            let finished = self.pending.drain(..).map(PendingChunks::finish);
+            let recorded = finished.map(|(recorded, result)| {
+                problem = problem.take().or(result.err());
+                recorded
+            });
+            return (recorded.collect(), problem);
+        }
+        let cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
+        let plain = |bytes| Recorded { size_on_disk: bytes, size: bytes };
+        (cpus.map(|cpu| plain(cpu.bytes)).collect(), None)
+    }
+}
+
+fn layout(output: &Output, requests: &[SinkRequest]) -> Result<LiveLayout, Error> {
+    let mut buffers = Vec::with_capacity(requests.len() + 1);
+    if requests.iter().all(|request| request.name.is_some()) {
+        // Readers expect the top-level buffer first, also when it was not recorded.
+        let first = requests.first();
+        buffers.push(LiveBuffer {
+            name: String::new(),
+            clock: first.map(|request| request.clock.clone()).unwrap_or_default(),
+            page_size: file::page_size(first.map_or(4096, |request| request.sub_buffer_size))?,
+            cpus: Vec::new(),
+        });
+    }
+    for request in requests {
+        buffers.push(LiveBuffer {
+            name: request.name.clone().unwrap_or_default(),
+            clock: request.clock.clone(),
+            page_size: file::page_size(request.sub_buffer_size)?,
+            cpus: request.cpus.clone(),
+        });
+    }
+    let block = output.file().metadata().map_err(|error| output.failed(error))?.blksize();
+    // Some name the size of their transfers here, which is no block.
+    let block = u32::try_from(block).unwrap_or(4096).clamp(4096, 64 << 10);
+    LiveLayout::new(buffers, block).map_err(|error| output.failed(error))
+}
+
+/// Takes the gaps out of a file: its blocks are renumbered where the file system can, else its data
+/// is copied together.
+fn close_up(file: &File, closing: &Closing<File>) -> io::Result<()> {
+    for (index, gap) in closing.gaps().iter().enumerate() {
+        let (offset, len) = (off_t(gap.offset)?, off_t(gap.len)?);
+        match fallocate(file, FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, offset, len) {
+            Ok(()) => {}
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) if index == 0 => {
+                return copy_together(file, closing.gaps());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn off_t(value: u64) -> io::Result<i64> {
+    i64::try_from(value).map_err(io::Error::other)
+}
+
+/// Moves what is behind each gap to the end of what is before it.
+fn copy_together(file: &File, gaps: &[Gap]) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_LEN];
+    let mut taken = 0;
+    let mut gaps = gaps.iter().rev().peekable();
+    while let Some(gap) = gaps.next() {
+        taken += gap.len;
+        let end = gaps.peek().map_or(u64::MAX, |next| next.offset);
+        let mut from = gap.offset + gap.len;
+        while from < end {
+            let most = usize::try_from(end - from).unwrap_or(usize::MAX).min(buffer.len());
+            let read = file.read_at(&mut buffer[..most], from)?;
+            if read == 0 {
+                break;
+            }
+            file.write_all_at(&buffer[..read], from - taken)?;
+            from += read as u64;
+            // What was copied takes no room any more, so a full disk is not in the way.
+            let start = (from - read as u64).max(from - taken);
+            let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            let _ = fallocate(file, punch, off_t(start)?, off_t(from - start)?);
+        }
+    }
+    Ok(())
+}
