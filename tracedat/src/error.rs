@@ -86,6 +86,14 @@ pub enum ReadError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A stream cannot be kept in a temporary file.
+    #[error("cannot keep the stream from offset {offset:#x} on in a temporary file")]
+    Spool {
+        /// Where in the stream.
+        offset: u64,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The file does not start like a trace.
     #[error("not a trace.dat file")]
     NotATrace,
