@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use trace_virt::lab::requirements;
 use tracedat::compress::Codec;
 use tracedat::testing::{TraceBuilder, Workload};
+use tracedat::write::{Settings, TextData, Writer};
 
 const PAGES: [&str; 15] = [
     "--summary",
@@ -35,6 +36,7 @@ const CASES: &[Case] = &[
     Case { name: "convert_changes_no_line_of_the_report", needs: || Ok(()), test: convert_all },
     Case { name: "convert_keeps_what_it_does_not_know", needs: || Ok(()), test: convert_unknown },
     Case { name: "convert_never_touches_its_input", needs: || Ok(()), test: convert_onto_itself },
+    Case { name: "latency_text_is_printed", needs: || Ok(()), test: latency_text },
     Case { name: "dash_is_standard_input", needs: || Ok(()), test: standard_input },
     Case { name: "dump_tells_what_is_in_a_file", needs: || Ok(()), test: dump_summary },
     Case {
@@ -167,6 +169,27 @@ fn convert_onto_itself() -> Result<(), Failed> {
     let output = dir.path().join("out.dat");
     complaint(trace_cmd().args(["convert", "-i"]).arg(&bad).arg(&output))?;
     check(fs::read_dir(dir.path())?.count() == 2, || "files were left".to_owned())
+}
+
+/// As release 3.1.6 prints it: the text, and an empty line.
+fn latency_text() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let path = dir.path().join("wakeup.dat");
+    let text = "# tracer: wakeup\n#\n  a line\n";
+    let trace = TraceBuilder::new(Workload::new(7));
+    let settings = Settings::new(trace.workload.abi, trace.workload.page_size);
+    let writer = Writer::create(File::create(&path)?, settings, &trace.head())?;
+    let mut data = text.as_bytes();
+    writer.finish_text(&[], vec![TextData { name: "", clock: "local", data: &mut data }])?;
+    let expected = format!("cpus=2\n{text}\n");
+    for words in TARGETS {
+        let output = dir.path().join("out.dat");
+        convert(&path, &output, words)?;
+        let found = report(&output)?;
+        check(found == expected, || format!("{words:?}: {found}"))?;
+    }
+    let json = success(trace_cmd().args(["report", "--json", "-i"]).arg(&path))?;
+    check(json.is_empty(), || json.clone())
 }
 
 fn standard_input() -> Result<(), Failed> {

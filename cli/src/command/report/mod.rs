@@ -60,6 +60,9 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
     let report = Report::new(options);
     let result = if args.action == Action::Events {
         out.write_all(&report.headers(&inputs).concat())?;
+        if args.json.is_none() {
+            print_latency_texts(&inputs, out)?;
+        }
         print_events(&report, &inputs, &mut records, out)
     } else {
         info::print(args, &report, &inputs, &mut records, out)
@@ -68,6 +71,15 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
         warn(&inputs, &records);
     }
     result
+}
+
+/// Prints what latency tracers left instead of records, and an empty line.
+fn print_latency_texts(inputs: &[ReportInput<'_>], out: &mut dyn Write) -> io::Result<()> {
+    for text in inputs.iter().filter_map(|input| input.metadata.latency_text()) {
+        out.write_all(text)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 fn print_events(
