@@ -218,3 +218,39 @@ proptest! {
         prop_assert_eq!(before.difference(&contents(&back)), None);
     }
 }
+
+/// Bodies of the sections that options with these identifiers point to.
+fn bodies(file: &[u8], ids: &[OptionId]) -> Vec<Vec<u8>> {
+    let metadata = Reader::parse(file).unwrap().metadata;
+    let sections = metadata.walk_sections().unwrap();
+    let body = |id: &OptionId| {
+        let option = metadata.options_of(*id).next().unwrap();
+        let at = metadata.abi.byte_order.u64(*option.data.first_chunk().unwrap());
+        let (_, header) = sections.iter().find(|(offset, _)| *offset == at).unwrap();
+        assert_eq!(header.id.0, id.0);
+        metadata.section_body(at, header).unwrap()
+    };
+    ids.iter().map(body).collect()
+}
+
+#[test]
+fn sections_that_only_an_option_knows_stay() {
+    let ids = [OptionId::BTF_FILE, OptionId::MODULES_FILE, OptionId(4000)];
+    let expected = [b"\x9f\xeb\x01\0".repeat(5000), b"kvm 1 0 - Live\n".to_vec(), Vec::new()];
+    let trace = TraceBuilder::new(Workload { events_per_cpu: 50, ..Workload::new(8) });
+    for (first, second) in
+        FORMATS[1..].iter().flat_map(|a| FORMATS[1..].iter().map(move |b| (a, b)))
+    {
+        let mut file = Cursor::new(Vec::new());
+        let mut writer = writer(&trace, *first, &[], &mut file);
+        for (id, body) in ids.iter().zip(&expected) {
+            writer.add_section(*id, "of the test", body).unwrap();
+        }
+        trace.workload.generate().finish(writer, &trace.workload, &[]).unwrap();
+        let file = file.into_inner();
+        assert_eq!(bodies(&file, &ids), expected);
+        let other = converted(&file, *second);
+        assert!(bodies(&other, &ids) == expected, "{first:?} {second:?}");
+        assert!(contents(&file).records == contents(&other).records, "{first:?} {second:?}");
+    }
+}
