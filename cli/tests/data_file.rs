@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use common::{Case, check, complaint, success, trace_cmd};
 use libtest_mimic::Failed;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use trace_virt::lab::requirements;
 use tracedat::compress::Codec;
 use tracedat::testing::{TraceBuilder, Workload};
+use tracedat::write::{Settings, TextData, Writer};
 
 const PAGES: [&str; 15] = [
     "--summary",
@@ -35,6 +36,8 @@ const CASES: &[Case] = &[
     Case { name: "convert_changes_no_line_of_the_report", needs: || Ok(()), test: convert_all },
     Case { name: "convert_keeps_what_it_does_not_know", needs: || Ok(()), test: convert_unknown },
     Case { name: "convert_never_touches_its_input", needs: || Ok(()), test: convert_onto_itself },
+    Case { name: "latency_text_is_printed", needs: || Ok(()), test: latency_text },
+    Case { name: "dash_is_standard_input", needs: || Ok(()), test: standard_input },
     Case { name: "dump_tells_what_is_in_a_file", needs: || Ok(()), test: dump_summary },
     Case {
         name: "dump_prints_what_the_reference_prints",
@@ -166,6 +169,59 @@ fn convert_onto_itself() -> Result<(), Failed> {
     let output = dir.path().join("out.dat");
     complaint(trace_cmd().args(["convert", "-i"]).arg(&bad).arg(&output))?;
     check(fs::read_dir(dir.path())?.count() == 2, || "files were left".to_owned())
+}
+
+/// As release 3.1.6 prints it: the text, and an empty line.
+fn latency_text() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let path = dir.path().join("wakeup.dat");
+    let text = "# tracer: wakeup\n#\n  a line\n";
+    let trace = TraceBuilder::new(Workload::new(7));
+    let settings = Settings::new(trace.workload.abi, trace.workload.page_size);
+    let writer = Writer::create(File::create(&path)?, settings, &trace.head())?;
+    let mut data = text.as_bytes();
+    writer.finish_text(&[], vec![TextData { name: "", clock: "local", data: &mut data }])?;
+    let expected = format!("cpus=2\n{text}\n");
+    for words in TARGETS {
+        let output = dir.path().join("out.dat");
+        convert(&path, &output, words)?;
+        let found = report(&output)?;
+        check(found == expected, || format!("{words:?}: {found}"))?;
+    }
+    let json = success(trace_cmd().args(["report", "--json", "-i"]).arg(&path))?;
+    check(json.is_empty(), || json.clone())
+}
+
+fn standard_input() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    for input in inputs(dir.path())? {
+        let pipe = |words: &[&str]| {
+            let mut cat = Command::new("cat").arg(&input).stdout(Stdio::piped()).spawn()?;
+            let stdin = cat.stdout.take().ok_or("no pipe")?;
+            let text = success(trace_cmd().args(words).current_dir(dir.path()).stdin(stdin))?;
+            cat.wait()?;
+            Ok::<String, Failed>(text)
+        };
+        let redirected = |words: &[&str]| {
+            let file = File::open(&input)?;
+            success(trace_cmd().args(words).current_dir(dir.path()).stdin(file))
+        };
+        let expected = report(&input)?;
+        check(pipe(&["report", "-i", "-"])? == expected, || format!("{} piped", input.display()))?;
+        for words in [&["report", "-"][..], &["report"]] {
+            check(redirected(words)? == expected, || format!("{} {words:?}", input.display()))?;
+        }
+        let summary = pipe(&["dump", "-i", "-"])?;
+        check(redirected(&["dump"])? == summary, || summary.clone())?;
+        check(summary.contains("[Version]"), || summary.clone())?;
+        pipe(&["convert", "-i", "-", "out.dat"])?;
+        let converted = report(&dir.path().join("out.dat"))?;
+        check(converted == expected, || format!("{} converted", input.display()))?;
+    }
+    // A text at standard input is not taken for a trace that nobody named.
+    let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))?;
+    let line = complaint(trace_cmd().arg("report").current_dir(dir.path()).stdin(file))?;
+    check(line.contains("cannot open trace.dat"), || line.clone())
 }
 
 fn dump_summary() -> Result<(), Failed> {

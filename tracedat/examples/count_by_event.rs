@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         total += 1;
     }
     for (id, count) in (0..=u16::MAX).zip(counts).filter(|(_, count)| *count > 0) {
-        match metadata.event(id) {
+        match metadata.event_by_id(id) {
             Some(event) => println!("{count:>10} {}:{}", event.format.system, event.format.name),
             None => println!("{count:>10} {id}"),
         }

@@ -176,11 +176,12 @@ impl ClockSample {
     }
 }
 
-/// `(cycles × mult) >> shift` in the two steps of the kernel's own conversion. Like all readers it
-/// takes `mult` for a signed number; no clock above 1 GHz has one with its sign bit set.
+/// `(cycles × mult) >> shift` of the whole product. A `mult` with its top bit set, which no kernel
+/// makes for a clock above 1 GHz, all readers take for a negative number in the two steps of the
+/// kernel's conversion; files that have one are printed as they print them.
 fn cycles_to_nanoseconds(cycles: u64, mult: u32, shift: u32) -> u64 {
-    if shift > 32 {
-        return scale(cycles, u64::from(mult), u64::from(shift));
+    if shift > 32 || mult.cast_signed() >= 0 {
+        return scale(cycles, mult.into(), shift.into());
     }
     let mult = i64::from(mult.cast_signed()).cast_unsigned();
     let low = (cycles & u64::from(u32::MAX)).wrapping_mul(mult) >> shift;
@@ -194,7 +195,7 @@ fn floating(ticks: u64, factor: f64) -> u64 {
     if nanoseconds < u64::MAX as f64 { nanoseconds as u64 } else { 0 }
 }
 
-/// `(ticks × factor) >> bits`, whatever the product's size.
+/// `(ticks × factor) >> bits` of the whole product; its low 64 bits, where it is larger.
 fn scale(ticks: u64, factor: u64, bits: u64) -> u64 {
     let product = u128::from(ticks) * u128::from(factor);
     let bits = u32::try_from(bits).unwrap_or(u32::MAX);
@@ -210,8 +211,10 @@ fn line(a: &ClockSample, b: &ClockSample, ticks: u64) -> i64 {
     }
     let rise = i128::from(b.offset) - i128::from(a.offset);
     let run = i128::from(ticks) - i128::from(a.time);
-    let Some(product) = run.checked_mul(rise) else { return a.offset };
-    a.offset.wrapping_add(((product + span / 2) / span) as i64)
+    // Only offsets further apart than half of all time overflow.
+    let product = run.checked_mul(rise).and_then(|product| product.checked_add(span / 2));
+    let Some(product) = product else { return a.offset };
+    a.offset.wrapping_add((product / span) as i64)
 }
 
 #[cfg(test)]
@@ -299,6 +302,65 @@ mod tests {
         assert_eq!(clock(unit(1000.0), 0).apply(1_211_787_211_678), 1_211_787_211_678_000_128);
         assert_eq!(clock(unit(99_999.0), 0).apply(1_211_787_211_678), 12_117_993_296_712_966);
         assert_eq!(clock(unit(7.0), 0).apply(1_211_787_211_678), 0);
+    }
+
+    #[test]
+    fn cycles_become_nanoseconds_by_the_whole_product() {
+        for (ticks, mult, shift, expected) in [
+            // 3 GHz: a third of a nanosecond.
+            (3_000_000_000, 0x5555_5555, 32, 999_999_999),
+            (9_000_000_000_000_000_000, 0x5555_5555, 32, 2_999_999_999_301_508_069),
+            (u64::MAX, 0x7fff_ffff, 31, 18_446_744_065_119_617_023),
+            (u64::MAX, u32::MAX, 33, 9_223_372_034_707_292_159),
+            (u64::MAX, 1, 0, u64::MAX),
+            (u64::MAX, 1, 63, 1),
+            (u64::MAX, u32::MAX, 95, 1),
+            (u64::MAX, u32::MAX, 96, 0),
+            (u64::MAX, u32::MAX, 127, 0),
+            (u64::MAX, u32::MAX, 128, 0),
+            (u64::MAX, u32::MAX, u32::MAX, 0),
+            (0, u32::MAX, 32, 0),
+        ] {
+            let clock = ClockCorrection::of(None, 0, Unit::Scaled { mult, shift }, 0);
+            assert_eq!(clock.apply(ticks), expected, "({ticks} * {mult}) >> {shift}");
+        }
+    }
+
+    #[test]
+    fn guest_cycles_are_scaled_then_shifted_then_made_nanoseconds() {
+        // Half the host's frequency, 48 bits after the point: two host cycles for one.
+        let sample =
+            |time, offset| ClockSample { time, offset, scaling: 2 << 48, fraction_bits: 48 };
+        let first = 1 << 52;
+        let samples = vec![sample(first, 1000), sample(first + 1000, 3000)];
+        let shift = TimeShift { peer: 1, interpolate: true, cpus: vec![samples] };
+        let unit = Unit::Scaled { mult: 1 << 30, shift: 31 };
+        let clock = ClockCorrection::of(Some(&shift), 0, unit, 7);
+        // (2 * 2^52 + 1000) / 2, and halfway (2 * (2^52 + 500) + 2000) / 2.
+        assert_eq!(clock.apply(first), (1 << 52) + 500 + 7);
+        assert_eq!(clock.apply(first + 500), (1 << 52) + 1500 + 7);
+    }
+
+    #[test]
+    fn no_number_makes_a_correction_panic() {
+        let extremes = [0, 1, 2, 1 << 31, 1 << 32, 0xb504_f333_f9de_6484, 1 << 63, u64::MAX];
+        for (time, offset) in extremes.into_iter().flat_map(|a| extremes.map(|b| (a, b))) {
+            for scaling in extremes {
+                let last = ClockSample {
+                    time: u64::MAX,
+                    offset: i64::MAX,
+                    scaling,
+                    fraction_bits: offset,
+                };
+                let first = ClockSample { time, offset: offset.cast_signed(), ..last };
+                for (interpolate, ticks) in
+                    [true, false].into_iter().flat_map(|i| extremes.map(|t| (i, t)))
+                {
+                    shifted(interpolate, &[first, last]).apply(ticks);
+                    shifted(interpolate, &[first]).apply(ticks);
+                }
+            }
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::layout::{COMPRESSED, OptionId, SECTION_HEADER_LEN, SectionHeader, Sec
 use crate::metadata::{Buffer, Metadata, Warning};
 use crate::write::{
     BufferData, CopyBody, CpuSource, Parts, SectionCopy, Settings, TextData, Version, WriteError,
-    Writer,
+    Writer, option,
 };
 use stream::{ChunkReader, PlainReader};
 
@@ -155,6 +155,14 @@ fn parts(
             let message = format!("{} left out: version 6 has no sections", option.id);
             notes.push(Warning { offset: Some(option.offset), message });
         }
+    }
+    // Without this option version 6 has no place for the clock.
+    let clock = data.buffers.iter().map(|buffer| &buffer.clock).find(|clock| !clock.is_empty());
+    if let Some(clock) = clock
+        && version == Version::V6
+        && data.trace_clock_text().is_none()
+    {
+        options.push(option::trace_clock(&format!("[{clock}]")));
     }
     let in_use = |buffer: &Buffer| {
         buffer.cpus.iter().filter(|cpu| cpu.size > 0).map(|cpu| cpu.cpu.saturating_add(1)).max()

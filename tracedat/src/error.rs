@@ -48,11 +48,40 @@ pub enum DecodeError {
         offset: u64,
     },
     /// The text of `header_page` is not understood.
-    #[error("header_page: {cause}")]
+    #[error("header_page at offset {offset:#x}: {cause}")]
     HeaderPage {
+        /// Where the text starts.
+        offset: u64,
         /// What was wrong.
         cause: &'static str,
     },
+}
+
+impl DecodeError {
+    /// Where in the file; in a compressed section counted as if it were not compressed.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Self::Truncated { offset, .. }
+            | Self::Unterminated { offset }
+            | Self::Unexpected { offset, .. }
+            | Self::OutOfRange { offset, .. }
+            | Self::Loop { offset }
+            | Self::HeaderPage { offset, .. } => *offset,
+        }
+    }
+
+    /// The same for bytes that start at `base` of the file.
+    pub(crate) fn based_at(mut self, base: u64) -> Self {
+        match &mut self {
+            Self::Truncated { offset, .. }
+            | Self::Unterminated { offset }
+            | Self::Unexpected { offset, .. }
+            | Self::OutOfRange { offset, .. }
+            | Self::Loop { offset }
+            | Self::HeaderPage { offset, .. } => *offset = offset.saturating_add(base),
+        }
+        self
+    }
 }
 
 /// A `format` file that does not parse.
@@ -86,18 +115,30 @@ pub enum ReadError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A stream cannot be kept in a temporary file.
+    #[error("cannot keep the stream from offset {offset:#x} on in a temporary file")]
+    Spool {
+        /// Where in the stream.
+        offset: u64,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The file does not start like a trace.
     #[error("not a trace.dat file")]
     NotATrace,
     /// The file's version is newer than this reader.
-    #[error("file version {version} is not known, only 6 and 7")]
+    #[error("file version {version} at offset {offset:#x} is not known, only 6 and 7")]
     Version {
+        /// Where it stands.
+        offset: u64,
         /// The version's text.
         version: String,
     },
     /// The file is compressed in a way that this reader does not know.
-    #[error("compression {name:?} is not known")]
+    #[error("compression {name:?} at offset {offset:#x} is not known")]
     Compression {
+        /// Where it stands.
+        offset: u64,
         /// The name in the file.
         name: String,
     },
@@ -114,4 +155,28 @@ pub enum ReadError {
     /// The bytes do not decode.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+}
+
+impl ReadError {
+    /// Where in the file; `None` when it could not even be opened.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Open { .. } => None,
+            Self::NotATrace => Some(0),
+            Self::Io { offset, .. }
+            | Self::Spool { offset, .. }
+            | Self::Version { offset, .. }
+            | Self::Compression { offset, .. }
+            | Self::Decompress { offset, .. } => Some(*offset),
+            Self::Decode(error) => Some(error.offset()),
+        }
+    }
+
+    /// The same for bytes that start at `base` of the file.
+    pub(crate) fn based_at(self, base: u64) -> Self {
+        match self {
+            Self::Decode(error) => Self::Decode(error.based_at(base)),
+            error => error,
+        }
+    }
 }

@@ -70,23 +70,23 @@ impl Event {
         self.program(cx.plugins).run_raw_with(data, binary, cx, out);
     }
 
-    /// The event's name and the text of one record, for `println!`. Bytes that are no UTF-8 are
-    /// replaced; to keep them, and for speed, use [`Event::print`].
-    pub fn display<'a>(&'a self, data: &'a [u8], cx: PrintContext<'a>) -> EventDisplay<'a> {
-        EventDisplay { event: self, data, cx }
+    /// The event together with the data of one record.
+    pub fn recorded<'a>(&'a self, data: &'a [u8], cx: PrintContext<'a>) -> RecordedEvent<'a> {
+        RecordedEvent { event: self, data, cx }
     }
 }
 
 impl Metadata {
-    /// A record's event and text, for `println!`.
+    /// What a record means: its text for `println!`, and its fields by name. Nothing is decoded
+    /// before it is asked for.
     ///
     /// # Errors
     ///
     /// [`UnknownEvent`] when the trace has no format for the record.
-    pub fn describe<'a>(&'a self, record: &Record<'a>) -> Result<EventDisplay<'a>, UnknownEvent> {
+    pub fn event<'a>(&'a self, record: &Record<'a>) -> Result<RecordedEvent<'a>, UnknownEvent> {
         let id = record.data.first_chunk().map(|id| self.abi.byte_order.u16(*id));
-        let event = id.and_then(|id| self.event(id)).ok_or(UnknownEvent { id })?;
-        Ok(event.display(record.data, PrintContext::new(self)))
+        let event = id.and_then(|id| self.event_by_id(id)).ok_or(UnknownEvent { id })?;
+        Ok(event.recorded(record.data, PrintContext::new(self)))
     }
 }
 
@@ -98,15 +98,45 @@ pub struct UnknownEvent {
     pub id: Option<u16>,
 }
 
-/// A record as `name: text`; made by [`Event::display`].
+/// An event and the data of one record; made by [`Metadata::event`]. Displayed as `name: text`,
+/// with bytes that are no UTF-8 replaced; to keep them, and for speed, use [`Event::print`].
 #[derive(Clone, Copy)]
-pub struct EventDisplay<'a> {
+pub struct RecordedEvent<'a> {
     event: &'a Event,
     data: &'a [u8],
     cx: PrintContext<'a>,
 }
 
-impl fmt::Display for EventDisplay<'_> {
+impl<'a> RecordedEvent<'a> {
+    /// The event's format and programs, the same for all its records.
+    pub fn kind(&self) -> &'a Event {
+        self.event
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &'a str {
+        &self.event.format.name
+    }
+
+    /// A field as an integer, with its sign where it has one; `None` when the event has no such
+    /// field, or it is no integer, or not there.
+    pub fn int(&self, field: &str) -> Option<i128> {
+        let field = self.event.format.field(field)?;
+        if field.flags.signed {
+            field.int(self.event.abi, self.data).map(i128::from)
+        } else {
+            field.uint(self.event.abi, self.data).map(i128::from)
+        }
+    }
+
+    /// The bytes of a field up to the first NUL; `None` when the event has no such field, or it is
+    /// not there.
+    pub fn text(&self, field: &str) -> Option<&'a [u8]> {
+        self.event.format.field(field)?.text(self.event.abi, self.data)
+    }
+}
+
+impl fmt::Display for RecordedEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = Vec::new();
         self.event.print(self.data, &self.cx, &mut text);
@@ -115,7 +145,7 @@ impl fmt::Display for EventDisplay<'_> {
     }
 }
 
-impl fmt::Debug for EventDisplay<'_> {
+impl fmt::Debug for RecordedEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -134,7 +164,8 @@ mod tests {
             print fmt: \"a=%u\\n\", REC->a\n";
         let event = Event::new("test", text, abi).unwrap();
         let names = NoNames::default();
-        let shown = event.display(&[1, 2], PrintContext::new(&names)).to_string();
-        assert_eq!(shown, "tick: a=258");
+        let shown = event.recorded(&[1, 2], PrintContext::new(&names));
+        assert_eq!(shown.to_string(), "tick: a=258");
+        assert_eq!((shown.name(), shown.int("a"), shown.int("b")), ("tick", Some(258), None));
     }
 }

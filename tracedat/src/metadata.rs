@@ -245,7 +245,7 @@ impl Metadata {
     }
 
     /// The event that records with this number are of; its format is parsed when first asked for.
-    pub fn event(&self, id: u16) -> Option<&Event> {
+    pub fn event_by_id(&self, id: u16) -> Option<&Event> {
         self.texts.event(self, id)
     }
 

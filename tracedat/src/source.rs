@@ -1,5 +1,9 @@
 //! Where the bytes of a file come from.
 
+mod stream;
+
+pub(crate) use stream::{Kept, keep};
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -3,11 +3,13 @@
 //! Every number of the formats is spelled out here and nothing is taken from [`crate::layout`], so
 //! that a wrong constant there is found.
 
+mod contents;
 mod formats;
 mod sub_buffer;
 mod trace;
 mod workload;
 
+pub use contents::{Contents, FoundRecord};
 pub use formats::{FormatTexts, event_id};
 pub use sub_buffer::SubBufferBuilder;
 pub use trace::TraceBuilder;

@@ -2,11 +2,17 @@
 //!
 //! It is looked for in `TRACE_CORPUS`, then next to the workspace in `../shared/corpus`.
 
-use std::path::PathBuf;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tracedat::Reader;
+use tracedat::compress::Codec;
+use tracedat::convert::convert;
+use tracedat::layout::OptionId;
+use tracedat::testing::Contents;
+use tracedat::write::Version;
 
 /// Files with records, and how many the report of trace-cmd 3.1.6 shows of each.
 const RECORDS: [(&str, u64); 20] = [
@@ -48,7 +54,16 @@ fn main() -> ExitCode {
             read(&path, records).map(|()| Completion::Completed)
         })
     });
-    let trials = trials.collect();
+    let mut trials: Vec<Trial> = trials.collect();
+    let data = corpus.join("data");
+    trials.push(Trial::ignorable_test("read_and_written_again", move || {
+        if absent {
+            return Ok(Completion::ignored_with(
+                "no corpus beside the workspace, none in TRACE_CORPUS",
+            ));
+        }
+        read_write_read(&data).map(|()| Completion::Completed)
+    }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -70,4 +85,40 @@ fn read(path: &PathBuf, expected: u64) -> Result<(), Failed> {
         Some(warning) => Err(format!("{warning}").into()),
         None => Ok(()),
     }
+}
+
+/// Every file that is not damaged on purpose is the same after it was written again in each format.
+fn read_write_read(data: &Path) -> Result<(), Failed> {
+    let (mut files, mut differences) = (0, Vec::new());
+    for entry in std::fs::read_dir(data)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("bad-") || path.extension().is_none_or(|extension| extension != "dat") {
+            continue;
+        }
+        let metadata = Reader::open(&path)?.metadata;
+        let before = Contents::of(Reader::open(&path)?)?;
+        for (version, codec) in
+            [(Version::V6, Codec::None), (Version::V7, Codec::None), (Version::V7, Codec::Zstd)]
+        {
+            let mut output = Cursor::new(Vec::new());
+            convert(&metadata, &mut output, version, codec)
+                .map_err(|error| format!("{name} {version:?} {codec}: {error}"))?;
+            let mut after = Contents::of(Reader::parse(output.into_inner())?)?;
+            // Version 6 tells a clock only together with this option.
+            if !before.options.iter().any(|(id, _)| *id == OptionId::TRACE_CLOCK) {
+                after.options.retain(|(id, _)| *id != OptionId::TRACE_CLOCK);
+            }
+            let difference = before.difference(&after);
+            differences.extend(difference.map(|it| format!("{name} {version:?} {codec}: {it}")));
+        }
+        files += 1;
+    }
+    if !differences.is_empty() {
+        return Err(differences.join("\n").into());
+    }
+    if files < RECORDS.len() {
+        return Err(format!("only {files} files in {}", data.display()).into());
+    }
+    Ok(())
 }

@@ -117,7 +117,7 @@ fn expected(reader: Reader) -> Result<(String, usize), Failed> {
         }
         lost += usize::from(record.missed != MissedEvents::None);
         let id = metadata.abi.byte_order.u16([record.data[0], record.data[1]]);
-        let format = &metadata.event(id).unwrap().format;
+        let format = &metadata.event_by_id(id).unwrap().format;
         let pid =
             format.common_field("common_pid").unwrap().int(metadata.abi, record.data).unwrap();
         write!(text, "{instance} {} {cpu} {pid} {} {}", record.time, format.system, format.name)?;

@@ -167,7 +167,8 @@ fn sweep(name: &str, sound: bool, whole: &[u8], cuts: usize, flips: u64) {
 fn read_all(bytes: Vec<u8>) -> Option<u64> {
     // One kind of report for half of them, another for the others.
     let odd = bytes.iter().fold(0, |all, byte| all ^ byte) & 1 == 1;
-    let mut reader = Reader::parse(bytes).ok()?;
+    let opened = if odd { Reader::stream(&*bytes) } else { Reader::parse(bytes) };
+    let mut reader = opened.ok()?;
     let clock = ClockOptions { raw: odd, ..ClockOptions::default() };
     reader.records.set_clock(&reader.metadata, &clock);
     let (files, mut records) = Merge::new(vec![reader]);

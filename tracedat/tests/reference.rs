@@ -46,6 +46,28 @@ fn main() -> ExitCode {
     add("version_7_big_endian_64", zstd, || {
         read_back(Version::V7, Codec::Zstd, &on(8, ByteOrder::Big, 8))
     });
+    add("version_6_big_endian_64", None, || {
+        read_back(Version::V6, Codec::None, &on(15, ByteOrder::Big, 8))
+    });
+    add("version_6_little_endian_32", None, || {
+        read_back(Version::V6, Codec::None, &on(16, ByteOrder::Little, 4))
+    });
+    add("version_7_big_endian_32", None, || {
+        read_back(Version::V7, Codec::None, &on(17, ByteOrder::Big, 4))
+    });
+    add("version_7_zstd_little_endian_32", zstd, || {
+        read_back(Version::V7, Codec::Zstd, &on(18, ByteOrder::Little, 4))
+    });
+    add("version_6_pages_of_64_kib", None, || {
+        read_back(Version::V6, Codec::None, &pages_of_64_kib(19))
+    });
+    add("version_7_pages_of_64_kib", None, || {
+        read_back(Version::V7, Codec::None, &pages_of_64_kib(20))
+    });
+    add("version_7_zstd_big_endian_pages_of_64_kib", zstd, || {
+        let workload = Workload { abi: on(21, ByteOrder::Big, 8).abi, ..pages_of_64_kib(21) };
+        read_back(Version::V7, Codec::Zstd, &workload)
+    });
     add("version_7_large_sub_buffers", zstd, || {
         let page_size = 16384;
         read_back(Version::V7, Codec::Zstd, &Workload { page_size, ..Workload::new(9) })
@@ -124,11 +146,13 @@ fn made_up(version: u8, codec: Codec) -> Result<(), Failed> {
 }
 
 fn latency_text() -> Result<(), Failed> {
-    let workload = Workload::new(14);
     let text = "# tracer: wakeup\n#\n  line of a latency trace\n";
-    for (version, codec) in
-        [(Version::V6, Codec::None), (Version::V7, Codec::None), (Version::V7, Codec::Zstd)]
-    {
+    let formats =
+        [(Version::V6, Codec::None), (Version::V7, Codec::None), (Version::V7, Codec::Zstd)];
+    let machines = [(ByteOrder::Little, 8), (ByteOrder::Big, 8), (ByteOrder::Big, 4)];
+    let both = machines.into_iter().flat_map(|machine| formats.map(|format| (machine, format)));
+    for ((byte_order, long_size), (version, codec)) in both {
+        let workload = on(14, byte_order, long_size);
         let mut file = tempfile::NamedTempFile::new()?;
         let head = TraceBuilder::new(workload.clone()).head();
         let writer =
@@ -138,7 +162,7 @@ fn latency_text() -> Result<(), Failed> {
         let report = reference(&["report", "-i"], file.path())?;
         // The reference ends it with a line of its own.
         if !report.trim_end().ends_with(text.trim_end()) {
-            return Err(format!("{version:?} {codec}: {report:?}").into());
+            return Err(format!("{version:?} {codec} {byte_order:?}: {report:?}").into());
         }
     }
     Ok(())
@@ -246,6 +270,10 @@ fn settings(version: Version, codec: Codec, workload: &Workload) -> Settings {
 fn with_instances(seed: u64) -> Workload {
     let instances = vec!["one".to_owned(), "two".to_owned()];
     Workload { instances, events_per_cpu: 300, ..Workload::new(seed) }
+}
+
+fn pages_of_64_kib(seed: u64) -> Workload {
+    Workload { page_size: 1 << 16, ..with_instances(seed) }
 }
 
 fn on(seed: u64, byte_order: ByteOrder, long_size: u8) -> Workload {

@@ -7,9 +7,9 @@ use std::io::Cursor;
 use proptest::prelude::*;
 use tracedat::compress::Codec;
 use tracedat::layout::OptionId;
-use tracedat::testing::{Generated, TraceBuilder, Workload};
-use tracedat::write::{BufferData, CpuSource, Settings, Version, Writer, option};
-use tracedat::{Abi, ByteOrder, MissedEvents, Reader};
+use tracedat::testing::{Contents, FoundRecord, Generated, TraceBuilder, Workload};
+use tracedat::write::{Settings, Version, Writer, option};
+use tracedat::{Abi, ByteOrder, Reader};
 
 /// A file's version and compression.
 fn formats() -> impl Strategy<Value = (Version, Codec)> {
@@ -55,36 +55,13 @@ fn write(
         drop(writer);
         writer = Writer::resume(&mut file).unwrap();
     }
-    let mut data: Vec<Vec<&[u8]>> = Vec::new();
-    for buffer in &made.buffers {
-        data.push(buffer.cpus.iter().map(|cpu| cpu.bytes.as_slice()).collect());
-    }
-    let mut buffers = Vec::new();
-    for (buffer, data) in made.buffers.iter().zip(&mut data) {
-        let cpus = data.iter_mut().zip(0..).map(|(data, cpu)| {
-            let size = data.len() as u64;
-            CpuSource::from_reader(cpu, data, size)
-        });
-        let (cpus, name) = (cpus.collect(), buffer.name.as_str());
-        let page_size = workload.page_size;
-        buffers.push(BufferData { name, clock: "local", page_size, cpus });
-    }
-    writer.finish(&[option::trace_id(workload.seed, workload.abi.byte_order)], buffers).unwrap();
+    let id = option::trace_id(workload.seed, workload.abi.byte_order);
+    made.finish(writer, workload, &[id]).unwrap();
     file.into_inner()
 }
 
-/// A record apart from the file it is in.
-#[derive(Debug, PartialEq, Eq)]
-struct Found<'a> {
-    buffer: u32,
-    cpu: u32,
-    ticks: u64,
-    missed: MissedEvents,
-    data: &'a [u8],
-}
-
 fn check(file: Vec<u8>, trace: &TraceBuilder, made: &Generated) {
-    let Reader { metadata, mut records } = Reader::parse(file).unwrap();
+    let Reader { metadata, records } = Reader::parse(file).unwrap();
     let head = trace.head();
     assert_eq!(metadata.abi, trace.workload.abi);
     assert_eq!(metadata.page_size, trace.workload.page_size);
@@ -96,29 +73,22 @@ fn check(file: Vec<u8>, trace: &TraceBuilder, made: &Generated) {
         let found = metadata.options().iter().any(|found| found.id == *id && found.data == *data);
         assert!(found, "{id}");
     }
-    let texts: Vec<(String, Vec<u8>)> =
-        metadata.event_texts().map(|text| (text.system.to_string(), text.text.to_vec())).collect();
+    let found = Contents::of(Reader { metadata, records }).unwrap();
     let ftrace = head.ftrace_formats.iter().map(|text| ("ftrace".to_owned(), text.clone()));
     let others = head
         .systems
         .iter()
         .flat_map(|system| system.formats.iter().map(|text| (system.name.clone(), text.clone())));
-    assert_eq!(texts, ftrace.chain(others).collect::<Vec<_>>());
+    assert!(found.texts.ends_with(&ftrace.chain(others).collect::<Vec<_>>()));
 
-    for (buffer, cpu, record) in made.merged() {
-        let data = made.buffers[buffer as usize].cpus[cpu as usize].data(&record);
-        let expected = Found { buffer, cpu, ticks: record.ticks, missed: record.missed, data };
-        let found = records.next().unwrap().expect("a record");
-        let found = Found {
-            buffer: found.buffer,
-            cpu: found.cpu,
-            ticks: found.ticks,
-            missed: found.missed,
-            data: found.data,
-        };
-        assert_eq!(found, expected);
-    }
-    assert!(records.next().unwrap().is_none());
+    let expected = made.merged().into_iter().map(|(buffer, cpu, record)| FoundRecord {
+        buffer: made.buffers[buffer as usize].name.clone(),
+        cpu,
+        ticks: record.ticks,
+        missed: record.missed,
+        data: made.buffers[buffer as usize].cpus[cpu as usize].data(&record).to_vec(),
+    });
+    assert_eq!(found.records, expected.collect::<Vec<_>>());
 }
 
 proptest! {

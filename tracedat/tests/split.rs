@@ -2,26 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::cmp::Ordering;
 use std::io::Cursor;
 use std::sync::Arc;
 
 use tracedat::compress::Codec;
 use tracedat::layout::OptionId;
+use tracedat::metadata::Warning;
 use tracedat::source::ReadAt;
 use tracedat::split::{Limit, Selection, SplitError, SplitOptions, Splitter};
-use tracedat::testing::{TraceBuilder, Workload};
-use tracedat::write::{BufferData, CpuSource, Settings, Version, Writer};
-use tracedat::{Abi, ByteOrder, MissedEvents, Reader};
-
-/// A record apart from the file it is in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Found {
-    buffer: String,
-    cpu: u32,
-    ticks: u64,
-    lost: u64,
-    data: Vec<u8>,
-}
+use tracedat::testing::{Contents, FoundRecord, TraceBuilder, Workload};
+use tracedat::write::{Settings, Version, Writer};
+use tracedat::{Abi, ByteOrder, Reader};
 
 fn workload(big: bool, long_size: u8) -> Workload {
     let byte_order = if big { ByteOrder::Big } else { ByteOrder::Little };
@@ -47,38 +39,19 @@ fn file(workload: Workload, version: Version, codec: Codec) -> Vec<u8> {
     if version == Version::V7 {
         writer.add_section(OptionId::MODULES_FILE, "modules", b"kvm 1 0 - Live").unwrap();
     }
-    let mut data: Vec<Vec<&[u8]>> = Vec::new();
-    for buffer in &made.buffers {
-        data.push(buffer.cpus.iter().map(|cpu| cpu.bytes.as_slice()).collect());
-    }
-    let mut buffers = Vec::new();
-    for (buffer, data) in made.buffers.iter().zip(&mut data) {
-        let cpus = data.iter_mut().zip(0..).map(|(data, cpu)| {
-            let size = data.len() as u64;
-            CpuSource::from_reader(cpu, data, size)
-        });
-        let (cpus, name, page_size) = (cpus.collect(), buffer.name.as_str(), workload.page_size);
-        buffers.push(BufferData { name, clock: "local", page_size, cpus });
-    }
-    writer.finish(&[], buffers).unwrap();
+    made.finish(writer, workload, &[]).unwrap();
     file.into_inner()
 }
 
-fn records(file: Vec<u8>) -> Vec<Found> {
-    let Reader { metadata, mut records } = Reader::parse(file).unwrap();
-    let mut all = Vec::new();
-    while let Some(record) = records.next().unwrap() {
-        let lost = match record.missed {
-            MissedEvents::None => 0,
-            MissedEvents::Unknown => u64::MAX,
-            MissedEvents::Exactly(count) => count,
-        };
-        let buffer = metadata.buffers[record.buffer as usize].name.clone();
-        let (cpu, ticks, data) = (record.cpu, record.ticks, record.data.to_vec());
-        all.push(Found { buffer, cpu, ticks, lost, data });
-    }
-    assert_eq!(records.warnings(), []);
-    all
+fn records(file: Vec<u8>) -> Vec<FoundRecord> {
+    let contents = Contents::of(Reader::parse(file).unwrap()).unwrap();
+    let of_the_unknown = |warning: &Warning| warning.message.starts_with("option 999");
+    assert!(contents.warnings.iter().all(of_the_unknown), "{:?}", contents.warnings);
+    contents.records
+}
+
+fn by_cpu(a: &FoundRecord, b: &FoundRecord) -> Ordering {
+    (&a.buffer, a.cpu).cmp(&(&b.buffer, b.cpu))
 }
 
 fn splitter(file: &[u8], options: SplitOptions) -> Result<Splitter, SplitError> {
@@ -121,7 +94,7 @@ fn pieces_have_all_records_in_their_order() {
         for limit in [Limit::Events(37), Limit::Nanoseconds(200_000)] {
             let pieces = pieces(&input, limited(limit, false));
             assert!(pieces.len() > 3, "{limit:?}: {} pieces", pieces.len());
-            let joined: Vec<Found> = pieces.into_iter().flat_map(records).collect();
+            let joined: Vec<FoundRecord> = pieces.into_iter().flat_map(records).collect();
             assert_eq!(joined, all, "{version:?} {codec} {limit:?}");
         }
     }
@@ -131,14 +104,14 @@ fn pieces_have_all_records_in_their_order() {
 fn limits_hold_for_each_cpu() {
     let input = file(workload(false, 8), Version::V7, Codec::Zstd);
     let mut all = records(input.clone());
-    all.sort();
+    all.sort_by(by_cpu);
     for limit in [Limit::Events(100), Limit::Nanoseconds(300_000), Limit::SubBuffers(2)] {
         let pieces = pieces(&input, limited(limit, true));
         if limit == Limit::Events(100) {
             assert_eq!(pieces.len(), 5);
         }
-        let mut joined: Vec<Found> = pieces.into_iter().flat_map(records).collect();
-        joined.sort();
+        let mut joined: Vec<FoundRecord> = pieces.into_iter().flat_map(records).collect();
+        joined.sort_by(by_cpu);
         assert_eq!(joined, all, "{limit:?}");
     }
 }
@@ -188,15 +161,15 @@ fn times_cpus_and_buffers_are_selected() {
     let (start, end) = (all[300].ticks, all[700].ticks);
     let options = SplitOptions { start: Some(start), end: Some(end), ..SplitOptions::default() };
     let found = records(pieces(&input, options).swap_remove(0));
-    let inside = |record: &&Found| (start..=end).contains(&record.ticks);
-    let data = |record: &Found| (record.ticks, record.cpu, record.data.clone());
+    let inside = |record: &&FoundRecord| (start..=end).contains(&record.ticks);
+    let data = |record: &FoundRecord| (record.ticks, record.cpu, record.data.clone());
     let expected: Vec<_> = all.iter().filter(inside).map(data).collect();
     assert_eq!(found.iter().map(data).collect::<Vec<_>>(), expected);
 
     let only = Selection { name: "one".to_owned(), new_name: String::new() };
     let options = SplitOptions { cpu: Some(1), buffers: vec![only], ..SplitOptions::default() };
     let found = records(pieces(&input, options).swap_remove(0));
-    let wanted = |record: &&Found| record.cpu == 1 && record.buffer == "one";
+    let wanted = |record: &&FoundRecord| record.cpu == 1 && record.buffer == "one";
     let expected: Vec<_> = all.iter().filter(wanted).map(data).collect();
     assert_eq!(found.iter().map(data).collect::<Vec<_>>(), expected);
     assert!(found.iter().all(|record| record.buffer.is_empty()));

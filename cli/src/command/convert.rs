@@ -51,7 +51,7 @@ pub(crate) fn command() -> Command {
 /// Runs `convert`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let path = |id| matches.get_one::<PathBuf>(id).cloned();
-    let input = path("input").unwrap_or_else(|| "trace.dat".into());
+    let input = path("input").unwrap_or_else(data_file::default_input);
     let Some(output) = path("output").or_else(|| path("file")) else {
         return Err(Error::usage("no output file was named").hint("name one with -o FILE"));
     };

@@ -1,9 +1,14 @@
 //! What the commands on data files share: the words that name the input, and its errors.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Arg, ArgMatches, value_parser};
+use tracedat::layout::MAGIC;
 use tracedat::{Metadata, ReadError, Reader};
 
 use crate::error::Error;
@@ -11,6 +16,7 @@ use crate::exit_code::Exit;
 use crate::output::tell;
 
 const DEFAULT: &str = "trace.dat";
+const STANDARD_INPUT: &str = "-";
 
 /// `-i FILE`, or the file by itself.
 pub(super) fn input_args() -> [Arg; 2] {
@@ -21,7 +27,7 @@ pub(super) fn input_args() -> [Arg; 2] {
             .long("input")
             .value_name("FILE")
             .value_parser(path())
-            .help("The file to read [default: trace.dat]"),
+            .help("The file to read, - for standard input [default: trace.dat]"),
         Arg::new("file").value_name("FILE").value_parser(path()).hide(true),
     ]
 }
@@ -29,12 +35,39 @@ pub(super) fn input_args() -> [Arg; 2] {
 /// The file that was named, or the default.
 pub(super) fn input(matches: &ArgMatches) -> PathBuf {
     let named = |id| matches.get_one::<PathBuf>(id).cloned();
-    named("input").or_else(|| named("file")).unwrap_or_else(|| DEFAULT.into())
+    named("input").or_else(|| named("file")).unwrap_or_else(default_input)
 }
 
 /// Opens a trace.
 pub(super) fn open(path: &Path) -> Result<Reader, Error> {
-    Reader::open(path).map_err(|error| cannot_read(path, error))
+    read(path).map_err(|error| cannot_read(path, error))
+}
+
+/// Opens a trace; `-` is standard input.
+pub(super) fn read(path: &Path) -> Result<Reader, ReadError> {
+    if path.as_os_str() != STANDARD_INPUT {
+        return Reader::open(path);
+    }
+    match file_at_standard_input() {
+        Some(file) => Reader::from_source(Arc::new(file)),
+        None => Reader::stream(io::stdin().lock()),
+    }
+}
+
+/// What is read when no file is named: a trace that standard input was redirected from, else
+/// `trace.dat`. Anything else at standard input may be meant for another program.
+pub(super) fn default_input() -> PathBuf {
+    let mut magic = [0; MAGIC.len()];
+    let starts_a_trace = file_at_standard_input()
+        .is_some_and(|file| file.read_exact_at(&mut magic, 0).is_ok() && magic == MAGIC);
+    if starts_a_trace { STANDARD_INPUT.into() } else { DEFAULT.into() }
+}
+
+/// Standard input when it is a file that nobody has read from, and so can be read at offsets.
+fn file_at_standard_input() -> Option<File> {
+    let mut file = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+    let is_whole = file.metadata().ok()?.is_file() && file.stream_position().ok()? == 0;
+    is_whole.then_some(file)
 }
 
 /// A trace that cannot be opened or read.
@@ -49,7 +82,7 @@ pub(super) fn cannot_read(path: &Path, cause: ReadError) -> Error {
             };
             Error::new(exit, format!("cannot open {name}")).because(source).hint(hint)
         }
-        ReadError::Io { .. } => {
+        ReadError::Io { .. } | ReadError::Spool { .. } => {
             let error = Error::failure(format!("cannot read {name}")).because(cause);
             error.hint("name a file with -i FILE")
         }

@@ -173,10 +173,20 @@ impl Texts {
         let event = entry.event.get_or_init(|| {
             let (system, text) = (table.system(entry), table.text(entry));
             Event::new(system, text, metadata.abi)
-                .map_err(|error| metadata.warn(None, format!("event {id} of {system}: {error}")))
+                .map_err(|error| {
+                    let message = format!("event {id} of {system}: {error}");
+                    metadata.warn(Some(self.offset_of(entry)), message);
+                })
                 .ok()
         });
         event.as_ref()
+    }
+
+    /// Where a text is in the file.
+    fn offset_of(&self, entry: &EventText) -> u64 {
+        let place =
+            if entry.of_ftrace { &self.places.ftrace_events } else { &self.places.event_formats };
+        place.as_ref().map_or(0, |place| place.offset.saturating_add(entry.text.start as u64))
     }
 
     fn events(&self, metadata: &Metadata) -> &EventTable {
@@ -184,6 +194,7 @@ impl Texts {
             EventTable::new(
                 self.load(metadata, self.places.ftrace_events.as_ref(), Length::None),
                 self.load(metadata, self.places.event_formats.as_ref(), Length::None),
+                &self.places,
                 metadata,
             )
         })
@@ -220,11 +231,16 @@ impl Texts {
 }
 
 impl EventTable {
-    fn new(ftrace: Vec<u8>, others: Vec<u8>, metadata: &Metadata) -> Self {
+    fn new(ftrace: Vec<u8>, others: Vec<u8>, places: &Places, metadata: &Metadata) -> Self {
         let mut table = Self { ftrace, others, ..Self::default() };
-        let found = table.find_ftrace(metadata).and_then(|()| table.find_others(metadata));
+        let offset = |place: &Option<Place>| place.as_ref().map_or(0, |place| place.offset);
+        let (ftrace_at, others_at) = (offset(&places.ftrace_events), offset(&places.event_formats));
+        let found = table
+            .find_ftrace(ftrace_at, metadata)
+            .and_then(|()| table.find_others(others_at, metadata));
         if let Err(error) = found {
-            metadata.warn(None, format!("event formats after a damaged one left out: {error}"));
+            let message = format!("event formats after a damaged one left out: {error}");
+            metadata.warn(Some(error.offset()), message);
         }
         table
     }
@@ -238,24 +254,24 @@ impl EventTable {
         bytes.get(entry.text.clone()).unwrap_or_default()
     }
 
-    fn find_ftrace(&mut self, metadata: &Metadata) -> Result<(), DecodeError> {
+    fn find_ftrace(&mut self, at: u64, metadata: &Metadata) -> Result<(), DecodeError> {
         self.systems.push("ftrace".to_owned());
         if self.ftrace.is_empty() {
             return Ok(());
         }
         let bytes = std::mem::take(&mut self.ftrace);
-        let mut cursor = Cursor::new(&bytes, 0, metadata.abi.byte_order);
+        let mut cursor = Cursor::new(&bytes, at, metadata.abi.byte_order);
         let found = self.find_texts(&mut cursor, bytes.len(), true);
         self.ftrace = bytes;
         found
     }
 
-    fn find_others(&mut self, metadata: &Metadata) -> Result<(), DecodeError> {
+    fn find_others(&mut self, at: u64, metadata: &Metadata) -> Result<(), DecodeError> {
         if self.others.is_empty() {
             return Ok(());
         }
         let bytes = std::mem::take(&mut self.others);
-        let mut cursor = Cursor::new(&bytes, 0, metadata.abi.byte_order);
+        let mut cursor = Cursor::new(&bytes, at, metadata.abi.byte_order);
         let found = (|| {
             for _ in 0..cursor.u32()? {
                 self.systems.push(String::from_utf8_lossy(cursor.str0()?).into_owned());

@@ -138,6 +138,8 @@ pub(super) struct Head {
     pub(super) codec: Codec,
     pub(super) page_size: u32,
     pub(super) header_page: Vec<u8>,
+    /// Where its text starts.
+    pub(super) header_page_at: u64,
     pub(super) header_event: Vec<u8>,
     pub(super) places: Places,
     pub(super) cpus: u32,
@@ -171,11 +173,12 @@ pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Metadata, ReadError> {
     if start[..MAGIC.len()] != MAGIC || start[MAGIC.len()..] != *TRACING {
         return Err(ReadError::NotATrace);
     }
+    let offset = walk.position();
     let text = walk.str0(VERSION_MAX_LEN).map_err(not_a_trace)?;
     let text = String::from_utf8_lossy(&text).into_owned();
     let version: u16 = match text.trim().parse() {
         Ok(version @ 1..=7) => version,
-        _ => return Err(ReadError::Version { version: text }),
+        _ => return Err(ReadError::Version { offset, version: text }),
     };
     let offset = walk.position();
     let [byte_order, user_long_size] = walk.array()?;
@@ -198,6 +201,7 @@ pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Metadata, ReadError> {
         codec: Codec::None,
         page_size,
         header_page: Vec::new(),
+        header_page_at: 0,
         header_event: Vec::new(),
         places: Places::default(),
         cpus: 0,
@@ -210,11 +214,12 @@ pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Metadata, ReadError> {
         warnings: Vec::new(),
     };
     if version >= 7 {
+        let offset = walk.position();
         let name = walk.str0(VERSION_MAX_LEN)?;
         compression.name = String::from_utf8_lossy(&name).into_owned();
         compression.version = String::from_utf8_lossy(&walk.str0(WINDOW / 2)?).into_owned();
         head.codec = Codec::from_name(&compression.name)
-            .ok_or_else(|| ReadError::Compression { name: compression.name.clone() })?;
+            .ok_or_else(|| ReadError::Compression { offset, name: compression.name.clone() })?;
         v7::read(&mut walk, &mut head)?;
     } else {
         v6::read(&mut walk, &mut head)?;
@@ -238,7 +243,8 @@ fn finish(
     compression: Compression,
 ) -> Result<Metadata, ReadError> {
     let user_abi = Abi { byte_order: walk.byte_order, long_size: user_long_size };
-    let header_page = HeaderPage::parse(&head.header_page, user_abi, head.page_size)?
+    let header_page = HeaderPage::parse(&head.header_page, user_abi, head.page_size)
+        .map_err(|error| error.based_at(head.header_page_at))?
         .with_header_event(&head.header_event);
     let abi = Abi { byte_order: walk.byte_order, long_size: header_page.commit_size };
     // The top-level buffer first, the others as they come.
@@ -321,6 +327,7 @@ fn leave_out_overlapping(file_len: u64, head: &mut Head) {
 pub(super) fn header_info(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError> {
     walk.expect(crate::layout::HEADER_PAGE, "header_page")?;
     let size = walk.u64()?;
+    head.header_page_at = walk.position();
     head.header_page = walk.bytes(size)?;
     walk.expect(crate::layout::HEADER_EVENT, "header_event")?;
     let size = walk.u64()?;

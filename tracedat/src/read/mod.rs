@@ -14,13 +14,14 @@ pub use merge::{Merge, Records};
 pub(crate) use sub_buffers::SubBuffers;
 
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::compress::Codec;
 use crate::error::ReadError;
 use crate::metadata::Metadata;
-use crate::source::ReadAt;
+use crate::source::{self, Kept, ReadAt};
 
 /// An open trace: what is known about it, and its records. Two values, so that a loop can borrow
 /// the one while it advances the other.
@@ -51,6 +52,34 @@ impl Reader {
     /// Its start or metadata are not those of a trace.
     pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Self, ReadError> {
         Self::from_source(Arc::new(bytes.into()))
+    }
+
+    /// Reads a trace from a stream that need not be seekable: a pipe, a socket, standard input.
+    ///
+    /// A trace has the data of its CPUs one after the other, and in version 7 what tells where they
+    /// are comes last. Records in the order of time need all of that, so the stream is read to its
+    /// end first: up to 8 MiB into memory, longer ones into a temporary file without a name (in
+    /// `TMPDIR`, else `/tmp`). From there on memory does not grow with the trace.
+    ///
+    /// A stream that breaks off gives what came before, and a warning with the offset in
+    /// [`Metadata::warnings`].
+    ///
+    /// # Errors
+    ///
+    /// Its start or metadata are not those of a trace, it breaks off before they are complete, or
+    /// the temporary file cannot be written.
+    pub fn stream(from: impl Read) -> Result<Self, ReadError> {
+        let Kept { source, broken } = source::keep(from)?;
+        let opened = Self::from_source(source);
+        let Some((offset, source)) = broken else { return opened };
+        match opened {
+            Ok(reader) => {
+                reader.metadata.warn(Some(offset), format!("the stream breaks off: {source}"));
+                Ok(reader)
+            }
+            // That bytes are missing is only the consequence.
+            Err(_) => Err(ReadError::Io { offset, source }),
+        }
     }
 
     /// Reads a trace from anything that can be read at offsets.

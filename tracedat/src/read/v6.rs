@@ -4,7 +4,7 @@ use super::head::{Head, Walk, header_info, place_since};
 use super::section::{Place, Storage};
 use crate::error::{DecodeError, ReadError};
 use crate::layout::{OptionId, v6};
-use crate::metadata::{Buffer, CpuData, OptionValue};
+use crate::metadata::{Buffer, CpuData, OptionValue, selected_clock};
 
 /// Longest name of a system or instance that is looked for.
 const NAME_MAX: usize = 4096;
@@ -44,6 +44,7 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
     }
     match &tag {
         v6::LATENCY => {
+            skip_clock_before_text(walk);
             let (offset, len) = (walk.position(), walk.len.saturating_sub(walk.position()));
             head.places.latency = Some(Place { offset, len, storage: Storage::Plain });
         }
@@ -71,6 +72,17 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
         }
     }
     Ok(())
+}
+
+/// Moves past the clock that writers put before the text of a latency tracer too, though the
+/// documentation has none there: its size, then a clock in brackets. A text begins with `#`.
+fn skip_clock_before_text(walk: &mut Walk<'_>) {
+    let start = walk.position();
+    let size = walk.u64().ok().filter(|size| (2..CLOCK_MAX).contains(size));
+    let clock = size.and_then(|size| walk.bytes(size).ok()).unwrap_or_default();
+    if selected_clock(&String::from_utf8_lossy(&clock)).is_none() {
+        walk.seek(start);
+    }
 }
 
 /// Moves past texts: their number, then each with its size.
@@ -146,7 +158,7 @@ fn buffer(
                 if let Ok(text) = walk.bytes(size) {
                     let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
                     let text = String::from_utf8_lossy(text);
-                    text.trim().clone_into(&mut clock);
+                    selected_clock(&text).unwrap_or(text.trim()).clone_into(&mut clock);
                 }
             }
             Ok(0) => {}

@@ -127,9 +127,12 @@ fn pointed(
 fn read_header_info(walk: &mut Walk<'_>, head: &mut Head, at: u64) -> Result<(), ReadError> {
     let header = pointed(walk, head, at, OptionId::HEADER_INFO)?;
     let abi = Abi { byte_order: walk.byte_order, long_size: 8 };
-    let bytes = section::load(walk.source, head.codec, &place(at, &header), abi)?;
+    let place = place(at, &header);
+    let bytes = section::load(walk.source, head.codec, &place, abi)?;
     let mut inner = Walk::new(&bytes, walk.byte_order)?;
-    header_info(&mut inner, head)
+    let found = header_info(&mut inner, head).map_err(|error| error.based_at(place.offset));
+    head.header_page_at = head.header_page_at.saturating_add(place.offset);
+    found
 }
 
 /// Takes from an option what the reader has to know.

@@ -146,7 +146,7 @@ impl<'m> ReportFile<'m> {
     }
 
     fn make_slot(&self, id: u16) -> Option<Slot<'m>> {
-        let event = self.metadata.event(id)?;
+        let event = self.metadata.event_by_id(id)?;
         let format = &event.format;
         let chosen = |selector: &Option<super::EventSelector>| {
             selector.as_ref().is_some_and(|s| s.accepts(&format.system, &format.name))
@@ -196,6 +196,6 @@ impl<'m> ReportFile<'m> {
         let text = metadata
             .event_texts()
             .find(|t| t.system == system && t.text.starts_with(line.as_bytes()))?;
-        Some(&metadata.event(text.id?)?.format)
+        Some(&metadata.event_by_id(text.id?)?.format)
     }
 }

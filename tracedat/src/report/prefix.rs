@@ -106,10 +106,7 @@ fn json_source(file: Option<&str>, instance: &str) -> Vec<u8> {
 fn clock<'a>(metadata: &'a Metadata, buffer: &'a Buffer) -> &'a str {
     match buffer.clock.as_str() {
         "" => metadata.trace_clock().unwrap_or_default(),
-        // Some files have the whole list, the clock in brackets.
-        clock => {
-            clock.split_once('[').and_then(|(_, c)| c.split_once(']')).map_or(clock, |(c, _)| c)
-        }
+        clock => clock,
     }
 }
 

@@ -45,7 +45,7 @@ impl HeaderPage {
         }
         let text = String::from_utf8_lossy(text);
         let field = |name: &str| text.lines().find_map(|line| declared(line, name));
-        let wrong = |cause| DecodeError::HeaderPage { cause };
+        let wrong = |cause| DecodeError::HeaderPage { offset: 0, cause };
         if field("timestamp") != Some((0, 8)) {
             return Err(wrong("no timestamp of 8 bytes at offset 0"));
         }

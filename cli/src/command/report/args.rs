@@ -149,7 +149,7 @@ pub(crate) fn command() -> Command {
                 .value_name("FILE")
                 .action(ArgAction::Append)
                 .value_parser(file())
-                .help("A file to read, trace.dat without one; several are merged by time"),
+                .help("A file to read, - for standard input, trace.dat without one; several are merged by time"),
         )
         .arg(
             Arg::new("file")

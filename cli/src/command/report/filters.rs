@@ -97,7 +97,7 @@ pub(super) fn print(
             ids.sort_unstable();
             ids.dedup();
             // The last defined first, as in the reference.
-            for event in ids.into_iter().rev().filter_map(|id| input.metadata.event(id)) {
+            for event in ids.into_iter().rev().filter_map(|id| input.metadata.event_by_id(id)) {
                 if let Some(condition) = filter.filter.for_event(&event.format) {
                     writeln!(out, " '{}: {condition}'", event.format.name)?;
                 }

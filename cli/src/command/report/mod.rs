@@ -18,6 +18,7 @@ use tracedat::report::{
     Backwards, Compat, EventSelector, Report, ReportError, ReportInput, ReportOptions,
 };
 
+use super::data_file;
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
@@ -28,7 +29,12 @@ use args::{Action, Input, ReportArgs};
 /// Runs `report`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let compat = std::env::var("TRACE_CMD_COMPAT").ok();
-    let args = ReportArgs::from_matches(matches, compat.as_deref())?;
+    let mut args = ReportArgs::from_matches(matches, compat.as_deref())?;
+    if !matches.contains_id("input") && !matches.contains_id("file") {
+        for input in &mut args.inputs {
+            input.path = data_file::default_input();
+        }
+    }
     report(&args, &mut io::stdout())
 }
 
@@ -54,6 +60,9 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
     let report = Report::new(options);
     let result = if args.action == Action::Events {
         out.write_all(&report.headers(&inputs).concat())?;
+        if args.json.is_none() {
+            print_latency_texts(&inputs, out)?;
+        }
         print_events(&report, &inputs, &mut records, out)
     } else {
         info::print(args, &report, &inputs, &mut records, out)
@@ -62,6 +71,15 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
         warn(&inputs, &records);
     }
     result
+}
+
+/// Prints what latency tracers left instead of records, and an empty line.
+fn print_latency_texts(inputs: &[ReportInput<'_>], out: &mut dyn Write) -> io::Result<()> {
+    for text in inputs.iter().filter_map(|input| input.metadata.latency_text()) {
+        out.write_all(text)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 fn print_events(
@@ -90,7 +108,7 @@ fn print_events(
 
 /// Opens a file and sets how its time stamps are made.
 fn open(input: &Input, offset: i64, args: &ReportArgs) -> Result<Reader, Error> {
-    let mut reader = Reader::open(&input.path).map_err(|cause| cannot_open(input, cause))?;
+    let mut reader = data_file::read(&input.path).map_err(|cause| cannot_open(input, cause))?;
     let clock = ClockOptions {
         raw: args.raw_time,
         no_date: args.no_date,
@@ -114,7 +132,9 @@ fn cannot_open(input: &Input, cause: ReadError) -> Error {
             let error = Error::new(exit, format!("cannot open {path}")).because(source);
             if missing { error.hint("record one with 'trace-cmd record'") } else { error }
         }
-        ReadError::Io { .. } => Error::failure(format!("cannot read {path}")).because(cause),
+        ReadError::Io { .. } | ReadError::Spool { .. } => {
+            Error::failure(format!("cannot read {path}")).because(cause)
+        }
         _ => Error::new(Exit::BadData, format!("cannot read {path}")).because(cause),
     }
 }
