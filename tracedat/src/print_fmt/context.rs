@@ -47,11 +47,14 @@ pub struct PrintContext<'a> {
     pub plugins: bool,
     /// Whose text is printed.
     pub compat: Compat,
+    /// Whether print fmts are read as the C they are, and print what the kernel prints, also those
+    /// that the reference does not understand.
+    pub full: bool,
 }
 
 impl<'a> PrintContext<'a> {
     /// The default text, with plugins.
     pub fn new(names: &'a dyn Names) -> Self {
-        Self { names, plugins: true, compat: Compat::default() }
+        Self { names, plugins: true, full: false, compat: Compat::default() }
     }
 }

@@ -26,6 +26,8 @@ pub(super) enum Star {
     None,
     Width,
     Precision,
+    /// Width, then precision, which print fmts of the reference do not have.
+    Both,
 }
 
 /// What is printed.
@@ -147,17 +149,20 @@ fn conversion(rest: &mut &[u8], complete: bool) -> Result<Directive, BadLength> 
                 layout.precision = Some(0);
             }
             b'*' => {
-                if star != Star::None {
-                    return Err(BadLength);
-                }
-                star = if point { Star::Precision } else { Star::Width };
+                star = match (star, point) {
+                    (Star::None, false) => Star::Width,
+                    (Star::None, true) => Star::Precision,
+                    (Star::Width, true) if complete => Star::Both,
+                    _ => return Err(BadLength),
+                };
             }
             b'h' => length -= 1,
             b'l' => length += 1,
             b'L' => length = 2,
             b'z' | b'Z' => length = 1,
             b'j' | b't' if complete => length = 1,
-            b' ' | b'+' if complete => {}
+            b'+' if complete => layout.plus = true,
+            b' ' if complete => {}
             b'c' if complete => {
                 return Ok(Directive::Conversion(Conversion {
                     layout,

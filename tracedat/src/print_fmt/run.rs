@@ -3,7 +3,7 @@ use super::functions::{self, Function};
 use super::number::{self, Layout};
 use super::program::{FormIndex, Literal, Mode, Program, Step, TableRange};
 use super::value::{Load, Place, Value};
-use super::{Compat, PrintContext, address, value};
+use super::{Compat, PrintContext, address, hex_dump, value};
 use crate::abi::ByteOrder;
 
 impl Program {
@@ -57,7 +57,9 @@ impl Program {
         match self.layout(form, data) {
             None => out.extend_from_slice(text),
             // A precision below zero: the reference prints the conversion itself.
-            Some(layout) if layout.precision.is_none() && self.has_precision(form) => {
+            Some(layout)
+                if layout.precision.is_none() && self.has_precision(form) && !self.full =>
+            {
                 out.extend_from_slice(b"%.*s");
             }
             Some(layout) => number::text(out, text, layout),
@@ -131,6 +133,16 @@ impl Program {
                 Step::Symbolic { value, table, form } => {
                     self.symbolic(out, data, value, table, form);
                 }
+                Step::Char { value, form } => {
+                    let byte = self.value(value, data) as u8;
+                    self.text(out, until_nul(&[byte]), form, data);
+                }
+                Step::HexDump { place, len, prefix, style } => {
+                    let bytes = place.rest(data);
+                    let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
+                    let bytes = &bytes[..len.min(bytes.len())];
+                    hex_dump::print(out, bytes, self.literal(prefix), style, self.abi.byte_order);
+                }
                 Step::Hex { place, len, blanks } => {
                     let bytes = place.rest(data);
                     let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
@@ -159,7 +171,7 @@ impl Program {
                 }
                 Step::NewPointer { value, letter } => {
                     let value = self.value(value, data);
-                    if cx.compat == Compat::V3_1_6 {
+                    if cx.compat == Compat::V3_1_6 && !self.full {
                         address::pointer(out, value);
                         out.push(letter);
                     } else if letter == b'B' {
@@ -169,7 +181,7 @@ impl Program {
                     }
                 }
                 Step::Bits { value, place, len, list } => match place {
-                    Some(place) if cx.compat > Compat::V3_1_6 => {
+                    Some(place) if cx.compat > Compat::V3_1_6 || self.full => {
                         let bits = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
                         let bytes = place.bytes(data);
                         let bytes = &bytes[..bytes.len().min(bits.div_ceil(8))];
@@ -180,21 +192,21 @@ impl Program {
                         out.extend_from_slice(if list { b"bl" } else { b"b" });
                     }
                 },
-                Step::Mac { start, separator, reversed } => {
-                    address::mac(out, &fixed(data, start), separator, reversed);
+                Step::Mac { place, separator, reversed } => {
+                    address::mac(out, &fixed(data, place), separator, reversed);
                 }
-                Step::Ipv4 { start, padded, reversed } => {
-                    address::ipv4(out, fixed(data, start), padded, reversed);
+                Step::Ipv4 { place, padded, reversed } => {
+                    address::ipv4(out, fixed(data, place), padded, reversed);
                 }
-                Step::Ipv6 { start, colons, compressed } => {
-                    address::ipv6(out, &fixed(data, start), colons, compressed);
+                Step::Ipv6 { place, colons, compressed } => {
+                    address::ipv6(out, &fixed(data, place), colons, compressed);
                 }
                 Step::Socket { place, plain, port, compressed } => {
                     let order = self.abi.byte_order;
                     address::socket(out, place.bytes(data), order, plain, port, compressed);
                 }
-                Step::Uuid { start, upper, little } => {
-                    address::uuid(out, &fixed(data, start), upper, little);
+                Step::Uuid { place, upper, little } => {
+                    address::uuid(out, &fixed(data, place), upper, little);
                 }
                 Step::Bytes { place, len, separator } => {
                     let bytes = place.bytes(data);
@@ -224,14 +236,19 @@ impl Program {
         form: FormIndex,
     ) {
         let mut value = self.value(value, data);
+        let full = self.full;
         let table = self.table.get(table.start as usize..table.end as usize).unwrap_or_default();
         let mut first = true;
         for &(mask, name) in table {
+            // The kernel is done with an empty rest, and knows masks with the highest bit.
+            if full && value == 0 {
+                break;
+            }
             if value == 0 && (mask as i64) < 0 {
                 self.text(out, self.literal(name), form, data);
                 break;
             }
-            if mask as i64 > 0 && value & mask == mask {
+            if (mask as i64 > 0 || full) && value & mask == mask {
                 if !std::mem::take(&mut first) {
                     self.append_literal(delimiter, out);
                 }
@@ -278,14 +295,19 @@ impl Program {
         let load = Load::new(if integer { size as u32 } else { 1 }, self.abi.byte_order);
         let step = usize::try_from(size).unwrap_or(usize::MAX).max(1);
         let mut at = 0usize;
+        if self.full {
+            out.push(b'{');
+        }
         for index in 0..count {
             if at >= bytes.len() {
                 break;
             }
             if index > 0 {
-                out.push(b' ');
+                out.push(if self.full { b',' } else { b' ' });
             }
-            if integer {
+            if integer && self.full {
+                number::prefixed_hex(out, load.at(bytes, at));
+            } else if integer {
                 number::decimal(out, load.at(bytes, at));
             } else {
                 out.extend_from_slice(b"BAD SIZE:");
@@ -296,6 +318,9 @@ impl Program {
                 continue;
             }
             at = at.saturating_add(step);
+        }
+        if self.full {
+            out.push(b'}');
         }
     }
 
@@ -425,10 +450,11 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
     &bytes[..at + rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len())]
 }
 
-/// So many bytes of the record, zeros where it ends.
-fn fixed<const N: usize>(data: &[u8], start: u32) -> [u8; N] {
+/// So many bytes at a place, zeros where they end.
+fn fixed<const N: usize>(data: &[u8], place: Place) -> [u8; N] {
     let mut bytes = [0; N];
-    let found = Place::Fixed { start, len: N as u32 }.bytes(data);
-    bytes[..found.len()].copy_from_slice(found);
+    let found = place.bytes(data);
+    let len = found.len().min(N);
+    bytes[..len].copy_from_slice(&found[..len]);
     bytes
 }
