@@ -265,7 +265,7 @@ impl Parser<'_> {
         if !self.is_data(&data.expr) || number_type(&index, INT).is_none() {
             return Ok(Typed { ty: Type::Int(int), ..Typed::UNKNOWN });
         }
-        let size = int.bits / 8;
+        let size = int.size();
         let scale = self.constant(size.into());
         let offset = self.operation(Binary::Mul, index, scale)?;
         let (data, offset) = (Box::new(data.expr), Box::new(offset.expr));

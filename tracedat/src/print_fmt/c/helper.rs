@@ -251,7 +251,7 @@ impl Parser<'_> {
             text.extend_from_slice(match arg.ty {
                 Type::Int(Int { signed: true, .. }) => b"%lld",
                 Type::Int(_) => b"%llu",
-                Type::Pointer(Some(Int { bits: 8, .. })) | Type::Text => b"%s",
+                Type::Pointer(Some(Int { bits: 8, .. })) | Type::Text => b"\"%s\"",
                 Type::Pointer(_) | Type::Unknown => b"0x%llx",
             });
             shown.push(arg.expr);

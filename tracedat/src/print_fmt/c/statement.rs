@@ -141,7 +141,7 @@ impl Parser<'_> {
         } else if !self.lexer.take("=") {
             match layout {
                 Some(layout) => Local::Record { layout, word: None },
-                None => Local::Value(Typed::UNKNOWN),
+                None => Local::Value(Typed { ty: ty.ty, ..Typed::UNKNOWN }),
             }
         } else if self.take_word("trace_seq_buffer_ptr") {
             self.expect("(")?;
@@ -204,7 +204,12 @@ impl Parser<'_> {
         let (_, local) = local.ok_or(NotUnderstood)?;
         match local {
             Local::Record { word, .. } if is_member => *word = Some(value),
-            Local::Value(old) if !is_member => *old = value,
+            Local::Value(old) if !is_member => {
+                *old = match old.ty {
+                    Type::Int(int) if value.expr != Expr::Unknown => value.into_int(int),
+                    _ => value,
+                };
+            }
             _ => return Err(NotUnderstood),
         }
         Ok(true)

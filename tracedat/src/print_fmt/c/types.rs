@@ -1,7 +1,7 @@
 //! Types, as far as they matter to what is printed, and the names of types.
 use super::{Parsed, Parser};
 use crate::event_format::Field;
-use crate::print_fmt::ast::Expr;
+use crate::print_fmt::ast::{Binary, Expr};
 use crate::print_fmt::lexer::Token;
 use crate::print_fmt::parse::NotUnderstood;
 
@@ -12,6 +12,8 @@ pub(super) struct Int {
     pub(super) signed: bool,
 }
 
+/// `bool`: of the numbers only 0 and 1.
+const BOOL: Int = Int { bits: 1, signed: false };
 /// `int`.
 pub(super) const INT: Int = Int { bits: 32, signed: true };
 const CHAR: Int = Int { bits: 8, signed: true };
@@ -64,6 +66,10 @@ impl Typed {
             Type::Pointer(_) => Int { bits: 64, signed: false },
             Type::Text | Type::Unknown => return Self::UNKNOWN,
         };
+        if to == BOOL && from != BOOL {
+            let (left, right) = (Box::new(self.expr), Box::new(Expr::Number(0)));
+            return Self::int(Expr::Binary { op: Binary::Ne, left, right }, BOOL);
+        }
         let fits = to.bits >= 64
             || if from.signed { to.signed && to.bits >= from.bits } else { to.bits > from.bits }
             || from == to;
@@ -81,6 +87,11 @@ pub(super) fn wrapped(expr: Expr, Int { bits, signed }: Int) -> Expr {
 }
 
 impl Int {
+    /// Bytes of it in memory.
+    pub(super) fn size(self) -> u8 {
+        self.bits.div_ceil(8)
+    }
+
     /// C's promotion: nothing is computed in less than an `int`.
     pub(super) fn promoted(self) -> Self {
         if self.bits < INT.bits { INT } else { self }
@@ -188,7 +199,7 @@ impl Parser<'_> {
                     match known {
                         Some(int) => {
                             self.lexer.next();
-                            return named(Type::Int(int), Some(u64::from(int.bits) / 8));
+                            return named(Type::Int(int), Some(int.size().into()));
                         }
                         None if is_value || word.as_bytes()[0].is_ascii_digit() => return Ok(None),
                         None => {
@@ -214,7 +225,7 @@ impl Parser<'_> {
             _ => return Ok(None),
         };
         int.signed = signed.unwrap_or(int.signed);
-        named(Type::Int(int), Some(u64::from(int.bits) / 8))
+        named(Type::Int(int), Some(int.size().into()))
     }
 
     /// `struct name`, or one with its members, which are known to take no place where the kernel
@@ -265,7 +276,7 @@ impl Parser<'_> {
                 let field = self.format.field(name).filter(|field| !field.flags.dynamic);
                 field.map(|field| u64::from(field.size))
             }
-            (_, Type::Int(int)) => Some(u64::from(int.bits) / 8),
+            (_, Type::Int(int)) => Some(int.size().into()),
             (Expr::Atom(text), _) => Some(text.len() as u64 + 1),
             (_, Type::Pointer(_)) => Some(self.format.abi.long_size.into()),
             // C has it that a function or `void` is of size 1.
@@ -279,7 +290,8 @@ impl Parser<'_> {
 fn known_type(name: &str, long: u8) -> Option<Int> {
     let int = |bits, signed| Some(Int { bits, signed });
     match name {
-        "u8" | "__u8" | "uint8_t" | "bool" | "_Bool" | "u_char" => int(8, false),
+        "u8" | "__u8" | "uint8_t" | "u_char" => int(8, false),
+        "bool" | "_Bool" => Some(BOOL),
         "s8" | "__s8" | "int8_t" => int(8, true),
         "u16" | "__u16" | "uint16_t" | "__be16" | "__le16" | "umode_t" | "u_short" => {
             int(16, false)
