@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod btf;
 pub mod clock;
 pub mod compress;
 pub mod convert;

@@ -1,4 +1,5 @@
 //! What printing needs beside the record: names of addresses, and which text is wanted.
+use crate::btf::Btf;
 use crate::printk_formats::PrintkFormats;
 use crate::symbols::Symbols;
 
@@ -9,6 +10,10 @@ pub trait Names: Sync {
     fn symbols(&self) -> &Symbols;
     /// The format strings of `trace_printk`.
     fn printk_formats(&self) -> &PrintkFormats;
+    /// The kernel's types, where they are known.
+    fn btf(&self) -> Option<&Btf> {
+        None
+    }
 }
 
 /// Knows no name.

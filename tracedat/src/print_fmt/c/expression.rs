@@ -226,6 +226,9 @@ impl Parser<'_> {
                     return self.call(&word);
                 }
                 Ok(match word.as_str() {
+                    "DUMP_PREFIX_NONE" => self.constant(0),
+                    "DUMP_PREFIX_ADDRESS" => self.constant(1),
+                    "DUMP_PREFIX_OFFSET" => self.constant(2),
                     "NULL" | "false" => self.constant(0),
                     "true" => Typed::int(Expr::Number(1), INT),
                     // The name of an enumerator that the kernel did not resolve.

@@ -274,7 +274,7 @@ fn hex_dump(args: Vec<Typed>) -> Parsed<Typed> {
     };
     let Expr::Atom(prefix) = prefix.without_casts() else { return Err(NotUnderstood) };
     let number = |expr: &Expr| expr.constant();
-    // The enumerators of the prefix are known by name only: none, address, offset.
+    // Addresses are not recorded: offsets stand for them.
     let kind = number(&kind).unwrap_or(0);
     let row = if number(&row) == Some(32) { 32 } else { 16 };
     let group = match number(&group) {
