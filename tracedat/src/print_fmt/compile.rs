@@ -1,11 +1,12 @@
 //! From arguments and conversions to steps.
 use super::ast::{Expr, Table, cast_mask, convert};
-use super::conversion::{self, Conversion, Kind, Piece, Pointer, Star};
+use super::conversion::{self, Conversion, Ipv4Order, Kind, Piece, Pointer, Star};
 use super::functions::Function;
 use super::number::{self, Layout};
 use super::parse::{NotUnderstood, PrintFmt};
 use super::program::{Form, FormIndex, HexDumpStyle, Literal, Program, RawForm, Step, TableRange};
 use super::value::{Load, Op, Place, STACK, Value, bits};
+use crate::abi::ByteOrder;
 use crate::event_format::{EventFormat, Field};
 
 type Compiled<T> = Result<T, NotUnderstood>;
@@ -328,8 +329,13 @@ impl<'a> Compiler<'a> {
                 Some(place) => Step::Mac { place, separator, reversed },
                 None => return Ok(()),
             },
-            Pointer::Ipv4 { padded, reversed } => match self.bytes_of(arg, 4, "INVALIDIPv4")? {
-                Some(place) => Step::Ipv4 { place, padded, reversed },
+            Pointer::Ipv4 { padded, order } => match self.bytes_of(arg, 4, "INVALIDIPv4")? {
+                Some(place) => {
+                    let little = self.format.abi.byte_order == ByteOrder::Little;
+                    let reversed =
+                        order == Ipv4Order::Little || (order == Ipv4Order::Host && little);
+                    Step::Ipv4 { place, padded, reversed }
+                }
                 None => return Ok(()),
             },
             Pointer::Ipv6 { colons, compressed } => match self.bytes_of(arg, 16, "INVALIDIPv6")? {

@@ -150,17 +150,18 @@ impl Program {
                     address::bytes(out, &bytes[..len.min(bytes.len())], separator);
                 }
                 Step::Array { place, count, element_size } => {
-                    self.array(out, data, place, count, element_size);
+                    let order = self.helper_order(cx.compat);
+                    self.array(out, data, order, place, (count, element_size));
                 }
                 Step::Bitmask { place, form } => {
                     if is_inside(place, data) {
-                        self.bitmask(out, data, place, form);
+                        self.bitmask(out, data, cx.compat, place, form);
                     }
                 }
                 Step::Cpumask { place, form } => {
                     if is_inside(place, data) {
                         let start = out.len();
-                        self.cpumask(out, place.bytes(data));
+                        self.cpumask(out, cx.compat, place.bytes(data));
                         self.lay_out_from(out, start, form, data);
                     }
                 }
@@ -185,7 +186,11 @@ impl Program {
                         let bits = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
                         let bytes = place.bytes(data);
                         let bytes = &bytes[..bytes.len().min(bits.div_ceil(8))];
-                        if list { self.cpumask(out, bytes) } else { self.words(out, bytes) }
+                        if list {
+                            self.cpumask(out, cx.compat, bytes);
+                        } else {
+                            self.words(out, cx.compat, bytes);
+                        }
                     }
                     _ => {
                         address::pointer(out, self.value(value, data));
@@ -202,7 +207,7 @@ impl Program {
                     address::ipv6(out, &fixed(data, place), colons, compressed);
                 }
                 Step::Socket { place, plain, port, compressed } => {
-                    let order = self.abi.byte_order;
+                    let order = self.helper_order(cx.compat);
                     address::socket(out, place.bytes(data), order, plain, port, compressed);
                 }
                 Step::Uuid { place, upper, little } => {
@@ -284,15 +289,15 @@ impl Program {
         &self,
         out: &mut Vec<u8>,
         data: &[u8],
+        order: ByteOrder,
         place: Place,
-        count: Value,
-        element_size: Value,
+        (count, element_size): (Value, Value),
     ) {
         let size = self.value(element_size, data);
         let count = self.value(count, data);
         let bytes = place.rest(data);
         let integer = matches!(size, 1 | 2 | 4 | 8);
-        let load = Load::new(if integer { size as u32 } else { 1 }, self.abi.byte_order);
+        let load = Load::new(if integer { size as u32 } else { 1 }, order);
         let step = usize::try_from(size).unwrap_or(usize::MAX).max(1);
         let mut at = 0usize;
         if self.full {
@@ -338,26 +343,44 @@ impl Program {
         }
     }
 
-    fn bitmask(&self, out: &mut Vec<u8>, data: &[u8], place: Place, form: FormIndex) {
+    fn bitmask(
+        &self,
+        out: &mut Vec<u8>,
+        data: &[u8],
+        compat: Compat,
+        place: Place,
+        form: FormIndex,
+    ) {
         let start = out.len();
-        self.words(out, place.bytes(data));
+        self.words(out, compat, place.bytes(data));
         self.lay_out_from(out, start, form, data);
     }
 
+    /// The byte order of arrays and socket addresses. The older release reads them as its own
+    /// machine would, which is little endian.
+    fn helper_order(&self, compat: Compat) -> ByteOrder {
+        if compat == Compat::V3_1_6 && !self.full {
+            return ByteOrder::Little;
+        }
+        self.abi.byte_order
+    }
+
     /// The bytes of a bit mask, least significant first.
-    fn mask_byte(&self, bytes: &[u8], index: usize) -> u8 {
+    fn mask_byte(&self, compat: Compat, bytes: &[u8], index: usize) -> u8 {
         let long = usize::from(self.abi.long_size).max(1);
         let at = match self.abi.byte_order {
             ByteOrder::Little => index,
+            // The older release takes the whole mask for one number.
+            ByteOrder::Big if compat == Compat::V3_1_6 && !self.full => bytes.len() - 1 - index,
             ByteOrder::Big => index / long * long + (long - 1 - index % long),
         };
         bytes.get(at).copied().unwrap_or(0)
     }
 
     /// A bit mask as hexadecimal words of 32 bits, most significant first.
-    fn words(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+    fn words(&self, out: &mut Vec<u8>, compat: Compat, bytes: &[u8]) {
         for index in (0..bytes.len()).rev() {
-            number::byte(out, self.mask_byte(bytes, index));
+            number::byte(out, self.mask_byte(compat, bytes, index));
             if index % 4 == 0 && index > 0 {
                 out.push(b',');
             }
@@ -365,9 +388,9 @@ impl Program {
     }
 
     /// A bit mask as a list of ranges.
-    fn cpumask(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+    fn cpumask(&self, out: &mut Vec<u8>, compat: Compat, bytes: &[u8]) {
         let bits = bytes.len() * 8;
-        let is_set = |bit: usize| self.mask_byte(bytes, bit / 8) >> (bit % 8) & 1 == 1;
+        let is_set = |bit: usize| self.mask_byte(compat, bytes, bit / 8) >> (bit % 8) & 1 == 1;
         let mut bit = 0;
         let mut first = true;
         while bit < bits {
