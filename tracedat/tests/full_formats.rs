@@ -287,6 +287,7 @@ fn expressions() {
         ("__print_ns_without_secs(REC->d)", 500_000_000),
         ("(int)(sizeof(struct { int:(-!!(1 > 2)); }))", 0),
         ("(bool)REC->a", 1),
+        ("((ktime_t) { .tv64 = REC->c }).tv64 + 1", -6),
     ];
     for (expression, value) in cases {
         let elements = [1i16, -2, 3, 4].map(i16::to_le_bytes).concat();
@@ -365,7 +366,22 @@ fn hostile() {
     let nested = "(".repeat(100_000);
     let opened = "({".repeat(100_000);
     let types = format!("\"%d\", {}int", "sizeof(".repeat(100_000));
-    for text in [text, format!("\"%d\", {nested}"), format!("\"%d\", {opened}"), types] {
+    let chained = format!("\"%d\", {}1", "REC->c + ".repeat(20_000));
+    let signs = format!("\"%d\", {}1", "-".repeat(100_000));
+    let mut printed = String::from("\"%s\", ({ char *b = trace_seq_buffer_ptr(p);");
+    printed.push_str(&"trace_seq_printf(p, \"%s%s\", b, b); ".repeat(60));
+    printed.push_str(" b; })");
+    let typed = format!("\"%d\", {}1", "(typeof(".repeat(60));
+    for text in [
+        text,
+        chained,
+        signs,
+        printed,
+        typed,
+        format!("\"%d\", {nested}"),
+        format!("\"%d\", {opened}"),
+        types,
+    ] {
         let record = made_up(LITTLE, &text);
         assert!(record.event.full_program().has_failed());
         assert!(record.print(true).starts_with("[FAILED TO PARSE]"));

@@ -23,6 +23,7 @@ impl Parser<'_> {
     fn choice(&mut self, condition: Typed) -> Parsed<Typed> {
         let yes = if self.lexer.at(":") {
             self.count(size(&condition.expr))?;
+            self.count_operators(size(&condition.expr))?;
             condition.clone()
         } else {
             self.expression()?
@@ -45,6 +46,7 @@ impl Parser<'_> {
         }
         let (yes, no) = (of_type(yes, ty).expr, of_type(no, ty).expr);
         let condition = Box::new(condition.expr);
+        self.count_operators(1)?;
         let expr = Expr::Choice { condition, yes: Box::new(yes), no: Box::new(no) };
         Ok(Typed { expr, ty })
     }
@@ -95,16 +97,18 @@ impl Parser<'_> {
             _ => (left.into_int(common), right.into_int(common)),
         };
         let expr = Expr::Binary { op, left: Box::new(left.expr), right: Box::new(right.expr) };
-        if let Some(result) = result {
-            return Ok(Typed::int(folded(expr), result));
-        }
-        let expr = match op {
-            Binary::Shl | Binary::Add | Binary::Sub | Binary::Mul | Binary::SignedDiv => {
-                wrapped(expr, common)
+        let (expr, int) = match (result, op) {
+            (Some(result), _) => (expr, result),
+            (None, Binary::Shl | Binary::Add | Binary::Sub | Binary::Mul | Binary::SignedDiv) => {
+                (wrapped(expr, common), common)
             }
-            _ => expr,
+            (None, _) => (expr, common),
         };
-        Ok(Typed::int(folded(expr), common))
+        let expr = folded(expr);
+        if !matches!(expr, Expr::Number(_)) {
+            self.count_operators(1)?;
+        }
+        Ok(Typed::int(expr, int))
     }
 
     /// What stands before a value, then the value with what stands behind it.
@@ -177,6 +181,9 @@ impl Parser<'_> {
         if let Some(name) = self.type_name()?
             && self.lexer.take(")")
         {
+            if self.lexer.take("{") {
+                return self.written_out();
+            }
             let before_value = match self.lexer.peek() {
                 Token::Word(_) | Token::Text(_) | Token::Char(_) | Token::Op("(") => true,
                 Token::Op(op) => {
@@ -195,6 +202,18 @@ impl Parser<'_> {
             value = self.expression()?;
         }
         self.expect(")")?;
+        Ok(value)
+    }
+
+    /// After `(type) {`: `.member = value }`, the only member that is read again.
+    fn written_out(&mut self) -> Parsed<Typed> {
+        self.expect(".")?;
+        let member = self.name()?;
+        self.expect("=")?;
+        let value = self.expression()?;
+        self.lexer.take(",");
+        self.expect("}")?;
+        self.written_out = Some(member);
         Ok(value)
     }
 
@@ -219,7 +238,12 @@ impl Parser<'_> {
             Token::Word(word) => {
                 if let Some(local) = self.local(&word) {
                     let local = local.clone();
-                    self.count(local.size())?;
+                    let size = match local {
+                        Local::Buffer(from) => self.printed_size(from),
+                        _ => local.size(),
+                    };
+                    self.count(size)?;
+                    self.count_operators(size)?;
                     return self.local_value(local);
                 }
                 if self.lexer.take("(") {
@@ -248,6 +272,9 @@ impl Parser<'_> {
                 value = self.element(value, index)?;
             } else if self.lexer.take(".") || self.lexer.take("->") {
                 let name = self.name()?;
+                if self.written_out.take().is_some_and(|member| member == name) {
+                    continue;
+                }
                 // `(REC)->name`; other structures have members that nobody told.
                 let is_record = value.ty == Type::Unknown && name != "REC";
                 value = match self.format.field(&name) {
@@ -308,6 +335,16 @@ impl Parser<'_> {
             if fits(least, !unsigned) || (!decimal && fits(least, false)) { least } else { 64 };
         let signed = !unsigned && fits(bits, true);
         Typed::int(Expr::Number(value), Int { bits, signed })
+    }
+
+    /// Parts of what was printed from that one on, longer texts counting as several.
+    fn printed_size(&self, from: usize) -> usize {
+        let parts = self.printed.get(from..).unwrap_or_default();
+        parts.iter().fold(1, |sum: usize, (text, args)| {
+            let args =
+                args.iter().fold(1 + text.len() / 64, |sum, arg| sum.saturating_add(size(arg)));
+            sum.saturating_add(args)
+        })
     }
 
     /// What a local stands for.

@@ -17,9 +17,13 @@ use statement::Local;
 use types::Typed;
 
 /// Deepest nesting that is followed; real print fmts stay below 40.
-const MAX_DEPTH: u32 = 100;
+const MAX_DEPTH: u32 = 240;
 /// Most parts of all expressions; the largest print fmts have some thousands.
 const MAX_NODES: usize = 100_000;
+
+/// Most operators of one argument that a record is needed for, and so the height of what is
+/// compiled.
+const MAX_OPERATORS: usize = 300;
 
 type Parsed<T> = Result<T, NotUnderstood>;
 
@@ -34,8 +38,10 @@ pub(super) fn print_fmt(format: &EventFormat) -> Parsed<PrintFmt> {
         format,
         depth: 0,
         nodes: 0,
+        operators: 0,
         locals: Vec::new(),
         printed: Vec::new(),
+        written_out: None,
     };
     let args = parser.arguments()?;
     Ok(PrintFmt { text, args })
@@ -74,10 +80,13 @@ struct Parser<'a> {
     format: &'a EventFormat,
     depth: u32,
     nodes: usize,
+    operators: usize,
     /// What the statement expressions around declare, the innermost last.
     locals: Vec<(String, Local)>,
     /// What `trace_seq_printf` printed in the statement expressions around.
     printed: Vec<(Vec<u8>, Vec<Expr>)>,
+    /// The member that the last structure written out has: `(ktime_t) { .tv64 = 1 }`.
+    written_out: Option<String>,
 }
 
 impl Parser<'_> {
@@ -87,7 +96,10 @@ impl Parser<'_> {
         loop {
             match self.lexer.next() {
                 Token::End => return Ok(args),
-                Token::Op(",") => args.push(self.expression()?.expr),
+                Token::Op(",") => {
+                    self.operators = 0;
+                    args.push(self.expression()?.expr);
+                }
                 _ => return Err(NotUnderstood),
             }
         }
@@ -148,6 +160,12 @@ impl Parser<'_> {
         self.depth += 1;
         self.count(1)?;
         if self.depth > MAX_DEPTH { Err(NotUnderstood) } else { Ok(()) }
+    }
+
+    /// Counts operators whose value a record decides.
+    fn count_operators(&mut self, operators: usize) -> Parsed<()> {
+        self.operators = self.operators.saturating_add(operators);
+        if self.operators > MAX_OPERATORS { Err(NotUnderstood) } else { Ok(()) }
     }
 
     fn count(&mut self, nodes: usize) -> Parsed<()> {

@@ -27,9 +27,8 @@ impl Local {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Value(value) => size(&value.expr),
-            Self::Texts(texts) => texts.len(),
             Self::Record { word, .. } => word.as_ref().map_or(1, |word| size(&word.expr)),
-            Self::Buffer(_) => 1,
+            Self::Texts(_) | Self::Buffer(_) => 1,
         }
     }
 }
