@@ -563,6 +563,12 @@ mod tests {
     }
 
     #[test]
+    fn print_formats_are_the_reference_s_unless_asked_for_in_full() {
+        assert!(!parse("-t").unwrap().full_formats);
+        assert!(parse("--full-formats --json=text").unwrap().full_formats);
+    }
+
+    #[test]
     fn help_and_options_are_consistent() {
         command().debug_assert();
     }
