@@ -90,16 +90,19 @@ fn walk(data: &[u8]) -> Result<(u64, u64), ReadError> {
     Ok((count, digest))
 }
 
-/// Prints all records; what fails is an error and not a panic.
+/// Prints all records, by either reading of their print fmts; what fails is an error and not a panic.
 fn print(data: &[u8]) {
-    let Ok(reader) = Reader::parse(data) else { return };
-    let (files, mut records) = Merge::new(vec![reader]);
-    let inputs = [ReportInput { name: "fuzz", metadata: &files[0] }];
-    let mut options = ReportOptions::default();
-    options.threads = NonZeroUsize::new(1);
-    let mut text = Bounded { left: MAX_TEXT };
-    // The error says where it went wrong, which is all that is asked for.
-    let _ = Report::new(options).print(&inputs, &mut records, &mut text);
+    for full_formats in [false, true] {
+        let Ok(reader) = Reader::parse(data) else { return };
+        let (files, mut records) = Merge::new(vec![reader]);
+        let inputs = [ReportInput { name: "fuzz", metadata: &files[0] }];
+        let mut options = ReportOptions::default();
+        options.threads = NonZeroUsize::new(1);
+        options.full_formats = full_formats;
+        let mut text = Bounded { left: MAX_TEXT };
+        // The error says where it went wrong, which is all that is asked for.
+        let _ = Report::new(options).print(&inputs, &mut records, &mut text);
+    }
 }
 
 /// Takes so many bytes, then refuses.

@@ -17,6 +17,7 @@ pub struct Event {
     abi: Abi,
     plain: OnceLock<Program>,
     with_plugins: OnceLock<Program>,
+    full: OnceLock<Program>,
 }
 
 impl Event {
@@ -31,6 +32,7 @@ impl Event {
             abi,
             plain: OnceLock::new(),
             with_plugins: OnceLock::new(),
+            full: OnceLock::new(),
         })
     }
 
@@ -49,14 +51,27 @@ impl Event {
         })
     }
 
+    /// The print fmt compiled as the C that it is. It prints what the kernel prints, and also
+    /// where the one for the reference's text counts as not understood.
+    pub fn full_program(&self) -> &Program {
+        self.full.get_or_init(|| {
+            let options = CompileOptions { full: true, ..CompileOptions::default() };
+            Program::compile_with(&self.format, self.abi, options)
+        })
+    }
+
+    fn program_for(&self, cx: &PrintContext<'_>) -> &Program {
+        if cx.full { self.full_program() } else { self.program(cx.plugins) }
+    }
+
     /// Appends the text of one record as its print fmt has it, without the name of the event.
     pub fn print(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
-        self.program(cx.plugins).run(data, cx, out);
+        self.program_for(cx).run(data, cx, out);
     }
 
     /// Appends ` field=value` for every field but the common ones (`report -R`).
     pub fn print_raw(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
-        self.program(cx.plugins).run_raw(data, cx, out);
+        self.program_for(cx).run_raw(data, cx, out);
     }
 
     /// The same with some texts as arrays: see [`Program::run_raw_with`].
@@ -67,7 +82,7 @@ impl Event {
         cx: &PrintContext<'_>,
         out: &mut Vec<u8>,
     ) {
-        self.program(cx.plugins).run_raw_with(data, binary, cx, out);
+        self.program_for(cx).run_raw_with(data, binary, cx, out);
     }
 
     /// The event together with the data of one record.

@@ -129,6 +129,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod btf;
 pub mod clock;
 pub mod compress;
 pub mod convert;

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use crate::abi::Abi;
+use crate::btf::Btf;
 use crate::clock::TimeShift;
 use crate::event::Event;
 use crate::layout::{OptionId, SectionHeader};
@@ -239,6 +240,11 @@ impl Metadata {
         self.texts.printk_formats(self)
     }
 
+    /// The kernel's types, where version 7 has them.
+    pub fn btf(&self) -> Option<&Btf> {
+        self.texts.btf(self)
+    }
+
     /// Names of tasks by pid.
     pub fn tasks(&self) -> &Tasks {
         self.texts.tasks(self)
@@ -266,5 +272,9 @@ impl Names for Metadata {
 
     fn printk_formats(&self) -> &PrintkFormats {
         Self::printk_formats(self)
+    }
+
+    fn btf(&self) -> Option<&Btf> {
+        Self::btf(self)
     }
 }

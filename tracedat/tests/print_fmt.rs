@@ -63,7 +63,7 @@ fn records() -> Vec<(String, Vec<u8>, String, String)> {
 #[test]
 fn records_print_as_the_reference_prints_them() {
     let names = names();
-    let cx = PrintContext { names: &names, plugins: false, compat: Compat::V3_1_6 };
+    let cx = PrintContext { names: &names, plugins: false, full: false, compat: Compat::V3_1_6 };
     let records = records();
     assert!(records.len() > 100);
     for (name, data, text, raw) in records {
@@ -81,7 +81,7 @@ fn records_print_as_the_reference_prints_them() {
 #[test]
 fn short_records_and_other_machines_print_something() {
     let names = names();
-    let cx = PrintContext { names: &names, plugins: true, compat: Compat::V3_4 };
+    let cx = PrintContext { names: &names, plugins: true, full: false, compat: Compat::V3_4 };
     for (name, data, ..) in records() {
         let (system, event) = name.split_once('/').unwrap();
         let text = fs::read(folder().join(format!("{system}.{event}.format"))).unwrap();
@@ -101,7 +101,7 @@ fn short_records_and_other_machines_print_something() {
 #[test]
 fn formats_cut_or_changed_anywhere_do_not_stop_the_program() {
     let names = names();
-    let cx = PrintContext { names: &names, plugins: true, compat: Compat::V3_4 };
+    let cx = PrintContext { names: &names, plugins: true, full: false, compat: Compat::V3_4 };
     for name in ["sched/sched_switch", "ipi/ipi_send_cpumask", "kvm/kvm_exit"] {
         let (system, event) = name.split_once('/').unwrap();
         let text = fs::read(folder().join(format!("{system}.{event}.format"))).unwrap();
@@ -121,7 +121,7 @@ fn formats_cut_or_changed_anywhere_do_not_stop_the_program() {
 #[test]
 fn deep_nesting_is_refused_and_not_followed() {
     let names = names();
-    let cx = PrintContext { names: &names, plugins: true, compat: Compat::V3_1_6 };
+    let cx = PrintContext { names: &names, plugins: true, full: false, compat: Compat::V3_1_6 };
     let opened = "(".repeat(100_000);
     let chained = "1 + ".repeat(100_000);
     let signs = "-".repeat(100_000);

@@ -15,6 +15,8 @@ use crate::exit_code::Exit;
 const AFTER_HELP: &str = "\
 Each event whose format is not understood is named on standard error; the exit code is then 4.";
 
+const FULL_FORMATS: &str = ", and its text with --full-formats";
+
 /// Words and help of `check-events`.
 pub(crate) fn command() -> Command {
     Command::new("check-events")
@@ -54,7 +56,8 @@ fn problem(system: &str, text: &[u8], plugins: bool) -> Option<String> {
     let cause = match Event::new(system, text, Abi::NATIVE) {
         Err(error) => error.to_string(),
         Ok(event) if event.program(plugins).has_failed() => {
-            "the print fmt is not understood, 'report' prints the fields instead".to_owned()
+            let but = if event.full_program().has_failed() { "" } else { FULL_FORMATS };
+            format!("the print fmt is not understood, 'report' prints the fields instead{but}")
         }
         Ok(_) => return None,
     };
@@ -78,6 +81,10 @@ mod tests {
         let unknown = format!("{FIELDS}\"%d\", no_such_function(REC->x)\n");
         let told = problem("sys", unknown.as_bytes(), true).unwrap();
         assert!(told.starts_with("sys:one: the print fmt"), "{told}");
+        assert!(told.ends_with(FULL_FORMATS), "{told}");
+        let open = format!("{FIELDS}\"%d\", (REC->x\n");
+        let told = problem("sys", open.as_bytes(), true).unwrap();
+        assert!(told.ends_with("the fields instead"), "{told}");
         let told = problem("sys", b"name: two\nno ID\n", true).unwrap();
         assert!(told.starts_with("sys:two: event format, line"), "{told}");
     }

@@ -3,7 +3,7 @@
 use super::Metadata;
 use crate::abi::Abi;
 use crate::error::{DecodeError, ReadError};
-use crate::layout::{CompressedHeader, SECTION_HEADER_LEN, SectionHeader, SectionId};
+use crate::layout::{CompressedHeader, OptionId, SECTION_HEADER_LEN, SectionHeader, SectionId};
 use crate::read::section::{self, Place, Storage};
 use crate::source::ReadAt;
 
@@ -56,6 +56,17 @@ impl Metadata {
             at = body + header.size;
         }
         Ok(found)
+    }
+
+    /// The section that an option points to and that is of the option's kind, with its offset. An
+    /// offset kept from another file may point anywhere.
+    pub(crate) fn option_section(&self, id: OptionId) -> Option<(u64, SectionHeader)> {
+        let option = self.options_of(id).last()?;
+        let at = self.abi.byte_order.u64(*option.data.first_chunk()?);
+        let mut bytes = [0; SECTION_HEADER_LEN];
+        let filled = self.source().read_full_at(&mut bytes, at).ok()?;
+        let header = SectionHeader::from_bytes(&bytes, self.abi.byte_order);
+        (filled == bytes.len() && header.id.0 == id.0).then_some((at, header))
     }
 
     /// The bytes of a section that is no buffer, decompressed where it is compressed.

@@ -7,10 +7,12 @@ use std::sync::{Arc, OnceLock};
 use rustc_hash::FxHashMap;
 
 use super::Metadata;
+use crate::btf::Btf;
 use crate::compress::Codec;
 use crate::cursor::Cursor;
 use crate::error::DecodeError;
 use crate::event::Event;
+use crate::layout::OptionId;
 use crate::printk_formats::PrintkFormats;
 use crate::read::section::{self, Place};
 use crate::source::ReadAt;
@@ -53,6 +55,7 @@ pub(crate) struct Texts {
     symbols: OnceLock<Symbols>,
     printk_formats: OnceLock<PrintkFormats>,
     tasks: OnceLock<Tasks>,
+    btf: OnceLock<Option<Btf>>,
     events: OnceLock<EventTable>,
 }
 
@@ -109,6 +112,7 @@ impl Texts {
             symbols: OnceLock::new(),
             printk_formats: OnceLock::new(),
             tasks: OnceLock::new(),
+            btf: OnceLock::new(),
             events: OnceLock::new(),
         }
     }
@@ -156,6 +160,19 @@ impl Texts {
 
     pub(super) fn tasks(&self, metadata: &Metadata) -> &Tasks {
         self.tasks.get_or_init(|| Tasks::parse(self.cmdlines(metadata)))
+    }
+
+    pub(super) fn btf(&self, metadata: &Metadata) -> Option<&Btf> {
+        let btf = self.btf.get_or_init(|| {
+            let (at, header) = metadata.option_section(OptionId::BTF_FILE)?;
+            let left_out = |cause: String| {
+                metadata.warn(Some(at), format!("types of the kernel left out: {cause}"));
+            };
+            let bytes = metadata.section_body(at, &header);
+            let bytes = bytes.map_err(|error| left_out(error.to_string())).ok()?;
+            Btf::parse(bytes).map_err(|error| left_out(error.to_string())).ok()
+        });
+        btf.as_ref()
     }
 
     pub(super) fn event_texts(&self, metadata: &Metadata) -> impl Iterator<Item = FormatText<'_>> {

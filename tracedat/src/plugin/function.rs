@@ -1,4 +1,5 @@
-//! `function`: the function's name, indented by a guess of the call depth.
+//! `function`: the function's name, indented by a guess of the call depth, with the arguments that
+//! were recorded.
 //!
 //! Options: `ftrace:parent` adds the caller, `ftrace:offset` the offset into the function,
 //! `ftrace:indent` (on) the indentation.
@@ -7,6 +8,7 @@ use std::hash::BuildHasher;
 
 use rustc_hash::FxBuildHasher;
 
+use super::arguments::Arguments;
 use super::{Binding, HandledRecord, Handler, IntField, Observer, Order};
 use crate::report::number;
 
@@ -21,6 +23,7 @@ pub(super) fn bind(binding: &Binding<'_>) -> Option<Box<dyn Handler>> {
         parent: on("parent", false),
         indent: on("indent", true),
         offset: on("offset", false),
+        arguments: Arguments::bind(binding),
     }))
 }
 
@@ -30,6 +33,7 @@ struct Function {
     parent: bool,
     indent: bool,
     offset: bool,
+    arguments: Option<Arguments>,
 }
 
 impl Function {
@@ -46,7 +50,11 @@ impl Function {
 impl Handler for Function {
     fn print(&self, record: &HandledRecord<'_>, out: &mut Vec<u8>) {
         number::blanks(out, record.note as usize * INDENT);
-        self.print_function(record, self.ip.get(record.data).unwrap_or(0), out);
+        let ip = self.ip.get(record.data).unwrap_or(0);
+        self.print_function(record, ip, out);
+        if let Some(arguments) = self.arguments {
+            arguments.print(record, ip, out);
+        }
         if self.parent {
             out.extend_from_slice(b" <-- ");
             self.print_function(record, self.parent_ip.get(record.data).unwrap_or(0), out);

@@ -6,6 +6,7 @@
 //! Options: `fgraph:tailprint` names the function at its closing brace, `fgraph:depth` shows the
 //! depth as a number.
 
+use super::arguments::Arguments;
 use super::{Binding, HandledRecord, Handler, IntField, Observer, Order};
 use crate::event_format::EventFormat;
 use crate::print_fmt::Compat;
@@ -20,6 +21,7 @@ pub(super) fn bind_entry(binding: &Binding<'_>) -> Option<Box<dyn Handler>> {
         func: binding.int("func")?,
         depth: binding.int("depth")?,
         pid: binding.common("common_pid")?,
+        arguments: Arguments::bind(binding),
         exit: exit.and_then(|format| ExitFields::of(format, binding.compat)),
         style: Style::of(binding),
     }))
@@ -103,6 +105,7 @@ struct Entry {
     func: IntField,
     depth: IntField,
     pid: IntField,
+    arguments: Option<Arguments>,
     exit: Option<ExitFields>,
     style: Style,
 }
@@ -113,12 +116,17 @@ impl Handler for Entry {
         let leaf = record.attached.zip(self.exit.as_ref());
         print_columns(leaf.map(|(data, exit)| exit.duration(data)), depth, out);
         print_function(record, self.func, out);
+        let func = self.func.get(record.data).unwrap_or(0);
+        let printed = self.arguments.is_some_and(|arguments| arguments.print(record, func, out));
+        if !printed {
+            out.extend_from_slice(b"()");
+        }
         match leaf {
             Some((data, exit)) => {
-                out.extend_from_slice(b"();");
+                out.push(b';');
                 exit.print_retval(data, out);
             }
-            None => out.extend_from_slice(b"() {"),
+            None => out.extend_from_slice(b" {"),
         }
         self.style.print_depth(depth, out);
     }

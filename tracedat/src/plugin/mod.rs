@@ -5,6 +5,7 @@
 //! depends on the records before it is left to its [`Observer`], which sees every record in order
 //! and leaves a note for the printing.
 
+mod arguments;
 mod function;
 mod function_graph;
 mod futex;

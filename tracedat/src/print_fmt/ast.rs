@@ -21,6 +21,15 @@ pub(super) enum Binary {
     Or,
     AndAnd,
     OrOr,
+    /// The operators that the reference does not know: C's, on numbers that carry their sign.
+    SignedDiv,
+    SignedRem,
+    SignedShr,
+    SignedLt,
+    SignedGt,
+    SignedLe,
+    SignedGe,
+    TrueXor,
 }
 
 impl Binary {
@@ -51,13 +60,20 @@ impl Binary {
     /// C's precedence: the lower, the tighter it binds.
     pub(super) fn priority(self) -> u8 {
         match self {
-            Self::Mul | Self::Div | Self::Rem => 6,
+            Self::Mul | Self::Div | Self::Rem | Self::SignedDiv | Self::SignedRem => 6,
             Self::Add | Self::Sub => 7,
-            Self::Shl | Self::Shr => 8,
-            Self::Lt | Self::Gt | Self::Le | Self::Ge => 9,
+            Self::Shl | Self::Shr | Self::SignedShr => 8,
+            Self::Lt
+            | Self::Gt
+            | Self::Le
+            | Self::Ge
+            | Self::SignedLt
+            | Self::SignedGt
+            | Self::SignedLe
+            | Self::SignedGe => 9,
             Self::Eq | Self::Ne => 10,
             Self::And => 11,
-            Self::Xor => 12,
+            Self::Xor | Self::TrueXor => 12,
             Self::Or => 13,
             Self::AndAnd => 14,
             Self::OrOr => 15,
@@ -87,6 +103,14 @@ impl Binary {
             Self::Or => left | right,
             Self::AndAnd => u64::from(left != 0 && right != 0),
             Self::OrOr => u64::from(left != 0 || right != 0),
+            Self::SignedDiv => (left as i64).checked_div(right as i64).unwrap_or(0) as u64,
+            Self::SignedRem => (left as i64).checked_rem(right as i64).unwrap_or(0) as u64,
+            Self::SignedShr => (left as i64).wrapping_shr(right as u32) as u64,
+            Self::SignedLt => u64::from((left as i64) < right as i64),
+            Self::SignedGt => u64::from(left as i64 > right as i64),
+            Self::SignedLe => u64::from(left as i64 <= right as i64),
+            Self::SignedGe => u64::from(left as i64 >= right as i64),
+            Self::TrueXor => left ^ right,
         }
     }
 }
@@ -192,6 +216,39 @@ pub(super) enum Expr {
         array: Box<Expr>,
         index: Box<Expr>,
     },
+    /// A number, of whatever type.
+    Number(u64),
+    /// The low bits of a value, as a number of that type.
+    Convert {
+        bits: u8,
+        signed: bool,
+        value: Box<Expr>,
+    },
+    /// The number of `size` bytes that lies `offset` bytes after where data starts.
+    Element {
+        data: Box<Expr>,
+        offset: Box<Expr>,
+        size: u8,
+    },
+    /// The bytes of a number in the opposite order.
+    Swapped {
+        bits: u8,
+        value: Box<Expr>,
+    },
+    /// Text printed by a format string of its own.
+    Printed(Vec<(Vec<u8>, Vec<Expr>)>),
+    /// `__print_hex_dump`.
+    HexDump {
+        prefix: Vec<u8>,
+        offsets: bool,
+        row: u8,
+        group: u8,
+        data: Box<Expr>,
+        len: Box<Expr>,
+        ascii: bool,
+    },
+    /// A value that the print fmt does not tell enough to know.
+    Unknown,
     /// A function that a plugin registers.
     Call {
         function: super::functions::Function,
@@ -203,19 +260,22 @@ impl Expr {
     /// The number that the reference names in a complaint about an argument's type.
     pub(super) fn kind(&self) -> u8 {
         match self {
-            Self::Null => 0,
-            Self::Atom(_) => 1,
+            Self::Null | Self::Unknown => 0,
+            Self::Atom(_) | Self::Number(_) => 1,
             Self::Field(_) => 2,
             Self::Flags { .. } => 3,
             Self::Symbolic { .. } => 4,
             Self::Hex { blanks: true, .. } => 5,
             Self::Array { .. } => 6,
-            Self::Cast { .. } => 7,
-            Self::Str(_) => 8,
+            Self::Cast { .. } | Self::Convert { .. } => 7,
+            Self::Str(_) | Self::Printed(_) | Self::HexDump { .. } => 8,
             Self::DynamicArray(_) => 10,
-            Self::Unary { .. } | Self::Binary { .. } | Self::Choice { .. } | Self::Index { .. } => {
-                11
-            }
+            Self::Unary { .. }
+            | Self::Binary { .. }
+            | Self::Choice { .. }
+            | Self::Index { .. }
+            | Self::Element { .. }
+            | Self::Swapped { .. } => 11,
             Self::Call { .. } => 12,
             Self::Bitmask(_) => 13,
             Self::DynamicArrayLen(_) => 14,
@@ -227,7 +287,7 @@ impl Expr {
     /// The expression under its casts.
     pub(super) fn without_casts(&self) -> &Self {
         let mut expr = self;
-        while let Self::Cast { value, .. } = expr {
+        while let Self::Cast { value, .. } | Self::Convert { value, .. } = expr {
             expr = value;
         }
         expr
@@ -238,7 +298,10 @@ impl Expr {
         Some(match self {
             Self::Null => 0,
             Self::Atom(text) => atom_value(text),
+            Self::Number(value) => *value,
             Self::Cast { type_name, value } => cast_mask(type_name) & value.constant()?,
+            Self::Convert { bits, signed, value } => convert(value.constant()?, *bits, *signed),
+            Self::Swapped { bits, value } => swap(value.constant()?, *bits),
             Self::Unary { op, value } => op.apply(value.constant()?),
             Self::Binary { op, left, right } => op.apply(left.constant()?, right.constant()?),
             Self::Choice { condition, yes, no } => {
@@ -261,6 +324,20 @@ pub(super) fn cast_mask(type_name: &str) -> u64 {
         "int" | "unsigned int" | "u32" | "s32" => 0xffff_ffff,
         _ => u64::MAX,
     }
+}
+
+/// The low bits of a value as a number of that type, in 64 bits.
+#[inline]
+pub(super) fn convert(value: u64, bits: u8, signed: bool) -> u64 {
+    let unused = u32::from(64_u8.saturating_sub(bits).min(63));
+    let value = value << unused;
+    if signed { (value as i64 >> unused) as u64 } else { value >> unused }
+}
+
+/// The bytes of a number of so many bits in the opposite order.
+#[inline]
+pub(super) fn swap(value: u64, bits: u8) -> u64 {
+    value.swap_bytes() >> u32::from(64_u8.saturating_sub(bits).min(63))
 }
 
 /// The number that a text begins with, as C's `strtoull` with base 0 reads it.

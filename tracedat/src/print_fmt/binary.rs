@@ -31,14 +31,13 @@ impl BinaryFormat {
                 Piece::Conversion(conversion) => conversion,
             };
             let mut layout = conversion.layout;
-            match conversion.star {
-                Star::None => {}
-                Star::Width => {
-                    let width = args.number(4) as i32;
-                    layout.left |= width < 0;
-                    layout.width = width.unsigned_abs().min(65_535);
-                }
-                Star::Precision => layout.precision = u32::try_from(args.number(4) as i32).ok(),
+            if matches!(conversion.star, Star::Width | Star::Both) {
+                let width = args.number(4) as i32;
+                layout.left |= width < 0;
+                layout.width = width.unsigned_abs().min(65_535);
+            }
+            if matches!(conversion.star, Star::Precision | Star::Both) {
+                layout.precision = u32::try_from(args.number(4) as i32).ok();
             }
             match conversion.kind {
                 Kind::Number { base, bits } => {

@@ -1,11 +1,12 @@
 //! From arguments and conversions to steps.
-use super::ast::{Expr, Table, cast_mask};
-use super::conversion::{self, Conversion, Kind, Piece, Pointer, Star};
+use super::ast::{Expr, Table, cast_mask, convert};
+use super::conversion::{self, Conversion, Ipv4Order, Kind, Piece, Pointer, Star};
 use super::functions::Function;
 use super::number::{self, Layout};
 use super::parse::{NotUnderstood, PrintFmt};
-use super::program::{Form, FormIndex, Literal, Program, RawForm, Step, TableRange};
+use super::program::{Form, FormIndex, HexDumpStyle, Literal, Program, RawForm, Step, TableRange};
 use super::value::{Load, Op, Place, STACK, Value, bits};
+use crate::abi::ByteOrder;
 use crate::event_format::{EventFormat, Field};
 
 type Compiled<T> = Result<T, NotUnderstood>;
@@ -16,30 +17,17 @@ pub(super) fn compile(
     format: &EventFormat,
     print_fmt: &PrintFmt,
 ) -> Compiled<()> {
-    let pieces = conversion::split(&print_fmt.text, false).map_err(|_| NotUnderstood)?;
     let mut compiler = Compiler { program, format, raw: Vec::new() };
-    let mut args = print_fmt.args.iter();
-    let mut after_prefix = false;
-    for piece in &pieces {
-        match piece {
-            Piece::Literal(text) => {
-                after_prefix = text.ends_with(b"0x");
-                compiler.literal_step(text)?;
-            }
-            Piece::Conversion(conversion) => {
-                let star = match conversion.star {
-                    Star::None => None,
-                    _ => Some(compiler.value(args.next().ok_or(NotUnderstood)?)?),
-                };
-                let arg = args.next().ok_or(NotUnderstood)?;
-                let start = compiler.program.steps.len() as u32;
-                compiler.conversion(conversion, star, arg)?;
-                compiler.remember_raw(arg, start, std::mem::take(&mut after_prefix));
-            }
-        }
-    }
+    let pieces = compiler.format_string(&print_fmt.text, &print_fmt.args)?;
     compiler.assign_raw(!matches!(pieces.last(), Some(Piece::Conversion(_))));
     Ok(())
+}
+
+/// What the arguments for `*` say.
+#[derive(Clone, Copy)]
+struct Stars {
+    width: Option<Value>,
+    precision: Option<Value>,
 }
 
 struct Compiler<'a> {
@@ -50,6 +38,36 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
+    /// Appends the steps of a format string and its arguments.
+    fn format_string(&mut self, text: &[u8], args: &[Expr]) -> Compiled<Vec<Piece>> {
+        let pieces = conversion::split(text, self.program.full).map_err(|_| NotUnderstood)?;
+        let mut args = args.iter();
+        let mut after_prefix = false;
+        for piece in &pieces {
+            match piece {
+                Piece::Literal(text) => {
+                    after_prefix = text.ends_with(b"0x");
+                    self.literal_step(text)?;
+                }
+                Piece::Conversion(conversion) => {
+                    let mut value = |wanted: bool| match wanted {
+                        true => self.value(args.next().ok_or(NotUnderstood)?).map(Some),
+                        false => Ok(None),
+                    };
+                    let stars = Stars {
+                        width: value(matches!(conversion.star, Star::Width | Star::Both))?,
+                        precision: value(matches!(conversion.star, Star::Precision | Star::Both))?,
+                    };
+                    let arg = args.next().ok_or(NotUnderstood)?;
+                    let start = self.program.steps.len() as u32;
+                    self.conversion(conversion, stars, arg)?;
+                    self.remember_raw(arg, start, std::mem::take(&mut after_prefix));
+                }
+            }
+        }
+        Ok(pieces)
+    }
+
     fn push(&mut self, step: Step) {
         self.program.steps.push(step);
     }
@@ -76,15 +94,12 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    fn form(&mut self, conversion: &Conversion, star: Option<Value>) -> Compiled<FormIndex> {
-        if conversion.layout.is_plain() && star.is_none() {
+    fn form(&mut self, conversion: &Conversion, stars: Stars) -> Compiled<FormIndex> {
+        if conversion.layout.is_plain() && stars.width.is_none() && stars.precision.is_none() {
             return Ok(None);
         }
-        let form = Form {
-            layout: conversion.layout,
-            width: star.filter(|_| conversion.star == Star::Width),
-            precision: star.filter(|_| conversion.star == Star::Precision),
-        };
+        let Stars { width, precision } = stars;
+        let form = Form { layout: conversion.layout, width, precision };
         let index = u16::try_from(self.program.forms.len()).map_err(|_| NotUnderstood)?;
         self.program.forms.push(form);
         Ok(Some(index))
@@ -118,16 +133,14 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn conversion(
-        &mut self,
-        conversion: &Conversion,
-        star: Option<Value>,
-        arg: &Expr,
-    ) -> Compiled<()> {
+    fn conversion(&mut self, conversion: &Conversion, stars: Stars, arg: &Expr) -> Compiled<()> {
+        if let Expr::Unknown | Expr::Printed(_) = arg.without_casts() {
+            return self.text(arg.without_casts(), None);
+        }
         match conversion.kind {
             Kind::Number { base, bits } => {
                 let value = self.value(arg)?;
-                let form = self.form(conversion, star)?;
+                let form = self.form(conversion, stars)?;
                 if let (Value::Const(value), None) = (value, form) {
                     let mut text = Vec::new();
                     number::plain(&mut text, value, base, bits);
@@ -140,17 +153,26 @@ impl<'a> Compiler<'a> {
                 });
                 Ok(())
             }
-            Kind::Char => Err(NotUnderstood),
+            Kind::Char => {
+                let (value, form) = (self.value(arg)?, self.form(conversion, stars)?);
+                self.push(Step::Char { value, form });
+                Ok(())
+            }
             Kind::Text => {
-                let form = self.form(conversion, star)?;
+                let form = self.form(conversion, stars)?;
                 self.text(arg, form)
             }
-            Kind::Pointer(pointer) => self.pointer(pointer, star, arg),
+            Kind::Pointer(pointer) => {
+                let width = conversion.layout.width;
+                let fixed = (self.program.full && width > 0).then_some(Value::Const(width.into()));
+                self.pointer(pointer, stars.width.or(stars.precision).or(fixed), arg)
+            }
         }
     }
 
     /// What `%s` prints of an argument.
     fn text(&mut self, arg: &Expr, form: FormIndex) -> Compiled<()> {
+        let arg = if self.program.full { arg.without_casts() } else { arg };
         match arg {
             Expr::Atom(text) => {
                 let text = self.literal(text)?;
@@ -161,6 +183,15 @@ impl<'a> Compiler<'a> {
             }
             Expr::Field(name) => {
                 let Some(field) = self.field(name) else { return Ok(()) };
+                if self.program.full && field.flags.dynamic {
+                    return match self.located(name) {
+                        Some(place) => {
+                            self.push(Step::LocatedText { place, form });
+                            Ok(())
+                        }
+                        None => Ok(()),
+                    };
+                }
                 if !field.flags.array && field.size == u32::from(self.format.abi.long_size) {
                     let value = Value::Load { load: self.load(field.size), offset: field.offset };
                     self.push(Step::PointedText { value });
@@ -190,6 +221,24 @@ impl<'a> Compiler<'a> {
                 let Some(place) = self.data_place(data) else { return Ok(()) };
                 let (count, element_size) = (self.value(count)?, self.value(element_size)?);
                 self.push(Step::Array { place, count, element_size });
+            }
+            Expr::HexDump { prefix, offsets, row, group, data, len, ascii } => {
+                let Some(place) = self.data_place(data) else { return Ok(()) };
+                let (len, prefix) = (self.value(len)?, self.literal(prefix)?);
+                let style =
+                    HexDumpStyle { offsets: *offsets, row: *row, group: *group, ascii: *ascii };
+                self.push(Step::HexDump { place, len, prefix, style });
+            }
+            Expr::Printed(parts) => {
+                for (text, args) in parts {
+                    self.format_string(text, args)?;
+                }
+            }
+            Expr::Unknown => self.literal_step(b"?")?,
+            Expr::DynamicArray(name) if self.program.full => {
+                if let Some(place) = self.located(name) {
+                    self.push(Step::LocatedText { place, form });
+                }
             }
             Expr::Str(name) => {
                 if let Some(place) = self.located(name) {
@@ -231,6 +280,10 @@ impl<'a> Compiler<'a> {
                 self.push(Step::Call { function: *function, value, place });
             }
             Expr::Null
+            | Expr::Number(_)
+            | Expr::Convert { .. }
+            | Expr::Element { .. }
+            | Expr::Swapped { .. }
             | Expr::Cast { .. }
             | Expr::DynamicArray(_)
             | Expr::DynamicArrayLen(_)
@@ -264,25 +317,33 @@ impl<'a> Compiler<'a> {
                 Step::Socket { place, plain, port, compressed }
             }
             Pointer::Bytes { separator } => {
-                let Expr::DynamicArray(name) = arg else { return self.not_a_field(arg.kind()) };
-                let place = self.located(name).ok_or(NotUnderstood)?;
+                let place = match arg {
+                    Expr::DynamicArray(name) => self.located(name).ok_or(NotUnderstood)?,
+                    _ if self.program.full => self.data_place(arg).ok_or(NotUnderstood)?,
+                    _ => return self.not_a_field(arg.kind()),
+                };
                 Step::Bytes { place, len: star.unwrap_or(Value::Const(1)), separator }
             }
             Pointer::Mac { .. } if matches!(arg, Expr::Call { .. }) => return self.text(arg, None),
-            Pointer::Mac { separator, reversed } => match self.field_of(arg, 6, "INVALIDMAC")? {
-                Some(start) => Step::Mac { start, separator, reversed },
+            Pointer::Mac { separator, reversed } => match self.bytes_of(arg, 6, "INVALIDMAC")? {
+                Some(place) => Step::Mac { place, separator, reversed },
                 None => return Ok(()),
             },
-            Pointer::Ipv4 { padded, reversed } => match self.field_of(arg, 4, "INVALIDIPv4")? {
-                Some(start) => Step::Ipv4 { start, padded, reversed },
+            Pointer::Ipv4 { padded, order } => match self.bytes_of(arg, 4, "INVALIDIPv4")? {
+                Some(place) => {
+                    let little = self.format.abi.byte_order == ByteOrder::Little;
+                    let reversed =
+                        order == Ipv4Order::Little || (order == Ipv4Order::Host && little);
+                    Step::Ipv4 { place, padded, reversed }
+                }
                 None => return Ok(()),
             },
-            Pointer::Ipv6 { colons, compressed } => match self.field_of(arg, 16, "INVALIDIPv6")? {
-                Some(start) => Step::Ipv6 { start, colons, compressed },
+            Pointer::Ipv6 { colons, compressed } => match self.bytes_of(arg, 16, "INVALIDIPv6")? {
+                Some(place) => Step::Ipv6 { place, colons, compressed },
                 None => return Ok(()),
             },
-            Pointer::Uuid { upper, little } => match self.field_of(arg, 16, "INVALIDUUID")? {
-                Some(start) => Step::Uuid { start, upper, little },
+            Pointer::Uuid { upper, little } => match self.bytes_of(arg, 16, "INVALIDUUID")? {
+                Some(place) => Step::Uuid { place, upper, little },
                 None => return Ok(()),
             },
         };
@@ -290,15 +351,25 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Offset of a field of exactly that size. Otherwise the complaint becomes part of the program.
-    fn field_of(&mut self, arg: &Expr, size: u32, complaint: &str) -> Compiled<Option<u32>> {
+    /// Where so many bytes are: for the reference a field of exactly that size. Otherwise the
+    /// complaint becomes part of the program.
+    fn bytes_of(&mut self, arg: &Expr, size: u32, complaint: &str) -> Compiled<Option<Place>> {
         let arg = arg.without_casts();
+        if self.program.full {
+            let place = self.data_place(arg);
+            if place.is_none() {
+                self.literal_step(b"?")?;
+            }
+            return Ok(place);
+        }
         let Expr::Field(name) = arg else {
             self.not_a_field(arg.kind())?;
             return Ok(None);
         };
         match self.field(name) {
-            Some(field) if field.size == size => Ok(Some(field.offset)),
+            Some(field) if field.size == size => {
+                Ok(Some(Place::Fixed { start: field.offset, len: size }))
+            }
             _ => {
                 self.literal_step(complaint.as_bytes())?;
                 Ok(None)
@@ -331,6 +402,10 @@ impl<'a> Compiler<'a> {
     fn data_place(&self, arg: &Expr) -> Option<Place> {
         match arg.without_casts() {
             Expr::DynamicArray(name) => self.located(name),
+            Expr::Str(name) if self.program.full => self.located(name),
+            Expr::Field(name) if self.program.full && self.field(name)?.flags.dynamic => {
+                self.located(name)
+            }
             Expr::Field(name) => {
                 let field = self.field(name)?;
                 Some(Place::Fixed { start: field.offset, len: field.size })
@@ -344,7 +419,15 @@ impl<'a> Compiler<'a> {
         if let Some(value) = expr.constant() {
             return Ok(Value::Const(value));
         }
-        if let Expr::Field(name) = expr.without_casts()
+        if let Expr::Convert { bits, signed: true, value } = expr
+            && let Expr::Field(name) = &**value
+            && let Some(field) = self.field(name)
+            && field.size.checked_mul(8) == Some(u32::from(*bits))
+        {
+            let load = self.load(field.size).signed();
+            return Ok(Value::Load { load, offset: field.offset });
+        }
+        if let Expr::Field(name) = without_plain_casts(expr)
             && let Some(field) = self.field(name)
         {
             // A cast that cuts nothing off is not worth a step.
@@ -393,6 +476,25 @@ impl<'a> Compiler<'a> {
             Expr::Cast { type_name, value } => {
                 self.code(value)?;
                 Op::Mask(cast_mask(type_name))
+            }
+            Expr::Convert { bits, signed, value } => {
+                self.code(value)?;
+                match signed {
+                    true => Op::Extend(*bits),
+                    false => Op::Mask(convert(u64::MAX, *bits, false)),
+                }
+            }
+            Expr::Swapped { bits, value } => {
+                self.code(value)?;
+                Op::Swap(*bits)
+            }
+            Expr::Element { data, offset, size } => {
+                self.code(offset)?;
+                let load = self.load((*size).into());
+                match self.data_place(data) {
+                    Some(place) => Op::DynamicElement { load, place },
+                    None => Op::Mask(0),
+                }
             }
             Expr::Unary { op, value } => {
                 self.code(value)?;
@@ -450,6 +552,14 @@ impl<'a> Compiler<'a> {
         self.program.code.push(op);
         Ok(())
     }
+}
+
+/// The expression under its casts by name.
+fn without_plain_casts(mut expr: &Expr) -> &Expr {
+    while let Expr::Cast { value, .. } = expr {
+        expr = value;
+    }
+    expr
 }
 
 impl Form {

@@ -1,4 +1,5 @@
 //! What printing needs beside the record: names of addresses, and which text is wanted.
+use crate::btf::Btf;
 use crate::printk_formats::PrintkFormats;
 use crate::symbols::Symbols;
 
@@ -9,6 +10,10 @@ pub trait Names: Sync {
     fn symbols(&self) -> &Symbols;
     /// The format strings of `trace_printk`.
     fn printk_formats(&self) -> &PrintkFormats;
+    /// The kernel's types, where they are known.
+    fn btf(&self) -> Option<&Btf> {
+        None
+    }
 }
 
 /// Knows no name.
@@ -47,11 +52,14 @@ pub struct PrintContext<'a> {
     pub plugins: bool,
     /// Whose text is printed.
     pub compat: Compat,
+    /// Whether print fmts are read as the C they are, and print what the kernel prints, also those
+    /// that the reference does not understand.
+    pub full: bool,
 }
 
 impl<'a> PrintContext<'a> {
     /// The default text, with plugins.
     pub fn new(names: &'a dyn Names) -> Self {
-        Self { names, plugins: true, compat: Compat::default() }
+        Self { names, plugins: true, full: false, compat: Compat::default() }
     }
 }

@@ -26,6 +26,8 @@ pub(super) enum Star {
     None,
     Width,
     Precision,
+    /// Width, then precision, which print fmts of the reference do not have.
+    Both,
 }
 
 /// What is printed.
@@ -57,7 +59,7 @@ pub(super) enum Pointer {
     /// `%pM`, `%pm`, with `F` and `R`.
     Mac { separator: Option<u8>, reversed: bool },
     /// `%pI4`, `%pi4`, with `h`, `n`, `b` and `l`.
-    Ipv4 { padded: bool, reversed: bool },
+    Ipv4 { padded: bool, order: Ipv4Order },
     /// `%pI6`, `%pi6`, `%pI6c`.
     Ipv6 { colons: bool, compressed: bool },
     /// `%pIS` with `p` and `c`.
@@ -68,6 +70,17 @@ pub(super) enum Pointer {
     Uuid { upper: bool, little: bool },
     /// `%ph` with `C`, `D`, `N`.
     Bytes { separator: Option<u8> },
+}
+
+/// In which order the bytes of an IPv4 address are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ipv4Order {
+    /// As on the wire.
+    Network,
+    /// As the traced machine has its integers.
+    Host,
+    /// The last one first.
+    Little,
 }
 
 /// A length modifier that no integer has.
@@ -147,17 +160,20 @@ fn conversion(rest: &mut &[u8], complete: bool) -> Result<Directive, BadLength> 
                 layout.precision = Some(0);
             }
             b'*' => {
-                if star != Star::None {
-                    return Err(BadLength);
-                }
-                star = if point { Star::Precision } else { Star::Width };
+                star = match (star, point) {
+                    (Star::None, false) => Star::Width,
+                    (Star::None, true) => Star::Precision,
+                    (Star::Width, true) if complete => Star::Both,
+                    _ => return Err(BadLength),
+                };
             }
             b'h' => length -= 1,
             b'l' => length += 1,
             b'L' => length = 2,
             b'z' | b'Z' => length = 1,
             b'j' | b't' if complete => length = 1,
-            b' ' | b'+' if complete => {}
+            b'+' if complete => layout.plus = true,
+            b' ' if complete => {}
             b'c' if complete => {
                 return Ok(Directive::Conversion(Conversion {
                     layout,
@@ -200,7 +216,7 @@ fn conversion(rest: &mut &[u8], complete: bool) -> Result<Directive, BadLength> 
                 }));
             }
             b'p' => {
-                let kind = Kind::Pointer(pointer(rest));
+                let kind = Kind::Pointer(pointer(rest, complete));
                 return Ok(Directive::Conversion(Conversion {
                     layout,
                     star,
@@ -214,7 +230,7 @@ fn conversion(rest: &mut &[u8], complete: bool) -> Result<Directive, BadLength> 
 }
 
 /// What follows `%p`.
-fn pointer(rest: &mut &[u8]) -> Pointer {
+fn pointer(rest: &mut &[u8], complete: bool) -> Pointer {
     let mut take = |wanted: &[u8]| match rest.split_first() {
         Some((byte, after)) if wanted.contains(byte) => {
             *rest = after;
@@ -242,16 +258,31 @@ fn pointer(rest: &mut &[u8]) -> Pointer {
             let plain = letter == b'i';
             match take(b"46S") {
                 Some(b'4') => {
-                    let reversed = matches!(take(b"hnbl"), Some(b'h' | b'l'));
-                    Pointer::Ipv4 { padded: plain, reversed }
+                    let order = match take(b"hnbl") {
+                        Some(b'h') => Ipv4Order::Host,
+                        Some(b'l') => Ipv4Order::Little,
+                        _ => Ipv4Order::Network,
+                    };
+                    Pointer::Ipv4 { padded: plain, order }
                 }
                 Some(b'6') => {
                     let compressed = !plain && take(b"c").is_some();
                     Pointer::Ipv6 { colons: !plain, compressed }
                 }
                 Some(_) => {
-                    let port = take(b"p").is_some();
-                    let compressed = matches!(take(b"cfs"), Some(b'c'));
+                    // The kernel takes them in any order. The reference wants `p` first, then `c`;
+                    // what stands there instead makes it skip the rest up to a `c`.
+                    let mut port = take(b"p").is_some();
+                    let mut compressed = take(b"c").is_some();
+                    while complete || !compressed {
+                        match take(b"pfsc") {
+                            Some(b'c') if !complete => break,
+                            Some(b'c') => compressed = true,
+                            Some(b'p') => port |= complete,
+                            Some(_) => {}
+                            None => break,
+                        }
+                    }
                     Pointer::Socket {
                         plain,
                         port: port && !plain,
@@ -320,6 +351,10 @@ mod tests {
         assert_eq!(kinds(b"%pISpc"), (socket(true, true), 0));
         assert_eq!(kinds(b"%pIScp"), (socket(false, true), 1));
         assert_eq!(kinds(b"%pISf"), (socket(false, false), 0));
+        assert_eq!(kinds(b"%pISpsfcf"), (socket(true, false), 1));
+        let complete = split(b"%pISfscp", true).unwrap();
+        let kind = Kind::Pointer(socket(true, true));
+        assert!(matches!(complete.as_slice(), [Piece::Conversion(all)] if all.kind == kind));
         assert_eq!(kinds(b"%pOF"), (Pointer::Plain, 1));
     }
 }

@@ -25,11 +25,22 @@ const OPERATORS: [&str; 34] = [
 pub(super) struct Lexer<'a> {
     rest: &'a [u8],
     token: Token,
+    /// Reads all of C, where the reference gives up.
+    complete: bool,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        let mut lexer = Self { rest: text, token: Token::End };
+        Self::start(text, false)
+    }
+
+    /// Reads C over several lines, with members of structures and tabs in texts.
+    pub(super) fn complete(text: &'a [u8]) -> Self {
+        Self::start(text, true)
+    }
+
+    fn start(text: &'a [u8], complete: bool) -> Self {
+        let mut lexer = Self { rest: text, token: Token::End, complete };
         lexer.advance();
         lexer
     }
@@ -65,7 +76,9 @@ impl<'a> Lexer<'a> {
     }
 
     fn read(&mut self) -> Token {
-        let blank = self.rest.iter().position(|byte| *byte == b'\n' || !byte.is_ascii_whitespace());
+        let complete = self.complete;
+        let is_end = |byte: u8| byte == b'\n' && !complete;
+        let blank = self.rest.iter().position(|&byte| is_end(byte) || !byte.is_ascii_whitespace());
         self.rest = &self.rest[blank.unwrap_or(self.rest.len())..];
         let Some(&first) = self.rest.first() else { return Token::End };
         match first {
@@ -79,6 +92,10 @@ impl<'a> Lexer<'a> {
                 let (word, rest) = self.rest.split_at(len.unwrap_or(self.rest.len()));
                 self.rest = rest;
                 Token::Word(String::from_utf8_lossy(word).into_owned())
+            }
+            b'.' if complete => {
+                self.rest = &self.rest[1..];
+                Token::Op(".")
             }
             _ => {
                 let found = OPERATORS.iter().find(|op| self.rest.starts_with(op.as_bytes()));
@@ -99,7 +116,7 @@ impl<'a> Lexer<'a> {
         let mut hidden = false;
         let end = body.iter().position(|&byte| {
             let closes = byte == quote && !hidden;
-            hidden = byte == b'\\';
+            hidden = byte == b'\\' && !(hidden && self.complete);
             closes
         });
         let Some(end) = end else {
@@ -107,7 +124,7 @@ impl<'a> Lexer<'a> {
             return Token::Op("\\");
         };
         let text = body[..end].to_vec();
-        if text.contains(&b'\t') {
+        if text.contains(&b'\t') && !self.complete {
             // The reference loses track at a bare tab.
             self.rest = &[];
             return Token::Op("\\");

@@ -1,15 +1,17 @@
 //! The print fmt of an event, compiled once to a flat program that appends text.
 //!
 //! ```text
-//! text ─► lexer ─► parse (ast) ─► compile (with the conversions of the format string) ─► Program ─► run
+//! text ─► lexer ─► parse, c (ast) ─► compile (with the conversions of the format string) ─► Program ─► run
 //! ```
 mod address;
 mod ast;
 mod binary;
+mod c;
 mod compile;
 mod context;
 mod conversion;
 mod functions;
+mod hex_dump;
 mod lexer;
 pub(crate) mod number;
 mod parse;
@@ -29,4 +31,7 @@ pub(crate) use raw::{is_printable, is_text_field};
 pub struct CompileOptions {
     /// Functions that the reference's plugins register may be called.
     pub plugin_functions: bool,
+    /// Reads the print fmt as C, and prints what the kernel prints, where the reference has habits
+    /// of its own or gives up.
+    pub full: bool,
 }

@@ -9,6 +9,8 @@ pub(super) struct Layout {
     pub(super) left: bool,
     /// `0`: zeros instead of blanks to the left.
     pub(super) zero: bool,
+    /// `+`: a sign before numbers that are not below zero.
+    pub(super) plus: bool,
     /// `#`: `0x` or `0` before the digits.
     pub(super) alternate: bool,
     /// Least number of characters.
@@ -154,6 +156,7 @@ pub(super) fn laid_out(out: &mut Vec<u8>, value: u64, base: Base, bits: u32, lay
     let mut least = layout.precision.unwrap_or(0) as usize;
     let prefix: &[u8] = match base {
         _ if negative => b"-",
+        Base::Signed if layout.plus => b"+",
         Base::Hex if layout.alternate && magnitude != 0 => b"0x",
         Base::UpperHex if layout.alternate && magnitude != 0 => b"0X",
         Base::Octal if layout.alternate && digits.first() != Some(&b'0') => {

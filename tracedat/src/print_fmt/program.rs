@@ -3,7 +3,7 @@ use super::CompileOptions;
 use super::functions::Function;
 use super::number::{Base, Layout};
 use super::value::{Op, Place, Value};
-use super::{compile, parse};
+use super::{c, compile, parse};
 use crate::abi::Abi;
 use crate::event_format::{EventFormat, Field};
 use crate::text;
@@ -31,6 +31,18 @@ pub(super) type FormIndex = Option<u16>;
 pub(super) struct TableRange {
     pub(super) start: u32,
     pub(super) end: u32,
+}
+
+/// How `__print_hex_dump` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HexDumpStyle {
+    /// Whether each row starts with its offset.
+    pub(super) offsets: bool,
+    /// Bytes in a row.
+    pub(super) row: u8,
+    /// Bytes in a number.
+    pub(super) group: u8,
+    pub(super) ascii: bool,
 }
 
 /// One step of a program.
@@ -79,6 +91,17 @@ pub(super) enum Step {
         table: TableRange,
         form: FormIndex,
     },
+    /// `%c`; a NUL prints nothing.
+    Char {
+        value: Value,
+        form: FormIndex,
+    },
+    HexDump {
+        place: Place,
+        len: Value,
+        prefix: Literal,
+        style: HexDumpStyle,
+    },
     Hex {
         place: Place,
         len: Value,
@@ -116,17 +139,17 @@ pub(super) enum Step {
         list: bool,
     },
     Mac {
-        start: u32,
+        place: Place,
         separator: Option<u8>,
         reversed: bool,
     },
     Ipv4 {
-        start: u32,
+        place: Place,
         padded: bool,
         reversed: bool,
     },
     Ipv6 {
-        start: u32,
+        place: Place,
         colons: bool,
         compressed: bool,
     },
@@ -137,7 +160,7 @@ pub(super) enum Step {
         compressed: bool,
     },
     Uuid {
-        start: u32,
+        place: Place,
         upper: bool,
         little: bool,
     },
@@ -183,6 +206,8 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub struct Program {
     pub(super) mode: Mode,
+    /// Prints as the kernel does, not as the reference.
+    pub(super) full: bool,
     pub(super) abi: Abi,
     pub(super) steps: Vec<Step>,
     pub(super) code: Vec<Op>,
@@ -208,8 +233,11 @@ impl Program {
             program.mode = Mode::Binary;
             return program;
         }
-        let compiled = parse::print_fmt(format, options)
-            .and_then(|print_fmt| compile::compile(&mut program, format, &print_fmt));
+        program.full = options.full;
+        let parsed =
+            if options.full { c::print_fmt(format) } else { parse::print_fmt(format, options) };
+        let compiled =
+            parsed.and_then(|print_fmt| compile::compile(&mut program, format, &print_fmt));
         if compiled.is_err() {
             program = Self::empty(Mode::Failed, abi, program.fields);
         }
@@ -221,6 +249,7 @@ impl Program {
     fn empty(mode: Mode, abi: Abi, fields: Box<[Field]>) -> Self {
         Self {
             mode,
+            full: false,
             abi,
             steps: Vec::new(),
             code: Vec::new(),

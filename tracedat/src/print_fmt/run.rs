@@ -3,7 +3,7 @@ use super::functions::{self, Function};
 use super::number::{self, Layout};
 use super::program::{FormIndex, Literal, Mode, Program, Step, TableRange};
 use super::value::{Load, Place, Value};
-use super::{Compat, PrintContext, address, value};
+use super::{Compat, PrintContext, address, hex_dump, value};
 use crate::abi::ByteOrder;
 
 impl Program {
@@ -57,7 +57,9 @@ impl Program {
         match self.layout(form, data) {
             None => out.extend_from_slice(text),
             // A precision below zero: the reference prints the conversion itself.
-            Some(layout) if layout.precision.is_none() && self.has_precision(form) => {
+            Some(layout)
+                if layout.precision.is_none() && self.has_precision(form) && !self.full =>
+            {
                 out.extend_from_slice(b"%.*s");
             }
             Some(layout) => number::text(out, text, layout),
@@ -131,6 +133,16 @@ impl Program {
                 Step::Symbolic { value, table, form } => {
                     self.symbolic(out, data, value, table, form);
                 }
+                Step::Char { value, form } => {
+                    let byte = self.value(value, data) as u8;
+                    self.text(out, until_nul(&[byte]), form, data);
+                }
+                Step::HexDump { place, len, prefix, style } => {
+                    let bytes = place.rest(data);
+                    let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
+                    let bytes = &bytes[..len.min(bytes.len())];
+                    hex_dump::print(out, bytes, self.literal(prefix), style, self.abi.byte_order);
+                }
                 Step::Hex { place, len, blanks } => {
                     let bytes = place.rest(data);
                     let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
@@ -138,17 +150,18 @@ impl Program {
                     address::bytes(out, &bytes[..len.min(bytes.len())], separator);
                 }
                 Step::Array { place, count, element_size } => {
-                    self.array(out, data, place, count, element_size);
+                    let order = self.helper_order(cx.compat);
+                    self.array(out, data, order, place, (count, element_size));
                 }
                 Step::Bitmask { place, form } => {
                     if is_inside(place, data) {
-                        self.bitmask(out, data, place, form);
+                        self.bitmask(out, data, cx.compat, place, form);
                     }
                 }
                 Step::Cpumask { place, form } => {
                     if is_inside(place, data) {
                         let start = out.len();
-                        self.cpumask(out, place.bytes(data));
+                        self.cpumask(out, cx.compat, place.bytes(data));
                         self.lay_out_from(out, start, form, data);
                     }
                 }
@@ -159,7 +172,7 @@ impl Program {
                 }
                 Step::NewPointer { value, letter } => {
                     let value = self.value(value, data);
-                    if cx.compat == Compat::V3_1_6 {
+                    if cx.compat == Compat::V3_1_6 && !self.full {
                         address::pointer(out, value);
                         out.push(letter);
                     } else if letter == b'B' {
@@ -169,32 +182,36 @@ impl Program {
                     }
                 }
                 Step::Bits { value, place, len, list } => match place {
-                    Some(place) if cx.compat > Compat::V3_1_6 => {
+                    Some(place) if cx.compat > Compat::V3_1_6 || self.full => {
                         let bits = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
                         let bytes = place.bytes(data);
                         let bytes = &bytes[..bytes.len().min(bits.div_ceil(8))];
-                        if list { self.cpumask(out, bytes) } else { self.words(out, bytes) }
+                        if list {
+                            self.cpumask(out, cx.compat, bytes);
+                        } else {
+                            self.words(out, cx.compat, bytes);
+                        }
                     }
                     _ => {
                         address::pointer(out, self.value(value, data));
                         out.extend_from_slice(if list { b"bl" } else { b"b" });
                     }
                 },
-                Step::Mac { start, separator, reversed } => {
-                    address::mac(out, &fixed(data, start), separator, reversed);
+                Step::Mac { place, separator, reversed } => {
+                    address::mac(out, &fixed(data, place), separator, reversed);
                 }
-                Step::Ipv4 { start, padded, reversed } => {
-                    address::ipv4(out, fixed(data, start), padded, reversed);
+                Step::Ipv4 { place, padded, reversed } => {
+                    address::ipv4(out, fixed(data, place), padded, reversed);
                 }
-                Step::Ipv6 { start, colons, compressed } => {
-                    address::ipv6(out, &fixed(data, start), colons, compressed);
+                Step::Ipv6 { place, colons, compressed } => {
+                    address::ipv6(out, &fixed(data, place), colons, compressed);
                 }
                 Step::Socket { place, plain, port, compressed } => {
-                    let order = self.abi.byte_order;
+                    let order = self.helper_order(cx.compat);
                     address::socket(out, place.bytes(data), order, plain, port, compressed);
                 }
-                Step::Uuid { start, upper, little } => {
-                    address::uuid(out, &fixed(data, start), upper, little);
+                Step::Uuid { place, upper, little } => {
+                    address::uuid(out, &fixed(data, place), upper, little);
                 }
                 Step::Bytes { place, len, separator } => {
                     let bytes = place.bytes(data);
@@ -224,14 +241,19 @@ impl Program {
         form: FormIndex,
     ) {
         let mut value = self.value(value, data);
+        let full = self.full;
         let table = self.table.get(table.start as usize..table.end as usize).unwrap_or_default();
         let mut first = true;
         for &(mask, name) in table {
+            // The kernel is done with an empty rest, and knows masks with the highest bit.
+            if full && value == 0 {
+                break;
+            }
             if value == 0 && (mask as i64) < 0 {
                 self.text(out, self.literal(name), form, data);
                 break;
             }
-            if mask as i64 > 0 && value & mask == mask {
+            if (mask as i64 > 0 || full) && value & mask == mask {
                 if !std::mem::take(&mut first) {
                     self.append_literal(delimiter, out);
                 }
@@ -267,25 +289,30 @@ impl Program {
         &self,
         out: &mut Vec<u8>,
         data: &[u8],
+        order: ByteOrder,
         place: Place,
-        count: Value,
-        element_size: Value,
+        (count, element_size): (Value, Value),
     ) {
         let size = self.value(element_size, data);
         let count = self.value(count, data);
         let bytes = place.rest(data);
         let integer = matches!(size, 1 | 2 | 4 | 8);
-        let load = Load::new(if integer { size as u32 } else { 1 }, self.abi.byte_order);
+        let load = Load::new(if integer { size as u32 } else { 1 }, order);
         let step = usize::try_from(size).unwrap_or(usize::MAX).max(1);
         let mut at = 0usize;
+        if self.full {
+            out.push(b'{');
+        }
         for index in 0..count {
             if at >= bytes.len() {
                 break;
             }
             if index > 0 {
-                out.push(b' ');
+                out.push(if self.full { b',' } else { b' ' });
             }
-            if integer {
+            if integer && self.full {
+                number::prefixed_hex(out, load.at(bytes, at));
+            } else if integer {
                 number::decimal(out, load.at(bytes, at));
             } else {
                 out.extend_from_slice(b"BAD SIZE:");
@@ -296,6 +323,9 @@ impl Program {
                 continue;
             }
             at = at.saturating_add(step);
+        }
+        if self.full {
+            out.push(b'}');
         }
     }
 
@@ -313,26 +343,44 @@ impl Program {
         }
     }
 
-    fn bitmask(&self, out: &mut Vec<u8>, data: &[u8], place: Place, form: FormIndex) {
+    fn bitmask(
+        &self,
+        out: &mut Vec<u8>,
+        data: &[u8],
+        compat: Compat,
+        place: Place,
+        form: FormIndex,
+    ) {
         let start = out.len();
-        self.words(out, place.bytes(data));
+        self.words(out, compat, place.bytes(data));
         self.lay_out_from(out, start, form, data);
     }
 
+    /// The byte order of arrays and socket addresses. The older release reads them as its own
+    /// machine would, which is little endian.
+    fn helper_order(&self, compat: Compat) -> ByteOrder {
+        if compat == Compat::V3_1_6 && !self.full {
+            return ByteOrder::Little;
+        }
+        self.abi.byte_order
+    }
+
     /// The bytes of a bit mask, least significant first.
-    fn mask_byte(&self, bytes: &[u8], index: usize) -> u8 {
+    fn mask_byte(&self, compat: Compat, bytes: &[u8], index: usize) -> u8 {
         let long = usize::from(self.abi.long_size).max(1);
         let at = match self.abi.byte_order {
             ByteOrder::Little => index,
+            // The older release takes the whole mask for one number.
+            ByteOrder::Big if compat == Compat::V3_1_6 && !self.full => bytes.len() - 1 - index,
             ByteOrder::Big => index / long * long + (long - 1 - index % long),
         };
         bytes.get(at).copied().unwrap_or(0)
     }
 
     /// A bit mask as hexadecimal words of 32 bits, most significant first.
-    fn words(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+    fn words(&self, out: &mut Vec<u8>, compat: Compat, bytes: &[u8]) {
         for index in (0..bytes.len()).rev() {
-            number::byte(out, self.mask_byte(bytes, index));
+            number::byte(out, self.mask_byte(compat, bytes, index));
             if index % 4 == 0 && index > 0 {
                 out.push(b',');
             }
@@ -340,9 +388,9 @@ impl Program {
     }
 
     /// A bit mask as a list of ranges.
-    fn cpumask(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+    fn cpumask(&self, out: &mut Vec<u8>, compat: Compat, bytes: &[u8]) {
         let bits = bytes.len() * 8;
-        let is_set = |bit: usize| self.mask_byte(bytes, bit / 8) >> (bit % 8) & 1 == 1;
+        let is_set = |bit: usize| self.mask_byte(compat, bytes, bit / 8) >> (bit % 8) & 1 == 1;
         let mut bit = 0;
         let mut first = true;
         while bit < bits {
@@ -425,10 +473,11 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
     &bytes[..at + rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len())]
 }
 
-/// So many bytes of the record, zeros where it ends.
-fn fixed<const N: usize>(data: &[u8], start: u32) -> [u8; N] {
+/// So many bytes at a place, zeros where they end.
+fn fixed<const N: usize>(data: &[u8], place: Place) -> [u8; N] {
     let mut bytes = [0; N];
-    let found = Place::Fixed { start, len: N as u32 }.bytes(data);
-    bytes[..found.len()].copy_from_slice(found);
+    let found = place.bytes(data);
+    let len = found.len().min(N);
+    bytes[..len].copy_from_slice(&found[..len]);
     bytes
 }

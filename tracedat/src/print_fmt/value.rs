@@ -1,5 +1,5 @@
 //! Numbers at run time: loads from the record and code on a small stack.
-use super::ast::{Binary, Unary};
+use super::ast::{self, Binary, Unary};
 use crate::abi::ByteOrder;
 
 /// Deepest stack that code may need.
@@ -15,6 +15,12 @@ pub(super) enum Load {
     Be16,
     Be32,
     Be64,
+    /// Those that carry their sign.
+    I8,
+    LeI16,
+    LeI32,
+    BeI16,
+    BeI32,
     /// A size that no integer has: 0.
     Zero,
 }
@@ -33,6 +39,18 @@ impl Load {
         }
     }
 
+    /// The same integer with its sign, of those shorter than a number of the program.
+    pub(super) fn signed(self) -> Self {
+        match self {
+            Self::U8 => Self::I8,
+            Self::Le16 => Self::LeI16,
+            Self::Le32 => Self::LeI32,
+            Self::Be16 => Self::BeI16,
+            Self::Be32 => Self::BeI32,
+            other => other,
+        }
+    }
+
     /// The integer at a place; 0 when the record ends before.
     #[inline]
     pub(super) fn at(self, data: &[u8], offset: usize) -> u64 {
@@ -48,6 +66,11 @@ impl Load {
             Self::Be16 => u64::from(u16::from_be_bytes(bytes(data, offset))),
             Self::Be32 => u64::from(u32::from_be_bytes(bytes(data, offset))),
             Self::Be64 => u64::from_be_bytes(bytes(data, offset)),
+            Self::I8 => i64::from(bytes::<1>(data, offset)[0] as i8) as u64,
+            Self::LeI16 => i64::from(i16::from_le_bytes(bytes(data, offset))) as u64,
+            Self::LeI32 => i64::from(i32::from_le_bytes(bytes(data, offset))) as u64,
+            Self::BeI16 => i64::from(i16::from_be_bytes(bytes(data, offset))) as u64,
+            Self::BeI32 => i64::from(i32::from_be_bytes(bytes(data, offset))) as u64,
             Self::Zero => 0,
         }
     }
@@ -129,6 +152,10 @@ pub(super) enum Op {
     Unary(Unary),
     Binary(Binary),
     Mask(u64),
+    /// Cuts to so many bits, the highest of which is the sign.
+    Extend(u8),
+    /// Turns the bytes of a number of so many bits around.
+    Swap(u8),
     /// Takes `no`, `yes` and the condition.
     Choose,
     /// Replaces an index by the element of an array in the record.
@@ -153,9 +180,12 @@ impl Op {
             Self::Const(_) | Self::Load { .. } | Self::Length(_) | Self::Start(_) => 1,
             Self::Binary(_) => -1,
             Self::Choose => -2,
-            Self::Unary(_) | Self::Mask(_) | Self::Element { .. } | Self::DynamicElement { .. } => {
-                0
-            }
+            Self::Unary(_)
+            | Self::Mask(_)
+            | Self::Extend(_)
+            | Self::Swap(_)
+            | Self::Element { .. }
+            | Self::DynamicElement { .. } => 0,
         }
     }
 }
@@ -192,6 +222,14 @@ pub(super) fn run(code: &[Op], data: &[u8]) -> u64 {
                 *value = op.apply(*value);
             }
             Op::Mask(mask) => stack[slot(top.wrapping_sub(1))] &= mask,
+            Op::Extend(bits) => {
+                let value = &mut stack[slot(top.wrapping_sub(1))];
+                *value = ast::convert(*value, bits, true);
+            }
+            Op::Swap(bits) => {
+                let value = &mut stack[slot(top.wrapping_sub(1))];
+                *value = ast::swap(*value, bits);
+            }
             Op::Binary(op) => {
                 let right = stack[slot(top.wrapping_sub(1))];
                 let left = &mut stack[slot(top.wrapping_sub(2))];

@@ -240,8 +240,12 @@ pub(crate) fn print_event(
     out: &mut Vec<u8>,
 ) {
     let data = batch.data(header);
-    let print =
-        PrintContext { names: file.names(), plugins: !options.no_handlers, compat: options.compat };
+    let print = PrintContext {
+        names: file.names(),
+        plugins: !options.no_handlers,
+        full: options.full_formats,
+        compat: options.compat,
+    };
     if slot.raw {
         let data = batch.data_and_behind(header);
         slot.event.print_raw_with(data, header.note, &print, out);

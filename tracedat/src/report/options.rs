@@ -36,6 +36,11 @@ pub struct ReportOptions {
     pub json: Option<Json>,
     /// Which release's text is printed.
     pub compat: Compat,
+    /// Reads the events' print formats as the C that they are and prints what the kernel prints, also
+    /// where the reference gives up (`[FAILED TO PARSE]`) or has habits of its own. What a format
+    /// does not tell, such as a structure's members, is `?`; a function that is not known is printed
+    /// as its call. Handlers print as ever.
+    pub full_formats: bool,
     /// Columns before the event's name.
     pub layout: Layout,
     /// Digits of time stamps.

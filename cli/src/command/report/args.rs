@@ -15,6 +15,7 @@ pub(crate) struct ReportArgs {
     pub(crate) action: Action,
     pub(crate) json: Option<Json>,
     pub(crate) compat: Compat,
+    pub(crate) full_formats: bool,
     pub(crate) layout: Layout,
     pub(crate) time: TimeStyle,
     pub(crate) raw: bool,
@@ -239,6 +240,11 @@ pub(crate) fn command() -> Command {
         )
         .arg(flag("boundary").long("boundary").help("Mark where sub-buffers start"))
         .arg(
+            flag("full-formats").long("full-formats").help(
+                "Read print formats as C, so that events that FAILED TO PARSE have their text",
+            ),
+        )
+        .arg(
             Arg::new("compat")
                 .long("compat")
                 .value_name("VERSION")
@@ -321,6 +327,7 @@ impl ReportArgs {
                     return Err(Error::usage(message));
                 }
             },
+            full_formats: matches.get_flag("full-formats"),
             layout: if matches.get_flag("latency") { Layout::Latency } else { Layout::Default },
             time: match matches.get_flag("nanoseconds") {
                 true => TimeStyle::Nanoseconds,
@@ -553,6 +560,12 @@ mod tests {
             let words = std::iter::once("report").chain(words.split(' '));
             assert!(command().try_get_matches_from(words).is_err());
         }
+    }
+
+    #[test]
+    fn print_formats_are_the_reference_s_unless_asked_for_in_full() {
+        assert!(!parse("-t").unwrap().full_formats);
+        assert!(parse("--full-formats --json=text").unwrap().full_formats);
     }
 
     #[test]

@@ -147,6 +147,7 @@ fn file_name(input: &Input) -> String {
 fn options(args: &ReportArgs) -> Result<ReportOptions, Error> {
     let mut options = ReportOptions::default();
     options.compat = args.compat;
+    options.full_formats = args.full_formats;
     options.json = args.json;
     options.layout = args.layout;
     options.time = args.time;
