@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::layout::{OptionId, SectionHeader};
 use crate::print_fmt::Names;
 use crate::printk_formats::PrintkFormats;
+use crate::read::Damage;
 use crate::ring_buffer::HeaderPage;
 use crate::symbols::Symbols;
 use crate::tasks::Tasks;
@@ -56,6 +57,7 @@ pub struct Metadata {
     pub(crate) time_shifts: Vec<TimeShift>,
     pub(crate) guests: Vec<Guest>,
     pub(crate) texts: Texts,
+    pub(crate) damage: Damage,
     pub(crate) warnings: Mutex<Vec<Warning>>,
 }
 
@@ -222,6 +224,11 @@ impl Metadata {
     /// Text of `saved_cmdlines`; empty when the file has none.
     pub fn cmdlines_text(&self) -> &[u8] {
         self.texts.cmdlines(self)
+    }
+
+    /// The first text that the file should have and that cannot be read.
+    pub(crate) fn first_lost_text(&self) -> Option<&Warning> {
+        self.texts.first_lost(self)
     }
 
     /// The text of `trace` that a latency tracer left, instead of records.

@@ -6,12 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
-use super::Metadata;
+use super::{Metadata, Warning};
 use crate::compress::Codec;
 use crate::cursor::Cursor;
 use crate::error::DecodeError;
 use crate::event::Event;
 use crate::printk_formats::PrintkFormats;
+use crate::read::Damage;
 use crate::read::section::{self, Place};
 use crate::source::ReadAt;
 use crate::symbols::Symbols;
@@ -41,11 +42,13 @@ pub(crate) struct Places {
 
 /// The file, where its texts are, and those that were asked for.
 pub(crate) struct Texts {
-    pub(super) source: Arc<dyn ReadAt>,
+    pub(crate) source: Arc<dyn ReadAt>,
     pub(super) codec: Codec,
     pub(super) places: Places,
     header_page: Vec<u8>,
     header_event: Vec<u8>,
+    /// The first text that the file should have and that cannot be read.
+    lost: OnceLock<Warning>,
     kallsyms: OnceLock<Vec<u8>>,
     printk: OnceLock<Vec<u8>>,
     cmdlines: OnceLock<Vec<u8>>,
@@ -95,13 +98,16 @@ impl Texts {
         places: Places,
         header_page: Vec<u8>,
         header_event: Vec<u8>,
+        lost: Option<Warning>,
     ) -> Self {
+        let lost = lost.map_or_else(OnceLock::new, OnceLock::from);
         Self {
             source,
             codec,
             places,
             header_page,
             header_event,
+            lost,
             kallsyms: OnceLock::new(),
             printk: OnceLock::new(),
             cmdlines: OnceLock::new(),
@@ -119,6 +125,17 @@ impl Texts {
 
     pub(super) fn header_event(&self) -> &[u8] {
         &self.header_event
+    }
+
+    /// Reads all texts of version 7, whose sections may not decompress; the first that is lost.
+    pub(super) fn first_lost(&self, metadata: &Metadata) -> Option<&Warning> {
+        if metadata.version >= 7 {
+            self.events(metadata);
+            self.kallsyms(metadata);
+            self.printk(metadata);
+            self.cmdlines(metadata);
+        }
+        self.lost.get()
     }
 
     pub(super) fn kallsyms(&self, metadata: &Metadata) -> &[u8] {
@@ -155,7 +172,10 @@ impl Texts {
     }
 
     pub(super) fn tasks(&self, metadata: &Metadata) -> &Tasks {
-        self.tasks.get_or_init(|| Tasks::parse(self.cmdlines(metadata)))
+        self.tasks.get_or_init(|| match metadata.damage {
+            Damage::LeaveOut => Tasks::parse(self.cmdlines(metadata)),
+            Damage::AsFound => Tasks::parse_until_damage(self.cmdlines(metadata)),
+        })
     }
 
     pub(super) fn event_texts(&self, metadata: &Metadata) -> impl Iterator<Item = FormatText<'_>> {
@@ -195,7 +215,9 @@ impl Texts {
         let mut text = match section::load(&*self.source, self.codec, place, metadata.abi) {
             Ok(text) => text,
             Err(error) => {
-                metadata.warn(Some(place.offset), format!("text left out: {error}"));
+                let (offset, message) = (Some(place.offset), format!("text left out: {error}"));
+                self.lost.get_or_init(|| Warning { offset, message: message.clone() });
+                metadata.warn(offset, message);
                 return Vec::new();
             }
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::cpu_data::MAX_WARNINGS;
+use super::damage::Damage;
 use super::section::{self, Storage};
 use super::{v6, v7};
 use crate::abi::{Abi, ByteOrder};
@@ -147,6 +148,7 @@ pub(super) struct Head {
     pub(super) section_offsets: FxHashSet<u64>,
     pub(super) first_section: u64,
     pub(super) clock_text_at: Option<u64>,
+    pub(super) lost_text: Option<Warning>,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -207,6 +209,7 @@ pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Metadata, ReadError> {
         section_offsets: FxHashSet::default(),
         first_section: 0,
         clock_text_at: None,
+        lost_text: None,
         warnings: Vec::new(),
     };
     if version >= 7 {
@@ -275,6 +278,7 @@ fn finish(
         head.places,
         head.header_page,
         head.header_event,
+        head.lost_text,
     );
     Ok(Metadata {
         version,
@@ -294,6 +298,7 @@ fn finish(
         time_shifts,
         guests,
         texts,
+        damage: Damage::default(),
         warnings: head.warnings.into(),
     })
 }

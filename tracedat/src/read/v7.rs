@@ -8,7 +8,7 @@ use crate::abi::Abi;
 use crate::cursor::Cursor;
 use crate::error::{DecodeError, ReadError};
 use crate::layout::{OptionId, SECTION_HEADER_LEN, SectionHeader, SectionId};
-use crate::metadata::{Buffer, CpuData, OptionValue, selected_clock};
+use crate::metadata::{Buffer, CpuData, OptionValue, Warning, selected_clock};
 
 pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError> {
     let start = walk.position();
@@ -44,10 +44,20 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
                 // Records of unknown events are all that would be left.
                 return Err(error);
             }
-            head.warn(option.offset, format!("{} left out: {error}", option.id));
+            let message = format!("{} left out: {error}", option.id);
+            if is_text(option.id) {
+                let offset = Some(option.offset);
+                head.lost_text.get_or_insert(Warning { offset, message: message.clone() });
+            }
+            head.warn(option.offset, message);
         }
     }
     Ok(())
+}
+
+fn is_text(id: OptionId) -> bool {
+    [OptionId::FTRACE_EVENTS, OptionId::KALLSYMS, OptionId::PRINTK, OptionId::CMDLINES]
+        .contains(&id)
 }
 
 fn tells_of_data(head: &Head) -> bool {

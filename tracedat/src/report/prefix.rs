@@ -68,7 +68,8 @@ fn has_clock(metadata: &Metadata) -> bool {
 
 /// Whether a buffer's time stamps are printed as seconds.
 pub(crate) fn shows_seconds(metadata: &Metadata, buffer: &Buffer, options: &ReportOptions) -> bool {
-    if options.raw_time && has_clock(metadata) {
+    // Without a name there is nothing that could count in ticks.
+    if options.raw_time && !clock(metadata, buffer).is_empty() {
         return false;
     }
     ticks_are_nanoseconds(metadata, buffer)
