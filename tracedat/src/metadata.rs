@@ -226,8 +226,8 @@ impl Metadata {
         self.texts.cmdlines(self)
     }
 
-    /// The first text that the file should have and that cannot be read.
-    pub(crate) fn first_lost_text(&self) -> Option<&Warning> {
+    /// The first text or option that the file should have and that cannot be read.
+    pub(crate) fn first_lost(&self) -> Option<&Warning> {
         self.texts.first_lost(self)
     }
 

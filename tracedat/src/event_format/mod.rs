@@ -24,6 +24,8 @@ pub struct EventFormat {
     pub fields: Vec<Field>,
     /// Text after `print fmt:`, empty where there is none.
     pub print_fmt: Vec<u8>,
+    /// Whether the list of fields is whole, rather than broken off at one that is damaged.
+    pub fields_are_whole: bool,
     /// What is wrong after the last field: the event can be named and its fields up to there
     /// printed, but nothing more.
     pub broken: Option<FormatError>,

@@ -64,6 +64,7 @@ pub(super) fn event_format(
         common_fields: Vec::new(),
         fields: Vec::new(),
         print_fmt: Vec::new(),
+        fields_are_whole: true,
         broken: None,
     };
     if let Err(error) = body(&mut lines, &mut format, abi) {
@@ -112,7 +113,13 @@ fn body(lines: &mut Lines<'_>, format: &mut EventFormat, abi: Abi) -> Result<(),
         if fields.len() >= MAX_FIELDS {
             return Err(lines.error(format!("more than {MAX_FIELDS} fields")));
         }
-        fields.push(field(declaration, abi).map_err(|cause| lines.error(cause))?);
+        match field(declaration, abi) {
+            Ok(field) => fields.push(field),
+            Err(cause) => {
+                format.fields_are_whole = false;
+                return Err(lines.error(cause));
+            }
+        }
     }
 }
 
@@ -138,7 +145,7 @@ fn field(text: &[u8], abi: Abi) -> Result<Field, String> {
 fn property(part: Option<&[u8]>, key: &str) -> Result<u32, String> {
     let part = part.unwrap_or_default().trim_ascii();
     part.strip_prefix(key.as_bytes())
-        .and_then(|value| number(value.trim_ascii()))
+        .and_then(|value| leading_number(value.trim_ascii()))
         .and_then(|value| u32::try_from(value).ok())
         .ok_or_else(|| format!("expected `{key}` and a number, found `{}`", quote(part)))
 }
@@ -218,6 +225,24 @@ fn element_size(field: &Field, abi: Abi) -> u32 {
     } else {
         4
     }
+}
+
+/// The number that a word begins with, 0 where it begins with none.
+fn leading_number(word: &[u8]) -> Option<u64> {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    if word.is_empty() || !word.iter().all(is_word) {
+        return None;
+    }
+    let is_digit: fn(&u8) -> bool = match word {
+        [b'0', b'x' | b'X', digit, ..] if digit.is_ascii_hexdigit() => {
+            |byte| byte.is_ascii_hexdigit()
+        }
+        [b'0', ..] => |byte| matches!(byte, b'0'..=b'7'),
+        _ => |byte| byte.is_ascii_digit(),
+    };
+    let prefix = if matches!(word, [b'0', b'x' | b'X', ..]) && is_digit(&b'f') { 2 } else { 0 };
+    let len = word[prefix..].iter().take_while(|byte| is_digit(byte)).count();
+    number(&word[..prefix + len]).or(Some(0))
 }
 
 /// A decimal, `0x` hexadecimal or `0` octal number.

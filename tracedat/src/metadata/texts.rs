@@ -47,7 +47,7 @@ pub(crate) struct Texts {
     pub(super) places: Places,
     header_page: Vec<u8>,
     header_event: Vec<u8>,
-    /// The first text that the file should have and that cannot be read.
+    /// The first text or option that the file should have and that cannot be read.
     lost: OnceLock<Warning>,
     kallsyms: OnceLock<Vec<u8>>,
     printk: OnceLock<Vec<u8>>,
@@ -246,7 +246,10 @@ impl EventTable {
         let mut table = Self { ftrace, others, ..Self::default() };
         let found = table.find_ftrace(metadata).and_then(|()| table.find_others(metadata));
         if let Err(error) = found {
-            metadata.warn(None, format!("event formats after a damaged one left out: {error}"));
+            let (offset, message) =
+                (None, format!("event formats after a damaged one left out: {error}"));
+            metadata.texts.lost.get_or_init(|| Warning { offset, message: message.clone() });
+            metadata.warn(offset, message);
         }
         table
     }

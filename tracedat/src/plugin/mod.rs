@@ -5,6 +5,7 @@
 //! depends on the records before it is left to its [`Observer`], which sees every record in order
 //! and leaves a note for the printing.
 
+mod func_repeats;
 mod function;
 mod function_graph;
 mod futex;
@@ -73,6 +74,10 @@ pub struct HandledRecord<'a> {
     pub note: u32,
     /// The CPU it was recorded on.
     pub cpu: u32,
+    /// Its time, corrected.
+    pub time: u64,
+    /// Appends a time as the line has its own.
+    pub print_time: &'a dyn Fn(u64, &mut Vec<u8>),
     /// What was lost before it.
     pub missed: MissedEvents,
     /// Its event, which can print it without the handler.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::damage::Damage;
+use super::damage::{Damage, MACHINE_PAGE};
 use super::section;
 use crate::abi::Abi;
 use crate::clock::ClockCorrection;
@@ -292,6 +292,14 @@ impl CpuStream {
     fn next_sub_buffer(&mut self, shared: &mut Shared) -> Result<bool, ReadError> {
         self.cursor = EntryCursor::END;
         let Some((start, len)) = self.next_raw(shared)? else { return Ok(false) };
+        let as_found = shared.damage == Damage::AsFound;
+        let plain = matches!(self.storage, Pages::Plain { .. });
+        if as_found && plain && !self.page_offset.is_multiple_of(MACHINE_PAGE) {
+            let message = format!("CPU {}: ends before a sub-buffer at no page", self.cpu);
+            shared.warn(self.page_offset, message);
+            self.end();
+            return Ok(false);
+        }
         let bytes = self.window.get(start..start + len).unwrap_or_default();
         let byte_order = shared.abi.byte_order;
         let header = match SubBufferHeader::parse(bytes, &self.header_page, byte_order) {
@@ -302,7 +310,6 @@ impl CpuStream {
             }
         };
         self.sub_buffer_end = start + len;
-        let as_found = shared.damage == Damage::AsFound;
         if as_found && (header.end - header.start) as u64 > self.page_size {
             let (claimed, cpu) = (header.end - header.start, self.cpu);
             let message =
@@ -443,7 +450,9 @@ impl CpuStream {
     fn next_of_chunk(&mut self, shared: &mut Shared) -> Result<Option<(usize, usize)>, ReadError> {
         while self.next_in_chunk >= self.window_len {
             let Some((body, header)) = self.chunk_header(shared)? else { return Ok(None) };
-            self.fill_from_chunk(body, header, shared)?;
+            if !self.fill_from_chunk(body, header, shared)? && shared.damage == Damage::AsFound {
+                self.end();
+            }
         }
         let start = self.next_in_chunk;
         let len =

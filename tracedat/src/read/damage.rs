@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::sub_buffers::SubBuffers;
 use crate::metadata::{CpuData, Metadata, Warning};
 use crate::ring_buffer::SubBufferHeader;
 
@@ -20,9 +21,12 @@ pub enum Damage {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// A text cannot be read.
+    /// A text or an option that is needed cannot be read.
     #[error("{0}")]
-    Text(Warning),
+    Metadata(Warning),
+    /// The first chunk of a CPU cannot be read.
+    #[error("{0}")]
+    Chunk(Warning),
     /// The file ends before the data of a CPU does.
     #[error("the data of CPU {cpu} ends at {end:#x}, the file of {file_size} bytes before")]
     Truncated {
@@ -54,12 +58,12 @@ pub enum Unreadable {
 }
 
 /// What 3.1.6 maps starts at a multiple of this, whatever the size of sub-buffers.
-const MACHINE_PAGE: u64 = 4096;
+pub(super) const MACHINE_PAGE: u64 = 4096;
 
 /// Looks for damage for which release 3.1.6 reads nothing.
 pub(super) fn check(metadata: &Metadata) -> Result<(), Unreadable> {
-    if let Some(lost) = metadata.first_lost_text() {
-        return Err(Unreadable::Text(lost.clone()));
+    if let Some(lost) = metadata.first_lost() {
+        return Err(Unreadable::Metadata(lost.clone()));
     }
     let Some(buffer) = metadata.buffers.first() else { return Ok(()) };
     let cpus = || buffer.cpus.iter().filter(|data| data.size > 0);
@@ -69,21 +73,23 @@ pub(super) fn check(metadata: &Metadata) -> Result<(), Unreadable> {
             return Err(Unreadable::Truncated { cpu, end, file_size });
         }
     }
-    if buffer.compressed {
-        return Ok(());
-    }
-    for &CpuData { cpu, offset, .. } in cpus() {
-        if offset % MACHINE_PAGE != 0 {
+    for data @ &CpuData { cpu, offset, .. } in cpus() {
+        if !buffer.compressed && !offset.is_multiple_of(MACHINE_PAGE) {
             return Err(Unreadable::Misaligned { cpu, offset });
         }
-        let mut head = [0; 64];
-        let head = match metadata.texts.source.read_full_at(&mut head, offset) {
-            Ok(filled) => head.get(..filled).unwrap_or_default(),
-            // The reader tells what is wrong.
-            Err(_) => continue,
+        let Some(mut first) = SubBuffers::new(&metadata.texts.source, metadata, 0, data) else {
+            continue;
         };
+        // What fails here fails again, and is told, when the records are read.
+        let read = first.advance();
+        if let Some(warning) = first.warnings().first() {
+            return Err(Unreadable::Chunk(warning.clone()));
+        }
+        if !read.unwrap_or(false) {
+            continue;
+        }
         let header_page = &metadata.header_page;
-        let header = SubBufferHeader::parse(head, header_page, metadata.abi.byte_order);
+        let header = SubBufferHeader::parse(first.bytes(), header_page, metadata.abi.byte_order);
         let claimed = header.map_or(0, |header| (header.end - header.start) as u64);
         if claimed > u64::from(buffer.page_size) {
             return Err(Unreadable::SubBuffer { cpu, offset, claimed });

@@ -148,7 +148,7 @@ pub(super) struct Head {
     pub(super) section_offsets: FxHashSet<u64>,
     pub(super) first_section: u64,
     pub(super) clock_text_at: Option<u64>,
-    pub(super) lost_text: Option<Warning>,
+    pub(super) lost: Option<Warning>,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -209,7 +209,7 @@ pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Metadata, ReadError> {
         section_offsets: FxHashSet::default(),
         first_section: 0,
         clock_text_at: None,
-        lost_text: None,
+        lost: None,
         warnings: Vec::new(),
     };
     if version >= 7 {
@@ -267,8 +267,12 @@ fn finish(
             _ => continue,
         };
         if let Err(error) = decoded {
-            let message = format!("{} left out: {error}", option.id);
-            let offset = option.offset;
+            let (id, offset) = (option.id, option.offset);
+            let message = format!("{id} left out: {error}");
+            if id == OptionId::TIME_SHIFT {
+                let offset = Some(offset);
+                head.lost.get_or_insert(Warning { offset, message: message.clone() });
+            }
             head.warn(offset, message);
         }
     }
@@ -278,7 +282,7 @@ fn finish(
         head.places,
         head.header_page,
         head.header_event,
-        head.lost_text,
+        head.lost,
     );
     Ok(Metadata {
         version,

@@ -28,7 +28,10 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
             // Without those that tell of data there is nothing; without later ones there is less.
             Err(error) if !tells_of_data(head) => return Err(error),
             Err(error) => {
-                head.warn(next, format!("options from here on left out: {error}"));
+                let message = format!("options from here on left out: {error}");
+                let offset = Some(next);
+                head.lost.get_or_insert(Warning { offset, message: message.clone() });
+                head.warn(next, message);
                 0
             }
         };
@@ -47,7 +50,7 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
             let message = format!("{} left out: {error}", option.id);
             if is_text(option.id) {
                 let offset = Some(option.offset);
-                head.lost_text.get_or_insert(Warning { offset, message: message.clone() });
+                head.lost.get_or_insert(Warning { offset, message: message.clone() });
             }
             head.warn(option.offset, message);
         }

@@ -191,6 +191,7 @@ impl<'m> ReportFile<'m> {
         };
         let raw = self.options.raw || chosen(&self.options.raw_events);
         let handled = !raw && !self.options.no_handlers && !chosen(&self.options.no_handler_events);
+        let handled = handled && format.fields_are_whole;
         let handler = if handled { self.bind(format) } else { None };
         let common_format = self.common.map_or(format, |event| &event.format);
         let own = |name| Some(IntField::new(common_format.common_field(name)?, event.abi()));

@@ -253,8 +253,19 @@ pub(crate) fn print_event(
         let data = batch.data_and_behind(header);
         slot.event.print_raw_with(data, header.note, &print, out);
     } else if let Some(handler) = &slot.handler {
+        let style = file.buffers.get(header.buffer as usize);
+        let in_seconds = style.is_none_or(|style| style.seconds);
+        let print_time = |time, out: &mut Vec<u8>| {
+            if in_seconds {
+                print_seconds(options, time, out);
+            } else {
+                number::decimal(out, time);
+            }
+        };
         let record = HandledRecord {
             data,
+            time: header.time,
+            print_time: &print_time,
             attached: batch.attached(header),
             note: header.note,
             cpu: header.cpu,

@@ -2,7 +2,7 @@
 
 use super::file::BufferStyle;
 use super::{ReportInput, ReportOptions, json, number};
-use crate::metadata::{Buffer, Metadata};
+use crate::metadata::{Buffer, Metadata, selected_clock};
 
 /// File names, aligned, with their colon; empty when there is only one file.
 pub(crate) fn file_prefixes(inputs: &[ReportInput<'_>]) -> Vec<Vec<u8>> {
@@ -108,9 +108,7 @@ fn clock<'a>(metadata: &'a Metadata, buffer: &'a Buffer) -> &'a str {
     match buffer.clock.as_str() {
         "" => metadata.trace_clock().unwrap_or_default(),
         // Some files have the whole list, the clock in brackets.
-        clock => {
-            clock.split_once('[').and_then(|(_, c)| c.split_once(']')).map_or(clock, |(c, _)| c)
-        }
+        clock => selected_clock(clock).unwrap_or(clock),
     }
 }
 
