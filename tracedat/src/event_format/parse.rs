@@ -86,6 +86,7 @@ fn header(lines: &mut Lines<'_>, key: &str) -> Result<String, FormatError> {
 fn body(lines: &mut Lines<'_>, format: &mut EventFormat, abi: Abi) -> Result<(), FormatError> {
     // The common fields end at the first blank line.
     let mut common = true;
+    let mut after_blank = false;
     loop {
         let before = lines.rest;
         let Some(line) = lines.next() else {
@@ -93,6 +94,7 @@ fn body(lines: &mut Lines<'_>, format: &mut EventFormat, abi: Abi) -> Result<(),
         };
         if line.is_empty() {
             common = common && format.common_fields.is_empty();
+            after_blank = true;
             continue;
         }
         let Some(declaration) = line.strip_prefix(b"field").filter(|rest| {
@@ -104,11 +106,14 @@ fn body(lines: &mut Lines<'_>, format: &mut EventFormat, abi: Abi) -> Result<(),
                 .strip_prefix(b"print fmt")
                 .and_then(|rest| rest.trim_ascii_start().strip_prefix(b":"))
                 .ok_or_else(|| {
+                    // A blank line ends the list; anything else stands in it.
+                    format.fields_are_whole = after_blank;
                     lines.error(format!("expected `print fmt:`, found `{}`", quote(line)))
                 })?;
             format.print_fmt = text.trim_ascii().to_vec();
             return Ok(());
         };
+        after_blank = false;
         let fields = if common { &mut format.common_fields } else { &mut format.fields };
         if fields.len() >= MAX_FIELDS {
             return Err(lines.error(format!("more than {MAX_FIELDS} fields")));
@@ -138,6 +143,9 @@ fn field(text: &[u8], abi: Abi) -> Result<Field, String> {
         Some(part) if !part.trim_ascii().is_empty() => property(Some(part), "signed:")? != 0,
         _ => false,
     };
+    if let Some(rest) = parts.find(|part| !part.trim_ascii().is_empty()) {
+        return Err(format!("unexpected `{}` after the field", quote(rest)));
+    }
     field.element_size = element_size(&field, abi);
     Ok(field)
 }

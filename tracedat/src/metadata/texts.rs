@@ -231,7 +231,9 @@ impl Texts {
         let claimed = claimed.unwrap_or(0);
         if claimed > rest as u64 {
             let message = format!("text of {claimed} bytes ends after {rest}");
-            metadata.warn(Some(place.offset), message);
+            let offset = Some(place.offset);
+            self.lost.get_or_init(|| Warning { offset, message: message.clone() });
+            metadata.warn(offset, message);
         }
         let len = usize::try_from(claimed).map_or(rest, |claimed| claimed.min(rest));
         let start = text.len() - rest;

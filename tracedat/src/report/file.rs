@@ -93,6 +93,11 @@ pub(crate) struct FlagFields {
     pub(crate) lock_depth: Option<IntField>,
 }
 
+/// Whether 3.1.6 takes it for the name of an event.
+fn is_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// The event with the lowest id: 3.1.6 looks there for the common fields of all.
 fn first_event(metadata: &Metadata) -> Option<&Event> {
     let mut ids: Vec<u16> = metadata.event_texts().filter_map(|text| text.id).collect();
@@ -186,6 +191,9 @@ impl<'m> ReportFile<'m> {
     fn make_slot(&self, id: u16) -> Option<Slot<'m>> {
         let event = self.metadata.event(id)?;
         let format = &event.format;
+        if self.options.compat == Compat::V3_1_6 && !is_name(&format.name) {
+            return None;
+        }
         let chosen = |selector: &Option<super::EventSelector>| {
             selector.as_ref().is_some_and(|s| s.accepts(&format.system, &format.name))
         };
