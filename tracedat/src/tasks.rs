@@ -5,6 +5,8 @@ use rustc_hash::FxHashMap;
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     names: FxHashMap<i32, Box<[u8]>>,
+    /// Pids that the list had once more.
+    again: Vec<i32>,
 }
 
 impl Tasks {
@@ -20,13 +22,14 @@ impl Tasks {
                 names.insert(pid, line[blank + 1..].into());
             }
         }
-        Self { names }
+        Self { names, again: Vec::new() }
     }
 
     /// Parses the same text up to the first line that is not understood, or a NUL. Blanks before a name
     /// do not count, so there has to be one after them.
     pub fn parse_until_damage(text: &[u8]) -> Self {
         let mut names = FxHashMap::default();
+        let mut again = Vec::new();
         let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
         for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             let line = line.trim_ascii_start();
@@ -35,15 +38,22 @@ impl Tasks {
             let (pid, name) = line.split_at(sign + digits);
             let pid = std::str::from_utf8(pid).ok().and_then(|pid| pid.parse().ok());
             let (Some(pid), name @ [_, ..]) = (pid, name.trim_ascii_start()) else { break };
-            names.insert(pid, name.into());
+            if names.insert(pid, name.into()).is_some() {
+                again.push(pid);
+            }
         }
-        Self { names }
+        Self { names, again }
     }
 
     /// The name recorded for a pid.
     #[inline]
     pub fn comm(&self, pid: i32) -> Option<&[u8]> {
         self.names.get(&pid).map(|name| &**name)
+    }
+
+    /// The pids of the list, in no order; one that it has twice comes twice.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = i32> {
+        self.names.keys().chain(&self.again).copied()
     }
 
     /// All of them, in no order.
@@ -77,5 +87,6 @@ mod tests {
             assert_eq!(names(text.as_bytes()), [a.clone(), None, None], "{damaged:?}");
         }
         assert_eq!(names(b"1a\n"), [a, None, None]);
+        assert_eq!(Tasks::parse_until_damage(b"1 a\n2 b\n1 c\n").pids().count(), 3);
     }
 }

@@ -32,12 +32,12 @@ pub struct EventFormat {
 }
 
 impl EventFormat {
-    /// Parses the text of a `format` file. Damage after the list of fields has begun is kept in
+    /// Parses the text of a `format` file. Damage after the id is kept in
     /// [`EventFormat::broken`], so that the event still has its name and the fields before it.
     ///
     /// # Errors
     ///
-    /// The text has no name, no id that fits an event, or no list of fields.
+    /// The text has no name, or no id that fits an event.
     pub fn parse(system: &str, text: &[u8], abi: Abi) -> Result<Self, FormatError> {
         parse::event_format(system, text, abi)
     }

@@ -54,8 +54,6 @@ pub(super) fn event_format(
     let id = number(id.as_bytes())
         .and_then(|id| u16::try_from(id).ok())
         .ok_or_else(|| lines.error(format!("the ID `{id}` is not a number up to 65535")))?;
-    header(&mut lines, "format:")?;
-
     let mut format = EventFormat {
         system: system.to_owned(),
         name,
@@ -67,9 +65,13 @@ pub(super) fn event_format(
         fields_are_whole: true,
         broken: None,
     };
-    if let Err(error) = body(&mut lines, &mut format, abi) {
-        format.broken = Some(error);
-    }
+    format.broken = match header(&mut lines, "format:") {
+        Ok(_) => body(&mut lines, &mut format, abi).err(),
+        Err(error) => {
+            format.fields_are_whole = false;
+            Some(error)
+        }
+    };
     Ok(format)
 }
 

@@ -164,9 +164,9 @@ impl<'m> ReportFile<'m> {
         self.metadata.tasks().comm(pid)
     }
 
-    /// All names the file has, by pid.
+    /// The pids that the file has names for.
     pub(crate) fn saved_pids(&self) -> impl Iterator<Item = i32> {
-        self.metadata.tasks().iter().map(|(pid, _)| pid)
+        self.metadata.tasks().pids()
     }
 
     /// The name of the kernel function that an address lies in.
