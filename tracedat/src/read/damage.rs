@@ -97,3 +97,54 @@ pub(super) fn check(metadata: &Metadata) -> Result<(), Unreadable> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reader;
+    use crate::compress::Codec;
+    use crate::testing::{TraceBuilder, Workload};
+
+    fn file() -> Vec<u8> {
+        let mut workload = Workload::new(1);
+        workload.cpus = 2;
+        workload.events_per_cpu = 200;
+        TraceBuilder::new(workload).version(6).codec(Codec::None).build()
+    }
+
+    /// Where the table has the last CPU's offset.
+    fn last_entry(file: &[u8]) -> usize {
+        file.windows(10).position(|bytes| bytes == b"flyrecord\0").unwrap() + 10 + 16
+    }
+
+    #[test]
+    fn truncated_file_is_refused_whole_but_read_in_part() {
+        let mut file = file();
+        let end = file.len() as u64;
+        file.truncate(file.len() - 100);
+        let mut reader = Reader::parse(file).unwrap();
+        let file_size = end - 100;
+        let found = reader.check_as_3_1_6();
+        assert_eq!(found, Err(Unreadable::Truncated { cpu: 1, end, file_size }));
+        assert!(reader.records.next().unwrap().is_some());
+    }
+
+    #[test]
+    fn start_and_size_of_the_first_sub_buffer_count() {
+        let whole = file();
+        assert_eq!(Reader::parse(whole.clone()).unwrap().check_as_3_1_6(), Ok(()));
+        let at = last_entry(&whole);
+        let offset = u64::from_le_bytes(whole[at..at + 8].try_into().unwrap());
+
+        let mut moved = whole.clone();
+        moved[at] = 8;
+        moved[at + 8..at + 16].copy_from_slice(&4_u64.to_le_bytes());
+        let found = Reader::parse(moved).unwrap().check_as_3_1_6();
+        assert_eq!(found, Err(Unreadable::Misaligned { cpu: 1, offset: offset + 8 }));
+
+        let mut large = whole;
+        large[offset as usize + 8..][..4].copy_from_slice(&4097_u32.to_le_bytes());
+        let found = Reader::parse(large).unwrap().check_as_3_1_6();
+        assert_eq!(found, Err(Unreadable::SubBuffer { cpu: 1, offset, claimed: 4097 }));
+    }
+}
