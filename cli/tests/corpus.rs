@@ -8,30 +8,6 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-/// Cases that differ, and why; a case here that comes out right is a failure, so the list stays true.
-const DIFFERENT: &[(&str, &str)] = &[
-    ("clk-counter.l.34", "3.4 prints ticks as a fraction of a second with -l"),
-    ("clk-tsc.tl.34", "3.4 prints ticks as a fraction of a second with -l"),
-    ("clk-tsc.l.34", "3.4 prints ticks as a fraction of a second with -l"),
-    ("bad-fmt-size.plain", "the reference's handler gives up after half a line"),
-    ("bad-fuzz-any7-14.plain", "entries of impossible length, unknown events for the reference"),
-    ("bad-fuzz-any7-22.plain", "the reference gives up where one text is damaged"),
-    (
-        "bad-fuzz-data6-00.plain",
-        "an entry of impossible length, an unknown event for the reference",
-    ),
-    ("bad-fuzz-fmt6-09.N", "the reference has no task names after a damaged format"),
-    ("bad-fuzz-fmt6-09.plain", "the reference has no task names after a damaged format"),
-    ("bad-fuzz-fmt6-17.N", "the reference has no pids where one event's format is damaged"),
-    ("bad-fuzz-fmt6-17.plain", "the reference has no pids where one event's format is damaged"),
-    ("bad-v6-ev-zlen.plain", "an entry of impossible length, an unknown event for the reference"),
-    ("bad-v6-fly-eof.plain", "the reference reads nothing where one CPU's data is missing"),
-    ("bad-v6-fly-odd.plain", "the reference reads nothing where one CPU's data is not aligned"),
-    ("bad-v6-trunc-page.plain", "the reference reads nothing where the file's end is missing"),
-    ("be32-sched.rawts", "the reference reads memory that it did not set, of a clock without text"),
-    ("filter2.filt.34", "3.4 shows stack traces of events that are not shown"),
-];
-
 fn main() {
     let arguments = Arguments::from_args();
     let corpus = corpus();
@@ -62,8 +38,7 @@ fn trial(corpus: &Path, line: &str) -> Option<Trial> {
         return None;
     }
     let corpus = corpus.to_owned();
-    let title = name.clone();
-    Some(Trial::test(title, move || compare(&corpus, &name, &kind, &arguments, &expected)))
+    Some(Trial::test(name, move || compare(&corpus, &kind, &arguments, &expected)))
 }
 
 /// Words between blanks, or between single quotes.
@@ -78,13 +53,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-fn compare(
-    corpus: &Path,
-    name: &str,
-    kind: &str,
-    arguments: &[String],
-    expected: &Path,
-) -> Result<(), Failed> {
+fn compare(corpus: &Path, kind: &str, arguments: &[String], expected: &Path) -> Result<(), Failed> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trace-cmd"));
     command.arg("report").args(arguments).current_dir(corpus).stderr(Stdio::null());
     match kind {
@@ -93,12 +62,10 @@ fn compare(
     };
     let text = command.output()?.stdout;
     let wanted = Command::new("gzip").arg("-dc").arg(expected).output()?.stdout;
-    let known = DIFFERENT.iter().find(|(case, _)| *case == name);
-    match (text == wanted, known) {
-        (true, None) | (false, Some(_)) => Ok(()),
-        (true, Some((_, why))) => Err(format!("no longer differs: {why}").into()),
-        (false, None) => Err(first_difference(&text, &wanted).into()),
+    if text == wanted {
+        return Ok(());
     }
+    Err(first_difference(&text, &wanted).into())
 }
 
 fn first_difference(text: &[u8], wanted: &[u8]) -> String {

@@ -25,7 +25,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// The text has no name, id or fields, or a field declaration is broken.
+    /// The text has no name, or no id that fits an event.
     pub fn new(system: &str, text: &[u8], abi: Abi) -> Result<Self, FormatError> {
         Ok(Self {
             format: EventFormat::parse(system, text, abi)?,

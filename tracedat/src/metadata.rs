@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::layout::{OptionId, SectionHeader};
 use crate::print_fmt::Names;
 use crate::printk_formats::PrintkFormats;
+use crate::read::Damage;
 use crate::ring_buffer::HeaderPage;
 use crate::symbols::Symbols;
 use crate::tasks::Tasks;
@@ -57,6 +58,7 @@ pub struct Metadata {
     pub(crate) time_shifts: Vec<TimeShift>,
     pub(crate) guests: Vec<Guest>,
     pub(crate) texts: Texts,
+    pub(crate) damage: Damage,
     pub(crate) warnings: Mutex<Vec<Warning>>,
 }
 
@@ -223,6 +225,11 @@ impl Metadata {
     /// Text of `saved_cmdlines`; empty when the file has none.
     pub fn cmdlines_text(&self) -> &[u8] {
         self.texts.cmdlines(self)
+    }
+
+    /// The first text or option that the file should have and that cannot be read.
+    pub(crate) fn first_lost(&self) -> Option<&Warning> {
+        self.texts.first_lost(self)
     }
 
     /// The text of `trace` that a latency tracer left, instead of records.

@@ -24,18 +24,20 @@ pub struct EventFormat {
     pub fields: Vec<Field>,
     /// Text after `print fmt:`, empty where there is none.
     pub print_fmt: Vec<u8>,
+    /// Whether the list of fields is whole, rather than broken off at one that is damaged.
+    pub fields_are_whole: bool,
     /// What is wrong after the last field: the event can be named and its fields up to there
     /// printed, but nothing more.
     pub broken: Option<FormatError>,
 }
 
 impl EventFormat {
-    /// Parses the text of a `format` file. Damage after the list of fields has begun is kept in
+    /// Parses the text of a `format` file. Damage after the id is kept in
     /// [`EventFormat::broken`], so that the event still has its name and the fields before it.
     ///
     /// # Errors
     ///
-    /// The text has no name, no id that fits an event, or no list of fields.
+    /// The text has no name, or no id that fits an event.
     pub fn parse(system: &str, text: &[u8], abi: Abi) -> Result<Self, FormatError> {
         parse::event_format(system, text, abi)
     }

@@ -54,8 +54,6 @@ pub(super) fn event_format(
     let id = number(id.as_bytes())
         .and_then(|id| u16::try_from(id).ok())
         .ok_or_else(|| lines.error(format!("the ID `{id}` is not a number up to 65535")))?;
-    header(&mut lines, "format:")?;
-
     let mut format = EventFormat {
         system: system.to_owned(),
         name,
@@ -64,11 +62,16 @@ pub(super) fn event_format(
         common_fields: Vec::new(),
         fields: Vec::new(),
         print_fmt: Vec::new(),
+        fields_are_whole: true,
         broken: None,
     };
-    if let Err(error) = body(&mut lines, &mut format, abi) {
-        format.broken = Some(error);
-    }
+    format.broken = match header(&mut lines, "format:") {
+        Ok(_) => body(&mut lines, &mut format, abi).err(),
+        Err(error) => {
+            format.fields_are_whole = false;
+            Some(error)
+        }
+    };
     Ok(format)
 }
 
@@ -85,6 +88,7 @@ fn header(lines: &mut Lines<'_>, key: &str) -> Result<String, FormatError> {
 fn body(lines: &mut Lines<'_>, format: &mut EventFormat, abi: Abi) -> Result<(), FormatError> {
     // The common fields end at the first blank line.
     let mut common = true;
+    let mut after_blank = false;
     loop {
         let before = lines.rest;
         let Some(line) = lines.next() else {
@@ -92,6 +96,7 @@ fn body(lines: &mut Lines<'_>, format: &mut EventFormat, abi: Abi) -> Result<(),
         };
         if line.is_empty() {
             common = common && format.common_fields.is_empty();
+            after_blank = true;
             continue;
         }
         let Some(declaration) = line.strip_prefix(b"field").filter(|rest| {
@@ -103,16 +108,25 @@ fn body(lines: &mut Lines<'_>, format: &mut EventFormat, abi: Abi) -> Result<(),
                 .strip_prefix(b"print fmt")
                 .and_then(|rest| rest.trim_ascii_start().strip_prefix(b":"))
                 .ok_or_else(|| {
+                    // A blank line ends the list; anything else stands in it.
+                    format.fields_are_whole = after_blank;
                     lines.error(format!("expected `print fmt:`, found `{}`", quote(line)))
                 })?;
             format.print_fmt = text.trim_ascii().to_vec();
             return Ok(());
         };
+        after_blank = false;
         let fields = if common { &mut format.common_fields } else { &mut format.fields };
         if fields.len() >= MAX_FIELDS {
             return Err(lines.error(format!("more than {MAX_FIELDS} fields")));
         }
-        fields.push(field(declaration, abi).map_err(|cause| lines.error(cause))?);
+        match field(declaration, abi) {
+            Ok(field) => fields.push(field),
+            Err(cause) => {
+                format.fields_are_whole = false;
+                return Err(lines.error(cause));
+            }
+        }
     }
 }
 
@@ -131,6 +145,9 @@ fn field(text: &[u8], abi: Abi) -> Result<Field, String> {
         Some(part) if !part.trim_ascii().is_empty() => property(Some(part), "signed:")? != 0,
         _ => false,
     };
+    if let Some(rest) = parts.find(|part| !part.trim_ascii().is_empty()) {
+        return Err(format!("unexpected `{}` after the field", quote(rest)));
+    }
     field.element_size = element_size(&field, abi);
     Ok(field)
 }
@@ -138,7 +155,7 @@ fn field(text: &[u8], abi: Abi) -> Result<Field, String> {
 fn property(part: Option<&[u8]>, key: &str) -> Result<u32, String> {
     let part = part.unwrap_or_default().trim_ascii();
     part.strip_prefix(key.as_bytes())
-        .and_then(|value| number(value.trim_ascii()))
+        .and_then(|value| leading_number(value.trim_ascii()))
         .and_then(|value| u32::try_from(value).ok())
         .ok_or_else(|| format!("expected `{key}` and a number, found `{}`", quote(part)))
 }
@@ -218,6 +235,24 @@ fn element_size(field: &Field, abi: Abi) -> u32 {
     } else {
         4
     }
+}
+
+/// The number that a word begins with, 0 where it begins with none.
+fn leading_number(word: &[u8]) -> Option<u64> {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    if word.is_empty() || !word.iter().all(is_word) {
+        return None;
+    }
+    let is_digit: fn(&u8) -> bool = match word {
+        [b'0', b'x' | b'X', digit, ..] if digit.is_ascii_hexdigit() => {
+            |byte| byte.is_ascii_hexdigit()
+        }
+        [b'0', ..] => |byte| matches!(byte, b'0'..=b'7'),
+        _ => |byte| byte.is_ascii_digit(),
+    };
+    let prefix = if matches!(word, [b'0', b'x' | b'X', ..]) && is_digit(&b'f') { 2 } else { 0 };
+    let len = word[prefix..].iter().take_while(|byte| is_digit(byte)).count();
+    number(&word[..prefix + len]).or(Some(0))
 }
 
 /// A decimal, `0x` hexadecimal or `0` octal number.

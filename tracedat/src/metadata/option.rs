@@ -80,7 +80,7 @@ pub(super) fn text(data: &[u8]) -> &str {
 /// The clock in brackets.
 pub(crate) fn selected_clock(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once('[')?;
-    Some(rest.split_once(']')?.0)
+    Some(rest.split(']').next().unwrap_or_default())
 }
 
 /// A number in ASCII as C writes them: decimal, `0x` hexadecimal, `0` octal; the nearest that

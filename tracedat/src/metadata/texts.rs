@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
-use super::Metadata;
+use super::{Metadata, Warning};
 use crate::btf::Btf;
 use crate::compress::Codec;
 use crate::cursor::Cursor;
@@ -14,6 +14,7 @@ use crate::error::DecodeError;
 use crate::event::Event;
 use crate::layout::OptionId;
 use crate::printk_formats::PrintkFormats;
+use crate::read::Damage;
 use crate::read::section::{self, Place};
 use crate::source::ReadAt;
 use crate::symbols::Symbols;
@@ -43,11 +44,13 @@ pub(crate) struct Places {
 
 /// The file, where its texts are, and those that were asked for.
 pub(crate) struct Texts {
-    pub(super) source: Arc<dyn ReadAt>,
+    pub(crate) source: Arc<dyn ReadAt>,
     pub(super) codec: Codec,
     pub(super) places: Places,
     header_page: Vec<u8>,
     header_event: Vec<u8>,
+    /// The first text or option that the file should have and that cannot be read.
+    lost: OnceLock<Warning>,
     kallsyms: OnceLock<Vec<u8>>,
     printk: OnceLock<Vec<u8>>,
     cmdlines: OnceLock<Vec<u8>>,
@@ -98,13 +101,16 @@ impl Texts {
         places: Places,
         header_page: Vec<u8>,
         header_event: Vec<u8>,
+        lost: Option<Warning>,
     ) -> Self {
+        let lost = lost.map_or_else(OnceLock::new, OnceLock::from);
         Self {
             source,
             codec,
             places,
             header_page,
             header_event,
+            lost,
             kallsyms: OnceLock::new(),
             printk: OnceLock::new(),
             cmdlines: OnceLock::new(),
@@ -123,6 +129,17 @@ impl Texts {
 
     pub(super) fn header_event(&self) -> &[u8] {
         &self.header_event
+    }
+
+    /// Reads all texts of version 7, whose sections may not decompress; the first that is lost.
+    pub(super) fn first_lost(&self, metadata: &Metadata) -> Option<&Warning> {
+        if metadata.version >= 7 {
+            self.events(metadata);
+            self.kallsyms(metadata);
+            self.printk(metadata);
+            self.cmdlines(metadata);
+        }
+        self.lost.get()
     }
 
     pub(super) fn kallsyms(&self, metadata: &Metadata) -> &[u8] {
@@ -159,7 +176,10 @@ impl Texts {
     }
 
     pub(super) fn tasks(&self, metadata: &Metadata) -> &Tasks {
-        self.tasks.get_or_init(|| Tasks::parse(self.cmdlines(metadata)))
+        self.tasks.get_or_init(|| match metadata.damage {
+            Damage::LeaveOut => Tasks::parse(self.cmdlines(metadata)),
+            Damage::AsFound => Tasks::parse_until_damage(self.cmdlines(metadata)),
+        })
     }
 
     pub(super) fn btf(&self, metadata: &Metadata) -> Option<&Btf> {
@@ -223,7 +243,9 @@ impl Texts {
         let mut text = match section::load(&*self.source, self.codec, place, metadata.abi) {
             Ok(text) => text,
             Err(error) => {
-                metadata.warn(Some(place.offset), format!("text left out: {error}"));
+                let (offset, message) = (Some(place.offset), format!("text left out: {error}"));
+                self.lost.get_or_init(|| Warning { offset, message: message.clone() });
+                metadata.warn(offset, message);
                 return Vec::new();
             }
         };
@@ -237,7 +259,9 @@ impl Texts {
         let claimed = claimed.unwrap_or(0);
         if claimed > rest as u64 {
             let message = format!("text of {claimed} bytes ends after {rest}");
-            metadata.warn(Some(place.offset), message);
+            let offset = Some(place.offset);
+            self.lost.get_or_init(|| Warning { offset, message: message.clone() });
+            metadata.warn(offset, message);
         }
         let len = usize::try_from(claimed).map_or(rest, |claimed| claimed.min(rest));
         let start = text.len() - rest;
@@ -256,8 +280,10 @@ impl EventTable {
             .find_ftrace(ftrace_at, metadata)
             .and_then(|()| table.find_others(others_at, metadata));
         if let Err(error) = found {
+            let offset = Some(error.offset());
             let message = format!("event formats after a damaged one left out: {error}");
-            metadata.warn(Some(error.offset()), message);
+            metadata.texts.lost.get_or_init(|| Warning { offset, message: message.clone() });
+            metadata.warn(offset, message);
         }
         table
     }

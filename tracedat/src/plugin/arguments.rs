@@ -169,6 +169,8 @@ mod tests {
             attached: None,
             note: 0,
             cpu: 0,
+            time: 0,
+            print_time: &|_, _| {},
             missed: MissedEvents::None,
             event: &event,
             print: &PrintContext::new(&kernel),

@@ -16,18 +16,11 @@ use crate::report::number;
 const INDENT: usize = 3;
 
 pub(super) fn bind(binding: &Binding<'_>) -> Option<Box<dyn Handler>> {
-    let on = |name, default| binding.options.switch("ftrace", name, default);
-    Some(Box::new(Function {
-        ip: binding.int("ip")?,
-        parent_ip: binding.int("parent_ip")?,
-        parent: on("parent", false),
-        indent: on("indent", true),
-        offset: on("offset", false),
-        arguments: Arguments::bind(binding),
-    }))
+    Some(Box::new(Function::bind(binding)?))
 }
 
-struct Function {
+/// A call, as options have it.
+pub(super) struct Function {
     ip: IntField,
     parent_ip: IntField,
     parent: bool,
@@ -37,6 +30,31 @@ struct Function {
 }
 
 impl Function {
+    pub(super) fn bind(binding: &Binding<'_>) -> Option<Self> {
+        let on = |name, default| binding.options.switch("ftrace", name, default);
+        Some(Self {
+            ip: binding.int("ip")?,
+            parent_ip: binding.int("parent_ip")?,
+            parent: on("parent", false),
+            indent: on("indent", true),
+            offset: on("offset", false),
+            arguments: Arguments::bind(binding),
+        })
+    }
+
+    /// The function, and its caller where that is wanted.
+    pub(super) fn print_call(&self, record: &HandledRecord<'_>, out: &mut Vec<u8>) {
+        let ip = self.ip.get(record.data).unwrap_or(0);
+        self.print_function(record, ip, out);
+        if let Some(arguments) = self.arguments {
+            arguments.print(record, ip, out);
+        }
+        if self.parent {
+            out.extend_from_slice(b" <-- ");
+            self.print_function(record, self.parent_ip.get(record.data).unwrap_or(0), out);
+        }
+    }
+
     fn print_function(&self, record: &HandledRecord<'_>, address: u64, out: &mut Vec<u8>) {
         if !record.symbol(address, self.offset, out) {
             out.extend_from_slice(b"0x");
@@ -50,15 +68,7 @@ impl Function {
 impl Handler for Function {
     fn print(&self, record: &HandledRecord<'_>, out: &mut Vec<u8>) {
         number::blanks(out, record.note as usize * INDENT);
-        let ip = self.ip.get(record.data).unwrap_or(0);
-        self.print_function(record, ip, out);
-        if let Some(arguments) = self.arguments {
-            arguments.print(record, ip, out);
-        }
-        if self.parent {
-            out.extend_from_slice(b" <-- ");
-            self.print_function(record, self.parent_ip.get(record.data).unwrap_or(0), out);
-        }
+        self.print_call(record, out);
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

@@ -6,6 +6,7 @@
 //! and leaves a note for the printing.
 
 mod arguments;
+mod func_repeats;
 mod function;
 mod function_graph;
 mod futex;
@@ -74,6 +75,10 @@ pub struct HandledRecord<'a> {
     pub note: u32,
     /// The CPU it was recorded on.
     pub cpu: u32,
+    /// Its time, corrected.
+    pub time: u64,
+    /// Appends a time as the line has its own.
+    pub print_time: &'a dyn Fn(u64, &mut Vec<u8>),
     /// What was lost before it.
     pub missed: MissedEvents,
     /// Its event, which can print it without the handler.
@@ -114,6 +119,12 @@ impl Binding<'_> {
         IntField::new(self.format.event_field(name)?, self.format.abi)
     }
 
+    /// The event's own field as an integer that is needed.
+    pub fn needed(&self, name: &'static str) -> NeededField {
+        let found = self.format.event_field(name).is_some();
+        NeededField { name, found, field: self.int(name) }
+    }
+
     /// The event's own field as text.
     pub fn text(&self, name: &str) -> Option<TextField> {
         Some(TextField { field: self.format.event_field(name)?.clone(), abi: self.format.abi })
@@ -122,6 +133,48 @@ impl Binding<'_> {
     /// A common field as an integer.
     pub fn common(&self, name: &str) -> Option<IntField> {
         IntField::new(self.format.common_field(name)?, self.format.abi)
+    }
+}
+
+/// An integer field that a handler cannot do without; in its place is printed what is wrong with it.
+#[derive(Clone, Copy, Debug)]
+pub struct NeededField {
+    name: &'static str,
+    found: bool,
+    field: Option<IntField>,
+}
+
+impl NeededField {
+    /// The value, zero-extended; where there is none, appends why.
+    #[inline]
+    pub fn get(&self, data: &[u8], out: &mut Vec<u8>) -> Option<u64> {
+        let value = self.value(data);
+        if value.is_none() {
+            self.complain(out);
+        }
+        value
+    }
+
+    /// The value, zero-extended.
+    #[inline]
+    pub fn value(&self, data: &[u8]) -> Option<u64> {
+        self.field.and_then(|field| field.get(data))
+    }
+
+    /// The value, sign-extended.
+    #[inline]
+    pub fn signed(&self, data: &[u8]) -> Option<i64> {
+        self.field.and_then(|field| field.signed(data))
+    }
+
+    /// Appends why there is no value.
+    #[cold]
+    pub fn complain(&self, out: &mut Vec<u8>) {
+        let (before, after) =
+            if self.found { (" ", "=INVALID") } else { ("<CANT FIND FIELD ", ">") };
+        for part in [before, self.name, after] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The table of handlers.
 
 use super::{
-    Binding, Handler, function, function_graph, futex, hrtimer, kernel_stack, kmem, kvm, mac80211,
-    raw_data,
+    Binding, Handler, func_repeats, function, function_graph, futex, hrtimer, kernel_stack, kmem,
+    kvm, mac80211, raw_data,
 };
 use super::{sched_switch, sched_wakeup, tlb};
 
@@ -28,6 +28,7 @@ const fn on(
 
 /// Every handler there is.
 const TABLE: &[Registration] = &[
+    on("ftrace", "func_repeats", func_repeats::bind),
     on("ftrace", "function", function::bind),
     on("ftrace", "funcgraph_entry", function_graph::bind_entry),
     on("ftrace", "funcgraph_exit", function_graph::bind_exit),

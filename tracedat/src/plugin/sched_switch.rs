@@ -1,6 +1,6 @@
 //! `sched_switch`: `comm:pid [prio] state ==> comm:pid [prio]`; tells the names of both tasks.
 
-use super::{Binding, HandledRecord, Handler, IntField, Observer, Order, TextField};
+use super::{Binding, HandledRecord, Handler, NeededField, Observer, Order, TextField};
 use crate::print_fmt::Compat;
 use crate::report::number;
 
@@ -18,15 +18,15 @@ pub(super) fn bind(binding: &Binding<'_>) -> Option<Box<dyn Handler>> {
     Some(Box::new(SchedSwitch {
         prev: Task {
             comm: binding.text("prev_comm"),
-            pid: binding.int("prev_pid")?,
-            prio: binding.int("prev_prio")?,
+            pid: binding.needed("prev_pid"),
+            prio: binding.needed("prev_prio"),
         },
         next: Task {
             comm: binding.text("next_comm"),
-            pid: binding.int("next_pid")?,
-            prio: binding.int("next_prio")?,
+            pid: binding.needed("next_pid"),
+            prio: binding.needed("next_prio"),
         },
-        prev_state: binding.int("prev_state")?,
+        prev_state: binding.needed("prev_state"),
         states,
     }))
 }
@@ -35,27 +35,38 @@ pub(super) fn bind(binding: &Binding<'_>) -> Option<Box<dyn Handler>> {
 struct SchedSwitch {
     prev: Task,
     next: Task,
-    prev_state: IntField,
+    prev_state: NeededField,
     states: Vec<(u64, Vec<u8>)>,
 }
 
 #[derive(Clone)]
 struct Task {
     comm: Option<TextField>,
-    pid: IntField,
-    prio: IntField,
+    pid: NeededField,
+    prio: NeededField,
 }
 
 impl Task {
-    fn print(&self, data: &[u8], out: &mut Vec<u8>) {
+    /// `comm:pid`; false, with the reason appended, where there is no pid.
+    fn print(&self, data: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(pid) = self.pid.get(data, out) else {
+            out.push(b'!');
+            return false;
+        };
         if let Some(comm) = self.comm.as_ref().and_then(|f| f.get(data)) {
             out.extend_from_slice(comm);
             out.push(b':');
         }
-        number::decimal(out, self.pid.get(data).unwrap_or(0));
-        out.extend_from_slice(b" [");
-        number::signed(out, self.prio.signed(data).unwrap_or(0));
-        out.push(b']');
+        number::decimal(out, pid);
+        true
+    }
+
+    /// The priority in brackets, or why there is none.
+    fn print_prio(&self, data: &[u8], [open, close]: [&[u8]; 2], out: &mut Vec<u8>) {
+        let Some(prio) = self.prio.signed(data) else { return self.prio.complain(out) };
+        out.extend_from_slice(open);
+        number::signed(out, prio);
+        out.extend_from_slice(close);
     }
 
     fn learn(&self, order: &mut dyn Order) {
@@ -77,12 +88,8 @@ pub(super) fn copy(comm: &[u8]) -> ([u8; 64], usize) {
     (copy, len)
 }
 
-impl Handler for SchedSwitch {
-    fn print(&self, record: &HandledRecord<'_>, out: &mut Vec<u8>) {
-        let data = record.data;
-        self.prev.print(data, out);
-        out.push(b' ');
-        let state = self.prev_state.get(data).unwrap_or(0);
+impl SchedSwitch {
+    fn print_state(&self, state: u64, out: &mut Vec<u8>) {
         let start = out.len();
         for (mask, letters) in &self.states {
             if state & mask != 0 {
@@ -95,8 +102,25 @@ impl Handler for SchedSwitch {
         if out.len() == start {
             out.push(b'R');
         }
+    }
+}
+
+impl Handler for SchedSwitch {
+    fn print(&self, record: &HandledRecord<'_>, out: &mut Vec<u8>) {
+        let data = record.data;
+        if !self.prev.print(data, out) {
+            return record.print_fmt(out);
+        }
+        out.push(b' ');
+        self.prev.print_prio(data, [b"[", b"] "], out);
+        if let Some(state) = self.prev_state.get(data, out) {
+            self.print_state(state, out);
+        }
         out.extend_from_slice(b" ==> ");
-        self.next.print(data, out);
+        if !self.next.print(data, out) {
+            return record.print_fmt(out);
+        }
+        self.next.print_prio(data, [b" [", b"]"], out);
     }
 
     fn observer(&self) -> Option<Box<dyn Observer>> {

@@ -1,14 +1,14 @@
 //! `sched_wakeup`, `sched_wakeup_new`: `comm:pid [prio] CPU:001`; tells the name of the task.
 
 use super::sched_switch::copy;
-use super::{Binding, HandledRecord, Handler, IntField, Observer, Order, TextField};
+use super::{Binding, HandledRecord, Handler, IntField, NeededField, Observer, Order, TextField};
 use crate::report::number;
 
 pub(super) fn bind(binding: &Binding<'_>) -> Option<Box<dyn Handler>> {
     Some(Box::new(SchedWakeup {
         comm: binding.text("comm"),
-        pid: binding.int("pid")?,
-        prio: binding.int("prio")?,
+        pid: binding.needed("pid"),
+        prio: binding.needed("prio"),
         success: binding.int("success"),
         target_cpu: binding.int("target_cpu"),
     }))
@@ -17,8 +17,8 @@ pub(super) fn bind(binding: &Binding<'_>) -> Option<Box<dyn Handler>> {
 #[derive(Clone)]
 struct SchedWakeup {
     comm: Option<TextField>,
-    pid: IntField,
-    prio: IntField,
+    pid: NeededField,
+    prio: NeededField,
     success: Option<IntField>,
     target_cpu: Option<IntField>,
 }
@@ -26,14 +26,23 @@ struct SchedWakeup {
 impl Handler for SchedWakeup {
     fn print(&self, record: &HandledRecord<'_>, out: &mut Vec<u8>) {
         let data = record.data;
+        let Some(pid) = self.pid.get(data, out) else {
+            out.push(b'!');
+            return record.print_fmt(out);
+        };
         if let Some(comm) = self.comm.as_ref().and_then(|f| f.get(data)) {
             out.extend_from_slice(comm);
             out.push(b':');
         }
-        number::decimal(out, self.pid.get(data).unwrap_or(0));
-        out.extend_from_slice(b" [");
-        number::decimal(out, self.prio.get(data).unwrap_or(0));
-        out.push(b']');
+        number::decimal(out, pid);
+        match self.prio.value(data) {
+            Some(prio) => {
+                out.extend_from_slice(b" [");
+                number::decimal(out, prio);
+                out.push(b']');
+            }
+            None => self.prio.complain(out),
+        }
         if let Some(success) = self.success.and_then(|f| f.get(data)) {
             out.extend_from_slice(b" success=");
             number::decimal(out, success);

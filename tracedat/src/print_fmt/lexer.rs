@@ -82,7 +82,8 @@ impl<'a> Lexer<'a> {
         self.rest = &self.rest[blank.unwrap_or(self.rest.len())..];
         let Some(&first) = self.rest.first() else { return Token::End };
         match first {
-            b'\n' | 0 => {
+            // Nor does the reference read on at a byte that is no text.
+            b'\n' | 0..=0x1f | 0x7f.. => {
                 self.rest = &[];
                 Token::End
             }
@@ -124,8 +125,8 @@ impl<'a> Lexer<'a> {
             return Token::Op("\\");
         };
         let text = body[..end].to_vec();
-        if text.contains(&b'\t') && !self.complete {
-            // The reference loses track at a bare tab.
+        if !self.complete && !text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            // The reference loses track at a bare tab, and at all that is no text.
             self.rest = &[];
             return Token::Op("\\");
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::damage::{Damage, MACHINE_PAGE};
 use super::section;
 use crate::abi::Abi;
 use crate::clock::ClockCorrection;
@@ -10,7 +11,7 @@ use crate::error::{DecodeError, ReadError};
 use crate::layout::CompressedHeader;
 use crate::metadata::{Buffer, CpuData, Warning};
 use crate::ring_buffer::{
-    Encoding, EntryCursor, HeaderPage, MissedEvents, Record, SubBufferHeader,
+    Encoding, Entry, EntryCursor, HeaderPage, MissedEvents, Record, SubBufferHeader,
 };
 use crate::source::ReadAt;
 
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     /// Bytes that the CPUs hold, and may hold at most.
     held: u64,
     max_held: u64,
+    pub(super) damage: Damage,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -45,7 +47,8 @@ impl Shared {
     pub(super) fn new(source: Arc<dyn ReadAt>, codec: Codec, abi: Abi) -> Self {
         let (compressed, warnings) = (Vec::new(), Vec::new());
         let (held, max_held) = (0, MAX_HELD);
-        Self { source, codec, abi, compressed, decompressor: None, held, max_held, warnings }
+        let (decompressor, damage) = (None, Damage::default());
+        Self { source, codec, abi, compressed, decompressor, held, max_held, damage, warnings }
     }
 
     /// Makes room for `len` bytes in a CPU's window; false when all CPUs would hold too much.
@@ -95,8 +98,9 @@ pub(super) struct CpuStream {
     /// Where the current sub-buffer or its chunk is in the file.
     page_offset: u64,
     cursor: EntryCursor,
-    /// Where the current sub-buffer ends in the window.
+    /// Where the current sub-buffer ends in the window, and where its entries do as it says itself.
     sub_buffer_end: usize,
+    entries_end: usize,
     head: Head,
     missed: MissedEvents,
     starts_sub_buffer: bool,
@@ -153,6 +157,7 @@ impl CpuStream {
             page_offset: data.offset,
             cursor: EntryCursor::END,
             sub_buffer_end: 0,
+            entries_end: 0,
             head: Head::default(),
             missed: MissedEvents::None,
             starts_sub_buffer: false,
@@ -186,19 +191,17 @@ impl CpuStream {
     pub(super) fn advance(&mut self, shared: &mut Shared) -> Result<Option<u64>, ReadError> {
         loop {
             match self.cursor.next(&self.window, self.encoding) {
-                Ok(Some(entry)) => {
-                    let time = self.correction.apply(entry.ticks);
-                    self.head = Head {
-                        ticks: entry.ticks,
-                        time,
-                        start: entry.data.start,
-                        end: entry.data.end,
-                        missed: std::mem::take(&mut self.missed),
-                        starts_sub_buffer: std::mem::take(&mut self.starts_sub_buffer),
-                    };
-                    return Ok(Some(time));
-                }
+                Ok(Some(entry)) => return Ok(Some(self.come_to(&entry))),
                 Ok(None) => {}
+                Err(error) if shared.damage == Damage::AsFound => {
+                    let message = format!("CPU {}: damaged entry: {error}", self.cpu);
+                    shared.warn(self.page_offset, message);
+                    let bytes = self.window.get(..self.readable()).unwrap_or_default();
+                    match self.cursor.force(self.entries_end, bytes, self.encoding) {
+                        Some(entry) => return Ok(Some(self.come_to(&entry))),
+                        None => continue,
+                    }
+                }
                 Err(error) => {
                     let message =
                         format!("CPU {}: rest of a sub-buffer left out: {error}", self.cpu);
@@ -209,6 +212,26 @@ impl CpuStream {
                 return Ok(None);
             }
         }
+    }
+
+    /// Makes an entry the record that comes next; its time.
+    #[inline]
+    fn come_to(&mut self, entry: &Entry) -> u64 {
+        let time = self.correction.apply(entry.ticks);
+        self.head = Head {
+            ticks: entry.ticks,
+            time,
+            start: entry.data.start,
+            end: entry.data.end,
+            missed: std::mem::take(&mut self.missed),
+            starts_sub_buffer: std::mem::take(&mut self.starts_sub_buffer),
+        };
+        time
+    }
+
+    /// How much of the window is from the file: the sub-buffer, and what was read with it.
+    fn readable(&self) -> usize {
+        self.window_len.max(self.sub_buffer_end)
     }
 
     /// Goes to the sub-buffer with a number, counted from 0; its first record comes next.
@@ -269,6 +292,14 @@ impl CpuStream {
     fn next_sub_buffer(&mut self, shared: &mut Shared) -> Result<bool, ReadError> {
         self.cursor = EntryCursor::END;
         let Some((start, len)) = self.next_raw(shared)? else { return Ok(false) };
+        let as_found = shared.damage == Damage::AsFound;
+        let plain = matches!(self.storage, Pages::Plain { .. });
+        if as_found && plain && !self.page_offset.is_multiple_of(MACHINE_PAGE) {
+            let message = format!("CPU {}: ends before a sub-buffer at no page", self.cpu);
+            shared.warn(self.page_offset, message);
+            self.end();
+            return Ok(false);
+        }
         let bytes = self.window.get(start..start + len).unwrap_or_default();
         let byte_order = shared.abi.byte_order;
         let header = match SubBufferHeader::parse(bytes, &self.header_page, byte_order) {
@@ -278,6 +309,18 @@ impl CpuStream {
                 return Ok(true);
             }
         };
+        self.sub_buffer_end = start + len;
+        if as_found && (header.end - header.start) as u64 > self.page_size {
+            let (claimed, cpu) = (header.end - header.start, self.cpu);
+            let message =
+                format!("CPU {cpu}: ends before a sub-buffer that claims {claimed} bytes");
+            shared.warn(self.page_offset, message);
+            self.end();
+            return Ok(false);
+        }
+        // What stands behind a sub-buffer may have to count as its own.
+        let len = if as_found { self.readable() - start } else { len };
+        let bytes = self.window.get(start..start + len).unwrap_or_default();
         match header.missed_events(bytes, &self.header_page, byte_order) {
             // Losses before a sub-buffer without records are told with the next record.
             MissedEvents::None => {}
@@ -290,9 +333,20 @@ impl CpuStream {
             shared.warn(self.page_offset, message);
         }
         self.starts_sub_buffer = true;
-        self.sub_buffer_end = start + len;
+        self.entries_end = start + header.end;
         self.cursor = EntryCursor::new(start + header.start, start + end, header.ticks);
         Ok(true)
+    }
+
+    /// Leaves out all sub-buffers that are left.
+    fn end(&mut self) {
+        match &mut self.storage {
+            Pages::Plain { next, end, .. } => *end = *next,
+            Pages::Chunks { left, .. } => {
+                *left = Some(0);
+                self.next_in_chunk = self.window_len;
+            }
+        }
     }
 
     /// The next sub-buffer, whatever is in it: where it is in the window, `None` after the last.
@@ -396,7 +450,9 @@ impl CpuStream {
     fn next_of_chunk(&mut self, shared: &mut Shared) -> Result<Option<(usize, usize)>, ReadError> {
         while self.next_in_chunk >= self.window_len {
             let Some((body, header)) = self.chunk_header(shared)? else { return Ok(None) };
-            self.fill_from_chunk(body, header, shared)?;
+            if !self.fill_from_chunk(body, header, shared)? && shared.damage == Damage::AsFound {
+                self.end();
+            }
         }
         let start = self.next_in_chunk;
         let len =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::cpu_data::MAX_WARNINGS;
+use super::damage::Damage;
 use super::section::{self, Storage};
 use super::{v6, v7};
 use crate::abi::{Abi, ByteOrder};
@@ -149,6 +150,7 @@ pub(super) struct Head {
     pub(super) section_offsets: FxHashSet<u64>,
     pub(super) first_section: u64,
     pub(super) clock_text_at: Option<u64>,
+    pub(super) lost: Option<Warning>,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -211,6 +213,7 @@ pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Metadata, ReadError> {
         section_offsets: FxHashSet::default(),
         first_section: 0,
         clock_text_at: None,
+        lost: None,
         warnings: Vec::new(),
     };
     if version >= 7 {
@@ -270,8 +273,12 @@ fn finish(
             _ => continue,
         };
         if let Err(error) = decoded {
-            let message = format!("{} left out: {error}", option.id);
-            let offset = option.offset;
+            let (id, offset) = (option.id, option.offset);
+            let message = format!("{id} left out: {error}");
+            if id == OptionId::TIME_SHIFT {
+                let offset = Some(offset);
+                head.lost.get_or_insert(Warning { offset, message: message.clone() });
+            }
             head.warn(offset, message);
         }
     }
@@ -281,6 +288,7 @@ fn finish(
         head.places,
         head.header_page,
         head.header_event,
+        head.lost,
     );
     Ok(Metadata {
         version,
@@ -300,6 +308,7 @@ fn finish(
         time_shifts,
         guests,
         texts,
+        damage: Damage::default(),
         warnings: head.warnings.into(),
     })
 }

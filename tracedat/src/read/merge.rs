@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Reader;
 use super::cpu_data::{CpuStream, Shared};
+use super::damage::Damage;
 use super::tournament::Tournament;
 use crate::clock::{ClockCorrection, ClockOptions};
 use crate::compress::Codec;
@@ -85,6 +86,12 @@ impl Records {
     pub fn set_clock(&mut self, metadata: &Metadata, options: &ClockOptions) {
         self.clock = options.clone();
         self.correct(metadata);
+    }
+
+    pub(super) fn set_damage(&mut self, damage: Damage) {
+        for shared in &mut self.streams.files {
+            shared.damage = damage;
+        }
     }
 
     /// Makes the corrections of all CPUs.

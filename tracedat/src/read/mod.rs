@@ -1,6 +1,7 @@
 //! Reads trace.dat: metadata when opened, records one after the other, oldest first.
 
 mod cpu_data;
+mod damage;
 mod head;
 mod live;
 mod merge;
@@ -10,6 +11,7 @@ mod tournament;
 mod v6;
 mod v7;
 
+pub use damage::{Damage, Unreadable};
 pub use merge::{Merge, Records};
 pub(crate) use sub_buffers::SubBuffers;
 
@@ -92,5 +94,21 @@ impl Reader {
         let codec = Codec::from_name(&metadata.compression.name).unwrap_or_default();
         let records = Records::new(source, codec, &metadata);
         Ok(Self { metadata, records })
+    }
+
+    /// Looks for damage for which release 3.1.6 reads nothing at all: all texts, and where each CPU's
+    /// data starts and ends.
+    ///
+    /// # Errors
+    ///
+    /// There is some; [`Damage::LeaveOut`] reads what is around it.
+    pub fn check_as_3_1_6(&self) -> Result<(), Unreadable> {
+        damage::check(&self.metadata)
+    }
+
+    /// Sets what is made of damage; before anything else is asked of the file.
+    pub fn set_damage(&mut self, damage: Damage) {
+        self.metadata.damage = damage;
+        self.records.set_damage(damage);
     }
 }

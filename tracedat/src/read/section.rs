@@ -1,7 +1,7 @@
 //! Reads parts of a file into memory, compressed ones too.
 
 use crate::abi::Abi;
-use crate::compress::{Codec, Decompressor};
+use crate::compress::{Codec, CompressError, Decompressor};
 use crate::error::{DecodeError, ReadError};
 use crate::layout::CompressedHeader;
 use crate::source::ReadAt;
@@ -85,20 +85,20 @@ pub(crate) fn load(
         Storage::Plain => read(source, place.offset, place.len),
         Storage::Compressed => {
             let mut out = Vec::new();
-            let (mut offset, end) = (place.offset, place.offset.saturating_add(place.len));
+            let mut offset = place.offset;
             let mut decompressor = decompressor(codec, place.offset)?;
-            load_chunk(source, &mut decompressor, &mut offset, end, abi, &mut out)?;
+            load_chunk(source, &mut decompressor, &mut offset, abi, &mut out)?;
             Ok(out)
         }
         Storage::Chunks => {
-            let (mut offset, end) = (place.offset, place.offset.saturating_add(place.len));
+            let mut offset = place.offset;
             let count = read(source, offset, 4)?;
             let count = abi.byte_order.uint(&count).unwrap_or(0);
             offset = offset.saturating_add(4);
             let mut decompressor = decompressor(codec, place.offset)?;
             let (mut out, mut chunk) = (Vec::new(), Vec::new());
             for _ in 0..count {
-                load_chunk(source, &mut decompressor, &mut offset, end, abi, &mut chunk)?;
+                load_chunk(source, &mut decompressor, &mut offset, abi, &mut chunk)?;
                 let value = out.len() as u64 + chunk.len() as u64;
                 if value > MAX_SIZE {
                     let (offset, what) = (place.offset, "uncompressed size of a text");
@@ -116,11 +116,12 @@ pub(crate) fn decompressor(codec: Codec, offset: u64) -> Result<Decompressor, Re
     codec.decompressor().map_err(|source| ReadError::Decompress { offset, compressed: 0, source })
 }
 
+/// A chunk is as long as it says itself, whatever its section does; it may be shorter than it says when
+/// decompressed, but not longer.
 fn load_chunk(
     source: &dyn ReadAt,
     decompressor: &mut Decompressor,
     offset: &mut u64,
-    end: u64,
     abi: Abi,
     out: &mut Vec<u8>,
 ) -> Result<(), ReadError> {
@@ -130,30 +131,25 @@ fn load_chunk(
         .read_full_at(&mut header, start)
         .map_err(|source| ReadError::Io { offset: start, source })?;
     let body = start.saturating_add(CompressedHeader::LEN as u64);
-    if filled < header.len() || body > end {
-        let left = end.saturating_sub(start).min(filled as u64);
+    if filled < header.len() {
+        let left = filled as u64;
         let need = CompressedHeader::LEN as u64;
         return Err(DecodeError::Truncated { offset: start, need, left }.into());
     }
     let CompressedHeader { compressed, uncompressed } =
         CompressedHeader::from_bytes(&header, abi.byte_order);
     let (compressed, uncompressed) = (u64::from(compressed), u64::from(uncompressed));
-    if compressed > end - body {
-        let left = end - body;
-        return Err(DecodeError::Truncated { offset: body, need: compressed, left }.into());
-    }
     let limit = compressed.saturating_mul(MAX_RATIO).clamp(SMALL, MAX_SIZE);
-    let size = usize::try_from(uncompressed).ok().filter(|_| uncompressed <= limit);
-    let Some(size) = size else {
-        let what = "uncompressed size";
-        return Err(DecodeError::OutOfRange { offset: start, what, value: uncompressed }.into());
-    };
+    // At most MAX_SIZE, so it fits.
+    let size = uncompressed.min(limit) as usize;
     let bytes = read(source, body, compressed)?;
-    decompressor.decompress_into(&bytes, size, out).map_err(|source| ReadError::Decompress {
-        offset: body,
-        compressed,
-        source,
-    })?;
-    *offset = body + compressed;
+    let result = match decompressor.decompress_into(&bytes, size, out) {
+        Err(CompressError::WrongSize { found, .. }) if found < size => {
+            decompressor.decompress_into(&bytes, found, out)
+        }
+        result => result,
+    };
+    result.map_err(|source| ReadError::Decompress { offset: body, compressed, source })?;
+    *offset = body.saturating_add(compressed);
     Ok(())
 }

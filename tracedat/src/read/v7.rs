@@ -9,7 +9,7 @@ use crate::abi::Abi;
 use crate::cursor::Cursor;
 use crate::error::{DecodeError, ReadError};
 use crate::layout::{OptionId, SECTION_HEADER_LEN, SectionHeader, SectionId};
-use crate::metadata::{Buffer, CpuData, OptionValue, selected_clock};
+use crate::metadata::{Buffer, CpuData, OptionValue, Warning, selected_clock};
 
 pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError> {
     let start = walk.position();
@@ -29,7 +29,10 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
             // Without those that tell of data there is nothing; without later ones there is less.
             Err(error) if !tells_of_data(head) => return Err(error),
             Err(error) => {
-                head.warn(next, format!("options from here on left out: {error}"));
+                let message = format!("options from here on left out: {error}");
+                let offset = Some(next);
+                head.lost.get_or_insert(Warning { offset, message: message.clone() });
+                head.warn(next, message);
                 0
             }
         };
@@ -45,7 +48,12 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
                 // Records of unknown events are all that would be left.
                 return Err(error);
             }
-            head.warn(option.offset, format!("{} left out: {error}", option.id));
+            let message = format!("{} left out: {error}", option.id);
+            if is_text(option.id) {
+                let offset = Some(option.offset);
+                head.lost.get_or_insert(Warning { offset, message: message.clone() });
+            }
+            head.warn(option.offset, message);
         }
     }
     if let Some(at) = head.options.iter().position(|option| option.id == OptionId::LIVE) {
@@ -53,6 +61,11 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
         live::settle(walk, head, &option)?;
     }
     Ok(())
+}
+
+fn is_text(id: OptionId) -> bool {
+    [OptionId::FTRACE_EVENTS, OptionId::KALLSYMS, OptionId::PRINTK, OptionId::CMDLINES]
+        .contains(&id)
 }
 
 fn tells_of_data(head: &Head) -> bool {

@@ -4,7 +4,7 @@ use super::binary_texts::BinaryTexts;
 use super::by_id::ById;
 use super::json::EventFields;
 use super::number;
-use super::options::ReportOptions;
+use super::options::{Compat, ReportOptions};
 use super::selection::EventFilters;
 use super::wakeups::Role;
 use crate::abi::ByteOrder;
@@ -29,6 +29,10 @@ pub(crate) struct ReportFile<'m> {
     pub(crate) buffers: Vec<BufferStyle>,
     cpus: Vec<Vec<u32>>,
     byte_order: ByteOrder,
+    /// The format whose common fields count for all events, where not each event's own do.
+    common: Option<&'m Event>,
+    /// Where the event id is.
+    id_at: Option<usize>,
     slots: ById<Option<Slot<'m>>>,
 }
 
@@ -58,7 +62,7 @@ pub(crate) struct Slot<'m> {
     /// Its name with colon and blanks.
     pub(crate) name: Text,
     /// `common_pid`.
-    pub(crate) pid: Option<IntField>,
+    pub(crate) pid: CommonField,
     /// What it means for waiting tasks, where that is asked for.
     pub(crate) wakeup: Option<Role>,
     /// The fields behind the letters of the flags column.
@@ -69,17 +73,47 @@ pub(crate) struct Slot<'m> {
     pub(crate) json: Option<EventFields>,
 }
 
+/// A common field, or what counts where the format has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CommonField {
+    field: Option<IntField>,
+    without: i64,
+}
+
 /// Common fields that tell what the CPU was doing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FlagFields {
     /// `common_flags`.
-    pub(crate) flags: Option<IntField>,
+    pub(crate) flags: CommonField,
     /// `common_preempt_count`: preemption depth, migrate-disable depth in the upper half.
-    pub(crate) preempt_count: Option<IntField>,
+    pub(crate) preempt_count: CommonField,
     /// `common_migrate_disable` of real-time kernels.
     pub(crate) migrate_disable: Option<IntField>,
     /// `common_lock_depth` of old kernels.
     pub(crate) lock_depth: Option<IntField>,
+}
+
+/// Whether 3.1.6 takes it for the name of an event.
+fn is_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The event with the lowest id: 3.1.6 looks there for the common fields of all.
+fn first_event(metadata: &Metadata) -> Option<&Event> {
+    let mut ids: Vec<u16> = metadata.event_texts().filter_map(|text| text.id).collect();
+    ids.sort_unstable();
+    ids.into_iter().find_map(|id| metadata.event_by_id(id))
+}
+
+impl CommonField {
+    /// Its value; 0 where the record is too short.
+    #[inline]
+    pub(crate) fn get(&self, data: &[u8]) -> i64 {
+        match &self.field {
+            Some(field) => field.get(data).unwrap_or(0) as i64,
+            None => self.without,
+        }
+    }
 }
 
 impl<'m> ReportFile<'m> {
@@ -94,7 +128,16 @@ impl<'m> ReportFile<'m> {
         let byte_order = metadata.abi.byte_order;
         let cpus = metadata.buffers.iter().map(|b| b.cpus.iter().map(|data| data.cpu).collect());
         let cpus = cpus.collect();
-        Self { index, metadata, options, registry, buffers, cpus, byte_order, slots: ById::new() }
+        let common = match options.compat {
+            Compat::V3_1_6 => first_event(metadata),
+            Compat::V3_4 => None,
+        };
+        let id_at = match common {
+            Some(event) => event.format.common_field("common_type").map(|f| f.offset as usize),
+            None => Some(0),
+        };
+        let slots = ById::new();
+        Self { index, metadata, options, registry, buffers, cpus, byte_order, common, id_at, slots }
     }
 
     /// Names of addresses.
@@ -105,7 +148,7 @@ impl<'m> ReportFile<'m> {
     /// The event id at the start of a record's bytes.
     #[inline]
     pub(crate) fn event_id(&self, data: &[u8]) -> Option<u16> {
-        let bytes = data.first_chunk::<2>()?;
+        let bytes = data.get(self.id_at?..)?.first_chunk::<2>()?;
         Some(self.byte_order.u16(*bytes))
     }
 
@@ -121,9 +164,9 @@ impl<'m> ReportFile<'m> {
         self.metadata.tasks().comm(pid)
     }
 
-    /// All names the file has, by pid.
+    /// The pids that the file has names for.
     pub(crate) fn saved_pids(&self) -> impl Iterator<Item = i32> {
-        self.metadata.tasks().iter().map(|(pid, _)| pid)
+        self.metadata.tasks().pids()
     }
 
     /// The name of the kernel function that an address lies in.
@@ -148,16 +191,23 @@ impl<'m> ReportFile<'m> {
     fn make_slot(&self, id: u16) -> Option<Slot<'m>> {
         let event = self.metadata.event_by_id(id)?;
         let format = &event.format;
+        if self.options.compat == Compat::V3_1_6 && !is_name(&format.name) {
+            return None;
+        }
         let chosen = |selector: &Option<super::EventSelector>| {
             selector.as_ref().is_some_and(|s| s.accepts(&format.system, &format.name))
         };
         let raw = self.options.raw || chosen(&self.options.raw_events);
         let handled = !raw && !self.options.no_handlers && !chosen(&self.options.no_handler_events);
+        let handled = handled && format.fields_are_whole;
         let handler = if handled { self.bind(format) } else { None };
+        let common_format = self.common.map_or(format, |event| &event.format);
+        let own = |name| Some(IntField::new(common_format.common_field(name)?, event.abi()));
         // A broken format does not tell; these have been at the same place in all kernels.
-        let common = |name, usual: Option<(u32, u32)>| match format.common_field(name) {
-            Some(field) => IntField::new(field, event.abi()),
-            None => usual.and_then(|(offset, size)| IntField::at(offset, size, event.abi())),
+        let common = |name, offset, size| match own(name) {
+            Some(field) => CommonField { field, without: 0 },
+            None if self.common.is_some() => CommonField { field: None, without: -1 },
+            None => CommonField { field: IntField::at(offset, size, event.abi()), without: 0 },
         };
         let mut name = Vec::with_capacity(NAME_WIDTH + 2);
         name.extend_from_slice(format.name.as_bytes());
@@ -168,13 +218,13 @@ impl<'m> ReportFile<'m> {
             handler,
             raw,
             name: Text::new(&name),
-            pid: common("common_pid", Some((4, 4))),
+            pid: common("common_pid", 4, 4),
             wakeup: if self.options.wakeups { Role::of(format) } else { None },
             flags: FlagFields {
-                flags: common("common_flags", Some((2, 1))),
-                preempt_count: common("common_preempt_count", Some((3, 1))),
-                migrate_disable: common("common_migrate_disable", None),
-                lock_depth: common("common_lock_depth", None),
+                flags: common("common_flags", 2, 1),
+                preempt_count: common("common_preempt_count", 3, 1),
+                migrate_disable: own("common_migrate_disable").flatten(),
+                lock_depth: own("common_lock_depth").flatten(),
             },
             filters: EventFilters::new(&self.options.filters, self.index, format),
             json: self.options.json.map(|_| EventFields::new(event)),

@@ -7,7 +7,7 @@ use super::number;
 use super::options::{Compat, Layout, ReportOptions, TimeStyle};
 use super::pipeline::Format;
 use super::wakeups::print_microseconds;
-use crate::plugin::{HandledRecord, IntField};
+use crate::plugin::HandledRecord;
 use crate::print_fmt::PrintContext;
 use crate::ring_buffer::MissedEvents;
 
@@ -76,7 +76,7 @@ impl Line<'_, '_> {
             );
             return;
         };
-        let pid = slot.pid.and_then(|f| f.signed(data)).unwrap_or(0) as i32;
+        let pid = slot.pid.get(data) as i32;
         match self.options.layout {
             Layout::Default => self.print_columns(slot, data, pid, heads, out),
             Layout::Latency => self.print_latency_columns(slot, data, pid, out),
@@ -99,7 +99,8 @@ impl Line<'_, '_> {
 
     fn print_missed(&self, out: &mut Vec<u8>) {
         match self.header.missed {
-            MissedEvents::None => {}
+            // A count of none is no loss.
+            MissedEvents::None | MissedEvents::Exactly(0) => {}
             missed => {
                 out.extend_from_slice(b"CPU:");
                 number::decimal(out, u64::from(self.header.cpu));
@@ -146,7 +147,7 @@ impl Line<'_, '_> {
         if self.options.compat == Compat::V3_4 {
             if self.options.raw {
                 out.extend_from_slice(b"-0x");
-                number::hex(out, slot.flags.flags.and_then(|f| f.get(data)).unwrap_or(0), 0);
+                number::hex(out, u64::from(slot.flags.flags.get(data) as u8), 0);
             } else {
                 out.push(b' ');
                 print_flags(&slot.flags, data, out);
@@ -183,6 +184,12 @@ impl Line<'_, '_> {
                     out.extend_from_slice(b": ");
                 }
             }
+        } else if self.options.layout == Layout::Latency && self.options.compat == Compat::V3_4 {
+            // Ticks stand where parts of a second do.
+            number::decimal_right(out, 0, 5);
+            out.push(b'.');
+            number::decimal_zeros(out, self.header.time, 12);
+            out.extend_from_slice(b": ");
         } else {
             number::decimal_right(out, self.header.time, TICKS_WIDTH);
             out.extend_from_slice(b": ");
@@ -250,8 +257,19 @@ pub(crate) fn print_event(
         let data = batch.data_and_behind(header);
         slot.event.print_raw_with(data, header.note, &print, out);
     } else if let Some(handler) = &slot.handler {
+        let style = file.buffers.get(header.buffer as usize);
+        let in_seconds = style.is_none_or(|style| style.seconds);
+        let print_time = |time, out: &mut Vec<u8>| {
+            if in_seconds {
+                print_seconds(options, time, out);
+            } else {
+                number::decimal(out, time);
+            }
+        };
         let record = HandledRecord {
             data,
+            time: header.time,
+            print_time: &print_time,
             attached: batch.attached(header),
             note: header.note,
             cpu: header.cpu,
@@ -326,12 +344,10 @@ static FLAGS: [[u8; 3]; 256] = {
 
 /// Letters of the flags column, 5 to 7 of them.
 pub(crate) fn print_flags(fields: &FlagFields, data: &[u8], out: &mut Vec<u8>) {
-    let value = |field: Option<IntField>| field.and_then(|f| f.get(data)).unwrap_or(0);
-    let [irqs, resched, context] = FLAGS[usize::from(value(fields.flags) as u8)];
-    let preempt_count = value(fields.preempt_count);
+    let [irqs, resched, context] = FLAGS[usize::from(fields.flags.get(data) as u8)];
+    let preempt_count = fields.preempt_count.get(data) as u32;
     let preempt = DEPTHS[preempt_count as usize & 15];
-    let migrate = DEPTHS[preempt_count as usize >> 4 & 15];
-    out.extend_from_slice(&[irqs, resched, context, preempt, migrate]);
+    out.extend_from_slice(&[irqs, resched, context, preempt]);
     let depth = |depth: u64, out: &mut Vec<u8>| {
         if depth == 0 {
             out.push(b'.');
@@ -339,6 +355,7 @@ pub(crate) fn print_flags(fields: &FlagFields, data: &[u8], out: &mut Vec<u8>) {
             number::hex(out, depth, 0);
         }
     };
+    depth(u64::from(preempt_count >> 4), out);
     if let Some(field) = fields.migrate_disable {
         depth(field.get(data).unwrap_or(0), out);
     }

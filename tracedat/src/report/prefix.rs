@@ -2,7 +2,7 @@
 
 use super::file::BufferStyle;
 use super::{ReportInput, ReportOptions, json, number};
-use crate::metadata::{Buffer, Metadata};
+use crate::metadata::{Buffer, Metadata, selected_clock};
 
 /// File names, aligned, with their colon; empty when there is only one file.
 pub(crate) fn file_prefixes(inputs: &[ReportInput<'_>]) -> Vec<Vec<u8>> {
@@ -68,7 +68,8 @@ fn has_clock(metadata: &Metadata) -> bool {
 
 /// Whether a buffer's time stamps are printed as seconds.
 pub(crate) fn shows_seconds(metadata: &Metadata, buffer: &Buffer, options: &ReportOptions) -> bool {
-    if options.raw_time && has_clock(metadata) {
+    // Without a name there is nothing that could count in ticks.
+    if options.raw_time && !clock(metadata, buffer).is_empty() {
         return false;
     }
     ticks_are_nanoseconds(metadata, buffer)
@@ -106,7 +107,8 @@ fn json_source(file: Option<&str>, instance: &str) -> Vec<u8> {
 fn clock<'a>(metadata: &'a Metadata, buffer: &'a Buffer) -> &'a str {
     match buffer.clock.as_str() {
         "" => metadata.trace_clock().unwrap_or_default(),
-        clock => clock,
+        // Some files have the whole list, the clock in brackets.
+        clock => selected_clock(clock).unwrap_or(clock),
     }
 }
 

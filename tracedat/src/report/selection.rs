@@ -38,9 +38,9 @@ pub(crate) struct Selection {
     /// Per file: whether it has filters, and any that show.
     files: Vec<(bool, bool)>,
     /// Whether stack traces are shown after any event that was shown on their CPU, as the older
-    /// release does, rather than after their own.
+    /// release does, rather than only the first after their own.
     sticky: bool,
-    /// Whether the last record that is no stack trace was shown, by file, buffer and CPU.
+    /// Whether a stack trace that comes next is shown, by file, buffer and CPU.
     shown: FxHashMap<(usize, u32, u32), bool>,
 }
 
@@ -81,6 +81,7 @@ impl Selection {
                 *last = shown || *last && self.sticky;
             } else if !hidden {
                 shown |= *last;
+                *last &= self.sticky;
             }
         }
         shown
@@ -114,29 +115,38 @@ mod tests {
         let mut selection = Selection::new(&options, 2);
         let names = NoNames::default();
         let context = FilterContext { cpu: 0, comm: &|_| None, names: &names };
-        [("x", 1), ("kernel_stack", 0), ("x", 2), ("kernel_stack", 0), ("y", 1)]
-            .into_iter()
-            .map(|(name, value)| {
-                let filters = EventFilters::new(&options.filters, 1, &format(name));
-                let place = (1, 0);
-                !selection.is_filtered(1)
-                    || selection.shows(place, Some(&filters), &[value], &context)
-            })
-            .collect()
+        [
+            ("x", 1),
+            ("kernel_stack", 0),
+            ("kernel_stack", 0),
+            ("x", 2),
+            ("kernel_stack", 0),
+            ("y", 1),
+        ]
+        .into_iter()
+        .map(|(name, value)| {
+            let filters = EventFilters::new(&options.filters, 1, &format(name));
+            let place = (1, 0);
+            !selection.is_filtered(1) || selection.shows(place, Some(&filters), &[value], &context)
+        })
+        .collect()
     }
 
     #[test]
-    fn stack_trace_is_shown_with_its_event() {
+    fn one_stack_trace_is_shown_with_its_event() {
         let filters = [("x: a == 1", false, None)];
-        assert_eq!(shown(&filters, Compat::V3_4), [true, true, false, false, false]);
-        assert_eq!(shown(&filters, Compat::V3_1_6), [true, true, false, true, false]);
+        assert_eq!(shown(&filters, Compat::V3_4), [true, true, false, false, false, false]);
+        assert_eq!(shown(&filters, Compat::V3_1_6), [true, true, true, false, true, false]);
     }
 
     #[test]
     fn any_filter_shows_and_hiding_wins() {
         let both = [("x", false, None), ("y", false, Some(1)), ("x: a == 2", true, None)];
-        assert_eq!(shown(&both, Compat::V3_4), [true, true, false, false, true]);
-        assert_eq!(shown(&[("x", true, None)], Compat::V3_4), [false, true, false, true, true]);
-        assert_eq!(shown(&[("x", false, Some(0))], Compat::V3_4), [true; 5]);
+        assert_eq!(shown(&both, Compat::V3_4), [true, true, false, false, false, true]);
+        assert_eq!(
+            shown(&[("x", true, None)], Compat::V3_4),
+            [false, true, true, false, true, true]
+        );
+        assert_eq!(shown(&[("x", false, Some(0))], Compat::V3_4), [true; 6]);
     }
 }

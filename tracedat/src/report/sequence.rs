@@ -58,6 +58,9 @@ const FULL_BATCH: usize = 4096;
 /// Bytes at which a batch of large records is full.
 const FULL_BATCH_BYTES: usize = 256 * 1024;
 
+/// Bytes of the common fields: id, flags, preemption count, process.
+const COMMON_LEN: usize = 8;
+
 /// Pulls batches from the records and keeps what handlers know from the order of events.
 pub(crate) struct Sequencer<'f, 'm, R> {
     records: R,
@@ -171,6 +174,11 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
     #[inline]
     fn take(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
         let Some((file, record)) = self.records.next()? else { return Ok(false) };
+        let mut common = Vec::new();
+        let record = match self.options.compat {
+            Compat::V3_1_6 if record.data.len() < COMMON_LEN => with_common(&record, &mut common),
+            _ => record,
+        };
         if self.options.check_time {
             self.time_check.see(file, &record);
         }
@@ -262,7 +270,7 @@ impl<R> Sequencer<'_, '_, R> {
         let (Some(context), Some(comms)) = (self.files.get(file), self.comms.get_mut(file)) else {
             return;
         };
-        let pid = id.and_then(|id| context.slot(id)?.pid?.get(data));
+        let pid = id.and_then(|id| Some(context.slot(id)?.pid.get(data)));
         if pid.is_some_and(|pid| pid != 0)
             && let Some(early) = early.take()
         {
@@ -278,6 +286,13 @@ impl<R> Sequencer<'_, '_, R> {
             batch.latencies.push((batch.headers.len() as u32, latency));
         }
     }
+}
+
+/// A record that is too short for its common fields, which are read from what is behind it.
+#[cold]
+fn with_common<'a>(record: &Record<'a>, common: &'a mut Vec<u8>) -> Record<'a> {
+    common.extend(record.data.iter().chain(record.behind).take(COMMON_LEN));
+    Record { data: common, ..*record }
 }
 
 /// What fields that are printed one by one have of the bytes behind a record: up to where the last
@@ -296,8 +311,8 @@ fn claimed<'a>(slot: &Slot<'_>, record: &Record<'a>) -> &'a [u8] {
 /// Whether a record is printed.
 #[inline]
 fn wants(options: &ReportOptions, file: Option<&ReportFile<'_>>, record: &Record<'_>) -> bool {
-    const HARD_IRQ: u64 = 0x08;
-    const SOFT_IRQ: u64 = 0x10;
+    const HARD_IRQ: i64 = 0x08;
+    const SOFT_IRQ: i64 = 0x10;
     if let Some(cpus) = &options.cpus
         // The older release looks at the top-level buffer only when CPUs are chosen.
         && (!cpus.contains(&record.cpu) || record.buffer != 0 && options.compat == Compat::V3_1_6)
@@ -310,8 +325,7 @@ fn wants(options: &ReportOptions, file: Option<&ReportFile<'_>>, record: &Record
         return true;
     }
     let slot = file.and_then(|file| file.slot(file.event_id(record.data)?));
-    let flags = slot.and_then(|slot| slot.flags.flags?.get(record.data));
-    flags.is_none_or(|flags| flags & unwanted == 0)
+    slot.is_none_or(|slot| slot.flags.flags.get(record.data) & unwanted == 0)
 }
 
 /// A record among its neighbours, as an observer sees it.

@@ -78,7 +78,7 @@ impl EntryCursor {
     ///
     /// # Errors
     ///
-    /// An entry's length does not fit. There are no more entries then.
+    /// An entry's length does not fit. There are no more entries then, and the cursor stays before it.
     #[inline]
     pub fn next(&mut self, bytes: &[u8], encoding: Encoding) -> Result<Option<Entry>, DecodeError> {
         if encoding.old {
@@ -166,6 +166,52 @@ impl EntryCursor {
         Ok(None)
     }
 
+    /// The entry at which [`EntryCursor::next`] failed, taken for what its word says: data goes on behind
+    /// `end`, where the entries were to end, as far as there are bytes. `None` when it has no data;
+    /// the cursor is behind it in any case, or at the end when it leads back.
+    ///
+    /// An entry of a negative length has empty data at the end of `bytes`.
+    #[cold]
+    pub fn force(&mut self, end: usize, bytes: &[u8], encoding: Encoding) -> Option<Entry> {
+        if encoding.old {
+            return None;
+        }
+        let at = self.position;
+        let word = |at: usize| {
+            let word = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
+            word.map_or(0, |word| encoding.byte_order.u32(*word))
+        };
+        let first = word(at);
+        let (kind, delta) = match encoding.byte_order {
+            ByteOrder::Little => (first & 31, first >> 5),
+            ByteOrder::Big => (first >> DELTA_BITS, first & DELTA_MASK),
+        };
+        let wide = || (u64::from(word(at + 4)) << DELTA_BITS) + u64::from(delta);
+        // Ticks of data and padding were added before the length was looked at.
+        let (start, len, is_data) = match kind {
+            0 => (at + 8, word(at + 4).wrapping_sub(4).wrapping_add(3) & !3, true),
+            1..PADDING => (at + 4, kind * 4, true),
+            PADDING => (at + 4, word(at + 4), false),
+            TIME_EXTEND => {
+                self.ticks = self.ticks.wrapping_add(wide());
+                (at + 8, 0, false)
+            }
+            TIME_STAMP.. => {
+                self.ticks = wide() | (self.ticks & STAMP_TOP);
+                (at + 8, 0, false)
+            }
+        };
+        let len = len as i32;
+        let next = start.checked_add_signed(len as isize).filter(|&next| next > at);
+        self.end = end.min(bytes.len());
+        self.position = next.map_or(self.end, |next| next.min(self.end));
+        let data = match usize::try_from(len) {
+            Ok(len) => start.min(bytes.len())..start.saturating_add(len).min(bytes.len()),
+            Err(_) => bytes.len()..bytes.len(),
+        };
+        is_data.then_some(Entry { ticks: self.ticks, data })
+    }
+
     /// Data whose length stands in the word after the entry's, which it counts too.
     #[inline]
     fn large_data(
@@ -206,13 +252,13 @@ impl EntryCursor {
     #[cold]
     fn truncated(&mut self, at: usize) -> DecodeError {
         let left = self.end.saturating_sub(at) as u64;
-        self.position = self.end;
+        self.end = self.position;
         DecodeError::Truncated { offset: at as u64, need: 4, left }
     }
 
     #[cold]
     fn broken(&mut self, at: usize, len: u64) -> DecodeError {
-        self.position = self.end;
+        self.end = self.position;
         DecodeError::OutOfRange { offset: at as u64, what: "length of an entry", value: len }
     }
 }

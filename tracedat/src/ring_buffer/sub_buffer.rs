@@ -164,6 +164,35 @@ mod tests {
             .collect()
     }
 
+    /// Ticks and data of all entries, the broken ones as they claim to be.
+    fn forced(words: &[u32], committed: usize) -> Vec<(u64, Vec<u8>)> {
+        let bytes = little_64(0, words);
+        let (encoding, end) = (Encoding::new(ByteOrder::Little, &PAGE_64), 16 + 4 * committed);
+        let mut cursor = EntryCursor::new(16, end.min(bytes.len()), 1000);
+        let mut found = Vec::new();
+        loop {
+            let entry = match cursor.next(&bytes, encoding) {
+                Ok(None) => return found,
+                Ok(entry) => entry,
+                Err(_) => cursor.force(end, &bytes, encoding),
+            };
+            found.extend(entry.map(|entry| (entry.ticks, bytes[entry.data].to_vec())));
+        }
+    }
+
+    #[test]
+    fn broken_entries_are_taken_as_they_claim_to_be() {
+        // Data goes on behind the committed bytes, and as far as there are bytes.
+        assert_eq!(forced(&[2 | 5 << 5, 7, 8], 2), [(1005, [7, 0, 0, 0, 8, 0, 0, 0].to_vec())]);
+        assert_eq!(forced(&[28, 7], 2), [(1000, vec![7, 0, 0, 0])]);
+        // A length of 0 leads to the word that is the length, one below leads back, which ends it.
+        assert_eq!(forced(&[0, 0, 1, 29], 4), [(1000, vec![]), (1000, vec![])]);
+        assert_eq!(forced(&[0, 0xffff_fff0, 1, 9], 4), [(1000, vec![])]);
+        // A time extend at the end counts, padding without end ends.
+        assert_eq!(forced(&[1, 7, 30], 3), [(1000, vec![7, 0, 0, 0])]);
+        assert_eq!(forced(&[29 | 1 << 5, 400, 1, 9], 4), []);
+    }
+
     fn little(words: &[u32]) -> Vec<(u64, Vec<u8>)> {
         entries(&little_64(4 * words.len() as u64, words), &PAGE_64, ByteOrder::Little)
     }

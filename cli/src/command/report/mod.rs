@@ -13,7 +13,7 @@ use regex_lite::RegexBuilder;
 use tracedat::clock::ClockOptions;
 use tracedat::error::ReadError;
 use tracedat::plugin::HandlerOptions;
-use tracedat::read::{Merge, Reader};
+use tracedat::read::{Damage, Merge, Reader, Unreadable};
 use tracedat::report::{
     Backwards, Compat, EventSelector, Report, ReportError, ReportInput, ReportOptions,
 };
@@ -45,7 +45,7 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
     for input in &args.inputs {
         // The others are moved against the first file, which stays where it is.
         let offset = if readers.is_empty() { 0 } else { input.offset };
-        readers.push(open(input, offset, args)?);
+        readers.push(open(input, offset, args, out)?);
     }
     let (files, mut records) = Merge::new(readers);
     let names: Vec<String> = args.inputs.iter().map(file_name).collect();
@@ -107,7 +107,12 @@ fn print_events(
 }
 
 /// Opens a file and sets how its time stamps are made.
-fn open(input: &Input, offset: i64, args: &ReportArgs) -> Result<Reader, Error> {
+fn open(
+    input: &Input,
+    offset: i64,
+    args: &ReportArgs,
+    out: &mut dyn Write,
+) -> Result<Reader, Error> {
     let mut reader = data_file::read(&input.path).map_err(|cause| cannot_open(input, cause))?;
     let clock = ClockOptions {
         raw: args.raw_time,
@@ -117,7 +122,25 @@ fn open(input: &Input, offset: i64, args: &ReportArgs) -> Result<Reader, Error> 
         floating: args.compat == Compat::V3_1_6,
     };
     reader.records.set_clock(&reader.metadata, &clock);
+    if args.compat == Compat::V3_1_6 {
+        reader.set_damage(Damage::AsFound);
+        reader.check_as_3_1_6().or_else(|damage| refuse(input, damage, out))?;
+    }
     Ok(reader)
+}
+
+/// What 3.1.6 prints of a file that it does not read.
+fn refuse(input: &Input, damage: Unreadable, out: &mut dyn Write) -> Result<(), Error> {
+    if let Unreadable::Truncated { end, file_size, .. } = damage {
+        writeln!(
+            out,
+            "File possibly truncated. Need at least {end}, but file size is {file_size}."
+        )?;
+    }
+    let path = input.path.display();
+    Err(Error::new(Exit::BadData, format!("3.1.6 reads nothing of {path}"))
+        .because(damage)
+        .hint("without TRACE_CMD_COMPAT=3.1.6 all is printed that can be read"))
 }
 
 fn cannot_open(input: &Input, cause: ReadError) -> Error {

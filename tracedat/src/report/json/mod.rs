@@ -131,7 +131,7 @@ impl JsonRecord<'_, '_, '_> {
     }
 
     fn print_event(&self, slot: &Slot<'_>, data: &[u8], text: &mut Vec<u8>, out: &mut Vec<u8>) {
-        let pid = slot.pid.and_then(|f| f.signed(data)).unwrap_or(0) as i32;
+        let pid = slot.pid.get(data) as i32;
         out.extend_from_slice(b",\"pid\":");
         number::signed(out, i64::from(pid));
         out.extend_from_slice(b",\"comm\":");
