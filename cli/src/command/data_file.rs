@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, value_parser};
+use tracedat::read::Records;
 use tracedat::{Metadata, ReadError, Reader};
 
 use crate::error::Error;
@@ -35,6 +36,16 @@ pub(super) fn input(matches: &ArgMatches) -> PathBuf {
 /// Opens a trace.
 pub(super) fn open(path: &Path) -> Result<Reader, Error> {
     Reader::open(path).map_err(|error| cannot_read(path, error))
+}
+
+/// Opens a trace that has records.
+pub(super) fn open_events(path: &Path) -> Result<Reader, Error> {
+    let reader = open(path)?;
+    if reader.metadata.latency_text().is_some() {
+        let message = format!("{} has the text of a latency tracer, no events", path.display());
+        return Err(Error::failure(message).hint("print it with 'trace-cmd report'"));
+    }
+    Ok(reader)
 }
 
 /// A trace that cannot be opened or read.
@@ -71,6 +82,13 @@ pub(super) fn warn_of_lost(path: &Path, data: &Metadata) {
 /// Says what of a file could not be used.
 pub(super) fn warn(path: &Path, data: &Metadata) {
     for warning in data.warnings() {
+        tell(&format!("{}: {warning}", path.display()));
+    }
+}
+
+/// Says what of a file's records could not be read.
+pub(super) fn warn_of_records(path: &Path, records: &Records) {
+    for warning in records.warnings() {
         tell(&format!("{}: {warning}", path.display()));
     }
 }

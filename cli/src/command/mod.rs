@@ -4,6 +4,7 @@ mod check_events;
 mod convert;
 mod data_file;
 mod dump;
+mod hist;
 mod options;
 mod record;
 mod report;
@@ -31,6 +32,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "check-events", command: check_events::command, run: check_events::run },
     Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },
+    Subcommand { name: "hist", command: hist::command, run: hist::run },
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },
