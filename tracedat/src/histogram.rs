@@ -40,7 +40,7 @@ pub struct Histogram<'m> {
 }
 
 impl<'m> Histogram<'m> {
-    /// Counts the chains of a file's top-level buffer, before a record of it is taken.
+    /// Counts the chains of all buffers of a file, before a record of it is taken.
     ///
     /// # Errors
     ///
@@ -53,14 +53,16 @@ impl<'m> Histogram<'m> {
         let mut kinds = Kinds::new(metadata);
         let mut stacks = Stacks::new(metadata, options.ignore_pids);
         let mut names = TaskNames::new(metadata.cmdlines_text());
-        let cpus = metadata.buffers.first().map_or(&[][..], |buffer| &buffer.cpus);
-        for data in cpus {
-            while let Some(record) = records.peek_cpu(0, data.cpu)? {
-                count_record(&record, &mut kinds, &mut stacks, &mut names);
-                records.skip_cpu(0, data.cpu)?;
+        for (index, buffer) in (0..).zip(&metadata.buffers) {
+            for data in &buffer.cpus {
+                while let Some(record) = records.peek_cpu(index, data.cpu)? {
+                    count_record(&record, &mut kinds, &mut stacks, &mut names);
+                    records.skip_cpu(index, data.cpu)?;
+                }
             }
+            stacks.end_buffer();
         }
-        let (tree, chains) = stacks.finish();
+        let (tree, chains) = stacks.into_chains();
         Ok(Self { metadata, options, tree, chains, names })
     }
 
@@ -98,13 +100,23 @@ struct Chains {
 struct Chain {
     pid: i32,
     node: Node,
+    leaf: Leaf,
     count: u64,
+}
+
+/// How a chain was met first, which is how it is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaf {
+    /// As an event, or with a stack trace.
+    Event,
+    /// As a call.
+    Function,
 }
 
 impl Chains {
     /// Counts one more. Chains of nothing only count for the total.
     #[inline]
-    fn add(&mut self, pid: i32, node: Node) {
+    fn add(&mut self, pid: i32, node: Node, leaf: Leaf) {
         self.total += 1;
         if node == Node::ROOT {
             return;
@@ -121,7 +133,7 @@ impl Chains {
         self.last = at;
         match self.list.get_mut(at) {
             Some(chain) => chain.count += 1,
-            None => self.list.push(Chain { pid, node, count: 1 }),
+            None => self.list.push(Chain { pid, node, leaf, count: 1 }),
         }
     }
 }

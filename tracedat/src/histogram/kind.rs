@@ -101,7 +101,7 @@ impl Kind {
             ("sched", "sched_switch") => {
                 vec![name("prev_comm", "prev_pid"), name("next_comm", "next_pid")]
             }
-            ("sched", "sched_wakeup") => vec![name("comm", "pid")],
+            ("sched", "sched_wakeup" | "sched_wakeup_new") => vec![name("comm", "pid")],
             _ => Vec::new(),
         };
         Some(Self { id, pid, calls, names: names.into_iter().flatten().collect() })

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 
 use rustc_hash::FxHashMap;
 
-use super::Histogram;
 use super::stack_tree::{Label, Node};
+use super::{Histogram, Leaf};
 
 /// Columns between the bars of one level and the next.
 const INDENT: usize = 13;
@@ -90,6 +90,22 @@ impl Histogram<'_> {
         groups
     }
 
+    /// Whether there is no more than one way.
+    fn is_straight(&self, branch: &[Part]) -> bool {
+        let mut next;
+        let mut branch = branch;
+        while branch.len() > 1 {
+            let mut groups = self.groups(branch);
+            let Some(only) = groups.pop() else { return true };
+            if !groups.is_empty() {
+                return false;
+            }
+            next = only.branch;
+            branch = &next;
+        }
+        true
+    }
+
     fn name(&self, label: Label) -> Cow<'_, str> {
         let known = match label {
             Label::Function(index) => {
@@ -119,34 +135,33 @@ struct Printer<'h, 'o> {
 impl Printer<'_, '_> {
     fn tree(&mut self, root: &Group) -> io::Result<()> {
         let name = self.histogram.name(root.label);
-        let mark = if matches!(root.label, Label::Event(_)) { "*" } else { "" };
+        let first = self.histogram.chains.list.get(root.first);
+        let mark = if first.is_some_and(|chain| chain.leaf == Leaf::Event) { "*" } else { "" };
         writeln!(self.out, "         |\n         --- {mark}{name}{mark}")?;
-        let mut branch = root.branch.clone();
-        let mut straight = Vec::new();
-        let groups = loop {
-            let mut groups = self.histogram.groups(&branch);
-            match groups.pop() {
-                Some(only) if groups.is_empty() => {
-                    straight.push(only.label);
-                    branch = only.branch;
-                }
-                Some(last) => {
-                    groups.push(last);
-                    break groups;
-                }
-                None => break groups,
-            }
-        };
-        if groups.is_empty() {
-            for label in straight {
-                writeln!(self.out, "          {}", self.histogram.name(label))?;
-            }
-            Ok(())
+        self.bars.clear();
+        if self.histogram.is_straight(&root.branch) {
+            self.straight(&root.branch)
         } else {
-            self.bars = " ".repeat(INDENT - 1);
+            self.bars.push_str(&" ".repeat(INDENT - 1));
             let groups = self.histogram.groups(&root.branch);
             self.branches(groups, root.count)
         }
+    }
+
+    /// Prints the only way to something.
+    fn straight(&mut self, branch: &[Part]) -> io::Result<()> {
+        let mut groups = self.histogram.groups(branch);
+        while let Some(group) = groups.pop() {
+            self.plain(group.label)?;
+            groups = self.histogram.groups(&group.branch);
+        }
+        Ok(())
+    }
+
+    /// Prints what something is reached from without a choice.
+    fn plain(&mut self, label: Label) -> io::Result<()> {
+        let (name, bars) = (self.histogram.name(label), &self.bars);
+        writeln!(self.out, "{bars}{:width$}{name}", "", width = NAME_COLUMN - 1)
     }
 
     /// Prints the ways to something that occurs `count` times.
@@ -168,20 +183,19 @@ impl Printer<'_, '_> {
         self.bars.push(bar);
         let (mut branch, count) = (group.branch, group.count);
         loop {
-            let mut groups = self.histogram.groups(&branch);
-            match groups.pop() {
-                Some(only) if groups.is_empty() => {
-                    let (name, bars) = (self.histogram.name(only.label), &self.bars);
-                    writeln!(self.out, "{bars}{:width$}{name}", "", width = NAME_COLUMN - 1)?;
-                    branch = only.branch;
-                }
-                Some(last) => {
-                    groups.push(last);
-                    self.bars.push_str(&" ".repeat(INDENT - 1));
-                    self.branches(groups, count)?;
-                    break;
-                }
-                None => break,
+            let groups = self.histogram.groups(&branch);
+            if let [only] = groups.as_slice()
+                && only.count == count
+            {
+                self.plain(only.label)?;
+                branch.clone_from(&only.branch);
+            } else if self.histogram.is_straight(&branch) {
+                self.straight(&branch)?;
+                break;
+            } else {
+                self.bars.push_str(&" ".repeat(INDENT - 1));
+                self.branches(groups, count)?;
+                break;
             }
         }
         self.bars.truncate(len);

@@ -1,9 +1,11 @@
 //! The stack of each task as function tracers and stack traces tell it, and the chains they make.
 
+use std::cmp::Reverse;
+
 use rustc_hash::FxHashMap;
 
-use super::Chains;
 use super::stack_tree::{Label, Node, StackTree};
+use super::{Chains, Leaf};
 use crate::abi::Abi;
 use crate::metadata::Metadata;
 use crate::symbols::Symbols;
@@ -38,8 +40,8 @@ pub(super) struct Stacks<'m> {
     chains: Chains,
     /// The task whose calls were seen last.
     current: Option<Task>,
-    /// The stacks of the others, with the number of the change that left them.
-    others: FxHashMap<i32, (u64, Node)>,
+    /// The stacks of the others, with the number of the change that left them, the last one last.
+    others: FxHashMap<i32, Vec<(u64, Node)>>,
     changes: u64,
     /// The last event, which a stack trace may follow.
     pending: Option<Task>,
@@ -75,7 +77,7 @@ impl<'m> Stacks<'m> {
         match observed {
             Observed::Event(id) => {
                 if let Some(pending) = self.pending.take() {
-                    self.count(pending);
+                    self.count(pending, Leaf::Event);
                 }
                 let context = self.current.map_or(Node::ROOT, |task| task.stack);
                 let stack = self.tree.push(context, Label::Event(id));
@@ -93,26 +95,34 @@ impl<'m> Stacks<'m> {
         }
     }
 
-    /// Counts what is left, and gives out all that was counted.
-    pub(super) fn finish(mut self) -> (StackTree, Chains) {
-        if let Some(task) = self.current {
-            self.count(task);
-        }
-        let mut others: Vec<_> = self.others.drain().collect();
-        others.sort_unstable_by_key(|&(_, (change, _))| std::cmp::Reverse(change));
-        for (pid, (_, stack)) in others {
-            self.count(Task { pid, stack });
-        }
-        if let Some(pending) = self.pending {
-            self.count(pending);
-        }
+    /// All that was counted.
+    pub(super) fn into_chains(self) -> (StackTree, Chains) {
         (self.tree, self.chains)
     }
 
+    /// Counts what is left at the end of a buffer.
+    pub(super) fn end_buffer(&mut self) {
+        if let Some(task) = self.current.take() {
+            self.count(task, Leaf::Function);
+        }
+        if let Some(pending) = self.pending.take() {
+            self.count(pending, Leaf::Event);
+        }
+        let others = self.others.drain();
+        let others = others.flat_map(|(pid, left)| {
+            left.into_iter().map(move |(change, stack)| (Reverse(change), pid, stack))
+        });
+        let mut others: Vec<_> = others.collect();
+        others.sort_unstable_by_key(|&(change, _, _)| change);
+        for (_, pid, stack) in others {
+            self.count(Task { pid, stack }, Leaf::Function);
+        }
+    }
+
     #[inline]
-    fn count(&mut self, task: Task) {
+    fn count(&mut self, task: Task, leaf: Leaf) {
         let pid = if self.ignore_pids { ANY_PID } else { task.pid };
-        self.chains.add(pid, task.stack);
+        self.chains.add(pid, task.stack, leaf);
     }
 
     /// Makes a task the current one.
@@ -122,7 +132,7 @@ impl<'m> Stacks<'m> {
             Some(task) if task.pid == pid => task,
             Some(task) => {
                 self.changes += 1;
-                self.others.insert(task.pid, (self.changes, task.stack));
+                self.others.entry(task.pid).or_default().push((self.changes, task.stack));
                 self.take_over(pid)
             }
             None => self.take_over(pid),
@@ -130,7 +140,8 @@ impl<'m> Stacks<'m> {
     }
 
     fn take_over(&mut self, pid: i32) -> Task {
-        let stack = self.others.remove(&pid).map_or(Node::ROOT, |(_, stack)| stack);
+        let stack =
+            self.others.get_mut(&pid).and_then(Vec::pop).map_or(Node::ROOT, |(_, stack)| stack);
         let task = Task { pid, stack };
         self.current = Some(task);
         task
@@ -143,7 +154,7 @@ impl<'m> Stacks<'m> {
         let mut stack = task.stack;
         if stack != Node::ROOT && self.tree.label(stack) != Some(caller) {
             // What returned was a leaf.
-            self.count(task);
+            self.count(task, Leaf::Function);
             while self.tree.label(stack).is_some_and(|label| label != caller) {
                 stack = self.tree.parent(stack);
             }
@@ -162,7 +173,7 @@ impl<'m> Stacks<'m> {
         if self.tree.depth(task.stack) == depth {
             return task;
         }
-        self.count(task);
+        self.count(task, Leaf::Function);
         Task { pid, stack: self.tree.truncate(task.stack, depth) }
     }
 
@@ -172,7 +183,7 @@ impl<'m> Stacks<'m> {
             let leaf = self.current.and_then(|task| self.tree.label(task.stack));
             let task = Task { pid, stack: self.traced(leaf, addresses) };
             self.current = Some(task);
-            self.count(task);
+            self.count(task, Leaf::Event);
             return;
         };
         // Something was lost in between.
@@ -181,7 +192,7 @@ impl<'m> Stacks<'m> {
         }
         let leaf = self.tree.label(pending.stack);
         let task = Task { pid, stack: self.traced(leaf, addresses) };
-        self.count(task);
+        self.count(task, Leaf::Event);
         // What function tracers tell is more than the stack of one event.
         if self.switch_to(pid).stack == Node::ROOT {
             self.current = Some(task);
