@@ -194,7 +194,10 @@ impl<'m> Stacks<'m> {
         let task = Task { pid, stack: self.traced(leaf, addresses) };
         self.count(task, Leaf::Event);
         // What function tracers tell is more than the stack of one event.
-        if self.switch_to(pid).stack == Node::ROOT {
+        let is_known = self.current.is_some_and(|current| current.pid == pid)
+            || self.others.get(&pid).is_some_and(|left| !left.is_empty());
+        self.switch_to(pid);
+        if !is_known {
             self.current = Some(task);
         }
     }
