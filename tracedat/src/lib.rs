@@ -24,7 +24,7 @@
 //! - [`plugin`], [`report`]: whole lines, as `trace-cmd report` prints them, on all processors;
 //! - [`convert`]: files to another version or compression;
 //! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
-//! - [`histogram`]: call chains, counted;
+//! - [`histogram`]: call chains, counted; [`memory`]: who holds memory;
 //! - [`split`]: one file to several, cut by time or number;
 //! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
 #![forbid(unsafe_code)]
@@ -40,6 +40,7 @@ pub mod event_format;
 pub mod filter;
 pub mod histogram;
 pub mod layout;
+pub mod memory;
 pub mod metadata;
 pub mod plugin;
 pub mod print_fmt;

@@ -5,6 +5,7 @@ mod convert;
 mod data_file;
 mod dump;
 mod hist;
+mod mem;
 mod options;
 mod record;
 mod report;
@@ -33,6 +34,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },
     Subcommand { name: "hist", command: hist::command, run: hist::run },
+    Subcommand { name: "mem", command: mem::command, run: mem::run },
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },
