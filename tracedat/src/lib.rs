@@ -23,6 +23,7 @@
 //! - [`filter`]: which records are meant;
 //! - [`plugin`], [`report`]: whole lines, as `trace-cmd report` prints them, on all processors;
 //! - [`convert`]: files to another version or compression;
+//! - [`link`]: files of a host and a guest tied together afterwards;
 //! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
 //! - [`histogram`]: call chains, counted; [`memory`]: who holds memory;
 //! - [`split`]: one file to several, cut by time or number;
@@ -40,6 +41,7 @@ pub mod event_format;
 pub mod filter;
 pub mod histogram;
 pub mod layout;
+pub mod link;
 pub mod memory;
 pub mod metadata;
 pub mod plugin;

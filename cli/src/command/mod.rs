@@ -1,5 +1,6 @@
 //! The table of subcommands; each has its own file with its arguments, help and `run`.
 
+mod attach;
 mod check_events;
 mod convert;
 mod data_file;
@@ -30,6 +31,7 @@ struct Subcommand {
 }
 
 const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand { name: "attach", command: attach::command, run: attach::run },
     Subcommand { name: "check-events", command: check_events::command, run: check_events::run },
     Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },

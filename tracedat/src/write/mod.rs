@@ -26,6 +26,7 @@
 //! # Ok::<(), write::WriteError>(())
 //! ```
 
+mod append;
 mod chunk;
 mod cpu_data;
 mod error;
@@ -37,6 +38,7 @@ mod resume;
 mod v6;
 mod v7;
 
+pub use append::Appended;
 pub use cpu_data::{BufferData, CpuSource, Placement, TextData};
 pub use error::{DataOf, WriteError};
 pub(crate) use head::Parts;

@@ -300,9 +300,40 @@ impl Body {
         output.bytes(&packed)
     }
 
+    /// Writes the options that wait and strings, which nobody finds before they are linked to.
+    /// Returns where the options are.
+    pub(super) fn append<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        options: &[(OptionId, Vec<u8>)],
+    ) -> Result<u64, WriteError> {
+        self.options.extend_from_slice(options);
+        let start = self.write_unlinked(output)?;
+        self.write_strings(output)?;
+        Ok(start)
+    }
+
+    /// Makes the last DONE tell where the next options section is.
+    pub(super) fn link<W: Write + Seek>(
+        &self,
+        output: &mut Output<W>,
+        start: u64,
+    ) -> Result<(), WriteError> {
+        output.patch(self.link, &output.order().put_u64(start))
+    }
+
     /// Writes the options that wait as a section that is never compressed, and links to it.
     fn write_options<W: Write + Seek>(&mut self, output: &mut Output<W>) -> Result<(), WriteError> {
-        let order = output.order();
+        let start = self.write_unlinked(output)?;
+        self.link(output, start)?;
+        self.link = output.position() - 8;
+        Ok(())
+    }
+
+    fn write_unlinked<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+    ) -> Result<u64, WriteError> {
         let start = self.start_section(output, SectionId::OPTIONS, 0, "options")?;
         let done = (OptionId::DONE, vec![0; 8]);
         for (id, data) in self.options.drain(..).chain([done]) {
@@ -311,9 +342,7 @@ impl Body {
             output.bytes(&data)?;
         }
         end_section(output, start)?;
-        output.patch(self.link, &order.put_u64(start))?;
-        self.link = output.position() - 8;
-        Ok(())
+        Ok(start)
     }
 
     /// Writes the strings that wait as a section; one that no option points to.
