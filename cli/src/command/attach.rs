@@ -17,7 +17,7 @@ use crate::output;
 
 const AFTER_HELP: &str = "\
 OFF is what is to be added to the guest's time stamps: the negative of its tsc-offset, as in
-/sys/kernel/debug/kvm/PID-FD/vcpu0/tsc-offset. One -s is for all vCPUs, else there is one for each, in order.
+/sys/kernel/debug/kvm/PID-FD/vcpu0/tsc-offset. One -s is for all vCPUs, else there is one for each, in order; without, the clocks are the same.
 Both files have to be version 7; 'trace-cmd convert' makes it.
 The PIDs are the host's threads that run the vCPUs; they may be left out when only one guest ran.
 

@@ -15,9 +15,8 @@ const AFTER_HELP: &str = "\
 Chains come from stack traces and from the function tracers.
 
 Try:
-  trace-cmd record -e sched_switch -T sleep 1   events with stack traces
-  trace-cmd hist                                for each task what occurs most, and from where
-  trace-cmd hist -P                             all tasks together";
+  trace-cmd hist       for each task what occurs most, and from where
+  trace-cmd hist -P    all tasks together";
 
 /// Words and help of `hist`.
 pub(crate) fn command() -> Command {
