@@ -231,3 +231,57 @@ impl<'m> Stacks<'m> {
         index.map_or(Label::Address(address), Label::Function)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reader;
+    use crate::testing::{TraceBuilder, Workload};
+
+    /// `_stext`, `do_work` and `helper` of the made-up symbols.
+    const FUNCTIONS: [u64; 3] =
+        [0xffff_ffff_8100_0000, 0xffff_ffff_8110_0000, 0xffff_ffff_8118_0000];
+
+    /// The chains that records make: task, how many entries, how often.
+    fn chains(records: &[(i32, Observed<'_>)]) -> (u64, Vec<(i32, u32, u64)>) {
+        let workload = Workload { events_per_cpu: 1, ..Workload::new(1) };
+        let metadata = Reader::parse(TraceBuilder::new(workload).build()).unwrap().metadata;
+        let mut stacks = Stacks::new(&metadata, false);
+        for &(pid, observed) in records {
+            stacks.add(pid, observed);
+        }
+        stacks.end_buffer();
+        let (tree, chains) = stacks.into_chains();
+        let list = chains.list.iter().map(|c| (c.pid, tree.depth(c.node), c.count)).collect();
+        (chains.total, list)
+    }
+
+    #[test]
+    fn only_leaves_of_calls_are_counted() {
+        let [a, b, c] = FUNCTIONS;
+        let call = |function, caller| (1, Observed::Call { function, caller: caller + 8 });
+        // a calls b, which calls c twice.
+        let records = [call(b, a), call(c, b), call(c, b)];
+        assert_eq!(chains(&records), (2, vec![(1, 3, 2)]));
+    }
+
+    #[test]
+    fn depth_of_function_graph_tells_what_returned() {
+        let [a, b, _] = FUNCTIONS;
+        let enter = |function, depth| (1, Observed::Enter { function, depth });
+        let records =
+            [enter(a, 0), enter(b, 1), (1, Observed::Exit { depth: 1 }), enter(b, 1), enter(a, 0)];
+        // Twice b below a, then a by itself.
+        assert_eq!(chains(&records), (3, vec![(1, 2, 2), (1, 1, 1)]));
+    }
+
+    #[test]
+    fn stack_trace_belongs_to_the_event_of_its_task() {
+        let bytes: Vec<u8> = FUNCTIONS.iter().flat_map(|address| address.to_le_bytes()).collect();
+        let trace = Observed::Trace(&bytes);
+        // It stays as the stack of a task that has no other, and counts once more at the end.
+        assert_eq!(chains(&[(1, Observed::Event(7)), (1, trace)]), (2, vec![(1, 4, 2)]));
+        // That of another task means that something is missing in between.
+        assert_eq!(chains(&[(1, Observed::Event(7)), (2, trace)]), (0, vec![]));
+    }
+}
