@@ -1,7 +1,7 @@
 //! Counts call chains: which events and functions occur, and by which way they are reached.
 //!
 //! Chains come from stack traces, and from the function tracers, whose calls are kept as a stack. A
-//! chain is a node of one tree ([`StackTree`]), so that counting one more is a look into a table.
+//! chain is a node of one tree, so that counting one more is a look into a table.
 //!
 //! The rules are those of `trace-cmd hist`: the CPUs are read one after the other, an event's chain
 //! continues in the stack that was built last, and a stack trace behind an event becomes its chain.
