@@ -27,7 +27,9 @@
 //! - [`filter`]: which records are meant;
 //! - [`plugin`], [`report`]: whole lines, as `trace-cmd report` prints them, on all processors;
 //! - [`convert`]: files to another version or compression;
+//! - [`link`]: files of a host and a guest tied together afterwards;
 //! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
+//! - [`histogram`]: call chains, counted; [`memory`]: who holds memory;
 //! - [`split`]: one file to several, cut by time or number;
 //! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
 //!
@@ -138,7 +140,10 @@ pub mod error;
 pub mod event;
 pub mod event_format;
 pub mod filter;
+pub mod histogram;
 pub mod layout;
+pub mod link;
+pub mod memory;
 pub mod metadata;
 pub mod plugin;
 pub mod print_fmt;

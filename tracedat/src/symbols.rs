@@ -113,7 +113,7 @@ impl Symbols {
     }
 
     #[inline]
-    fn index(&self, address: u64) -> Option<usize> {
+    pub(crate) fn index(&self, address: u64) -> Option<usize> {
         if let Some(index) = self.found.get(address) {
             return Some(index);
         }
@@ -147,7 +147,7 @@ impl Symbols {
         (0..self.addresses.len()).filter_map(|index| self.symbol(index))
     }
 
-    fn symbol(&self, index: usize) -> Option<Symbol<'_>> {
+    pub(crate) fn symbol(&self, index: usize) -> Option<Symbol<'_>> {
         let start = *self.addresses.get(index)?;
         let text = self.text.get(*self.names.get(index)? as usize..)?;
         let len = line_len(text);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgMatches, value_parser};
 use tracedat::layout::MAGIC;
+use tracedat::read::Records;
 use tracedat::{Metadata, ReadError, Reader};
 
 use crate::error::Error;
@@ -70,6 +71,16 @@ fn file_at_standard_input() -> Option<File> {
     is_whole.then_some(file)
 }
 
+/// Opens a trace that has records.
+pub(super) fn open_events(path: &Path) -> Result<Reader, Error> {
+    let reader = open(path)?;
+    if reader.metadata.latency_text().is_some() {
+        let message = format!("{} has the text of a latency tracer, no events", path.display());
+        return Err(Error::failure(message).hint("print it with 'trace-cmd report'"));
+    }
+    Ok(reader)
+}
+
 /// A trace that cannot be opened or read.
 pub(super) fn cannot_read(path: &Path, cause: ReadError) -> Error {
     let name = path.display();
@@ -104,6 +115,13 @@ pub(super) fn warn_of_lost(path: &Path, data: &Metadata) {
 /// Says what of a file could not be used.
 pub(super) fn warn(path: &Path, data: &Metadata) {
     for warning in data.warnings() {
+        tell(&format!("{}: {warning}", path.display()));
+    }
+}
+
+/// Says what of a file's records could not be read.
+pub(super) fn warn_of_records(path: &Path, records: &Records) {
+    for warning in records.warnings() {
         tell(&format!("{}: {warning}", path.display()));
     }
 }

@@ -1,9 +1,12 @@
 //! The table of subcommands; each has its own file with its arguments, help and `run`.
 
+mod attach;
 mod check_events;
 mod convert;
 mod data_file;
 mod dump;
+mod hist;
+mod mem;
 mod options;
 mod record;
 mod report;
@@ -28,9 +31,12 @@ struct Subcommand {
 }
 
 const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand { name: "attach", command: attach::command, run: attach::run },
     Subcommand { name: "check-events", command: check_events::command, run: check_events::run },
     Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },
+    Subcommand { name: "hist", command: hist::command, run: hist::run },
+    Subcommand { name: "mem", command: mem::command, run: mem::run },
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },

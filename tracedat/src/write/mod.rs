@@ -26,6 +26,7 @@
 //! # Ok::<(), write::WriteError>(())
 //! ```
 
+mod append;
 mod chunk;
 mod chunk_sink;
 mod cpu_data;
@@ -39,6 +40,7 @@ mod resume;
 mod v6;
 mod v7;
 
+pub use append::Appended;
 pub use chunk_sink::{ChunkSink, PendingChunks};
 pub use cpu_data::{BufferData, CpuSource, Placement, TextData};
 pub use error::{DataOf, WriteError};

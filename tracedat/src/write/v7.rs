@@ -209,7 +209,7 @@ impl Body {
         let mut placed = self.buffer_options(layout, recorded, places, order)?;
         self.options.append(&mut placed);
         let link = self.link;
-        self.write_options_section(output, 0)?;
+        self.write_unlinked(output, 0)?;
         debug_assert_eq!(output.position(), head_at);
 
         let flags = self.flags();
@@ -486,6 +486,28 @@ impl Body {
         output.bytes(&packed)
     }
 
+    /// Writes the options that wait and strings, which nobody finds before they are linked to.
+    /// Returns where the options are.
+    pub(super) fn append<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        options: &[(OptionId, Vec<u8>)],
+    ) -> Result<u64, WriteError> {
+        self.options.extend_from_slice(options);
+        let start = self.write_unlinked(output, 0)?;
+        self.write_strings(output)?;
+        Ok(start)
+    }
+
+    /// Makes the last DONE tell where the next options section is.
+    pub(super) fn link<W: Write + Seek>(
+        &self,
+        output: &mut Output<W>,
+        start: u64,
+    ) -> Result<(), WriteError> {
+        output.patch(self.link, &output.order().put_u64(start))
+    }
+
     /// Writes the options that wait as a section that is never compressed, and links to it.
     fn write_options<W: Write + Seek>(&mut self, output: &mut Output<W>) -> Result<(), WriteError> {
         self.write_options_before(output, 0)
@@ -497,14 +519,15 @@ impl Body {
         output: &mut Output<W>,
         next: u64,
     ) -> Result<(), WriteError> {
-        let start = self.write_options_section(output, next)?;
-        output.patch(self.link, &output.order().put_u64(start))?;
+        let start = self.write_unlinked(output, next)?;
+        self.link(output, start)?;
         self.link = output.position() - 8;
         Ok(())
     }
 
-    /// Writes the options that wait as a section that nothing links to yet; returns where it is.
-    fn write_options_section<W: Write + Seek>(
+    /// Writes the options that wait as a section that nothing links to yet, with the section at
+    /// `next` as the one after it; returns where it is.
+    fn write_unlinked<W: Write + Seek>(
         &mut self,
         output: &mut Output<W>,
         next: u64,
