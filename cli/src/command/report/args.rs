@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tracedat::profile::{Hook, ProfileOptions};
 use tracedat::report::{Compat, Json, Layout, TimeStyle};
 
 use crate::error::Error;
@@ -14,6 +15,7 @@ pub(crate) struct ReportArgs {
     pub(crate) inputs: Vec<Input>,
     pub(crate) action: Action,
     pub(crate) json: Option<Json>,
+    pub(crate) profile: ProfileOptions,
     pub(crate) compat: Compat,
     pub(crate) layout: Layout,
     pub(crate) time: TimeStyle,
@@ -65,6 +67,8 @@ pub(crate) struct FilterArg {
 pub(crate) enum Action {
     /// The events.
     Events,
+    /// Where the time of each task goes.
+    Profile,
     /// Statistics of the ring buffers, and where the data is.
     Statistics,
     /// The traced machine, and the recorder's version.
@@ -95,11 +99,16 @@ After -i FILE, -F holds for that file, before any for all; an event is shown whe
 --ts-offset and --ts2secs belong to the last -i before them; --ts2secs before any -i holds for all files.
 The first file stays where it is, the others are moved against it: its --ts-offset counts for nothing.
 
+HOOK is [SYSTEM:]EVENT,FIELD[,PIDFIELD]/[SYSTEM:]EVENT,FIELD[,FLAGS]: the event that starts something and the one
+that ends it, with the field that has the same value in both. It counts for the task that was running, or for that in
+PIDFIELD; with the flag g for the machine, with g and p for the CPU. The flag s means something when recording.
+
 Examples:
   trace-cmd report                            all events of trace.dat
   trace-cmd report -t -l -i switch.dat        nanoseconds, and what each CPU was doing
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
+  trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   time in timers too
   trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'
 
 A line of --json has ts (nanoseconds; ticks where unit says so), cpu, pid, comm, flags, system, event, fields,
@@ -109,7 +118,7 @@ Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are list
 does not matter to it: every record has its line.";
 
 /// What changes lines of text, or prints something else, and so makes no sense with `--json`.
-const TEXT_ONLY: [&str; 18] = [
+const TEXT_ONLY: [&str; 19] = [
     "latency",
     "ts-diff",
     "wakeups",
@@ -128,6 +137,7 @@ const TEXT_ONLY: [&str; 18] = [
     "byte-order",
     "page-size",
     "check-events",
+    "profile",
 ];
 
 fn flag(id: &'static str) -> Arg {
@@ -287,6 +297,27 @@ pub(crate) fn command() -> Command {
                 .long("check-events")
                 .help("Whether all event formats are understood"),
         )
+        .next_help_heading("Profile")
+        .arg(
+            flag("profile").long("profile").help(
+                "Instead of the events, how long each task waited for what, and took for what",
+            ),
+        )
+        .arg(flag("per-cpu").short('G').requires("profile").help("Interrupts by CPU, not by task"))
+        .arg(
+            Arg::new("hook")
+                .short('H')
+                .value_name("HOOK")
+                .action(ArgAction::Append)
+                .requires("profile")
+                .help("Time from one event to another"),
+        )
+        .arg(
+            flag("by-comm")
+                .long("by-comm")
+                .requires("profile")
+                .help("Tasks of the same name as one"),
+        )
         .next_help_heading("Other")
         .arg(flag("quiet").short('q').help("No warnings"))
         .arg(
@@ -310,6 +341,7 @@ impl ReportArgs {
             pids: Vec::new(),
             comms: Vec::new(),
             action: action(matches),
+            profile: profile(matches)?,
             json: matches
                 .contains_id("json")
                 .then(|| Json { text: matches.get_one::<String>("json").is_some() }),
@@ -457,11 +489,23 @@ fn action(matches: &ArgMatches) -> Action {
         ("cpus", Action::Cpus { first, last }),
         ("first-event", Action::Cpus { first, last }),
         ("last-event", Action::Cpus { first, last }),
+        ("profile", Action::Profile),
     ];
     actions
         .iter()
         .find(|(id, _)| matches.get_flag(id))
         .map_or(Action::Events, |(_, action)| *action)
+}
+
+fn profile(matches: &ArgMatches) -> Result<ProfileOptions, Error> {
+    let mut options = ProfileOptions::default();
+    options.per_cpu = matches.get_flag("per-cpu");
+    options.by_comm = matches.get_flag("by-comm");
+    for text in matches.get_many::<String>("hook").into_iter().flatten() {
+        let hook = text.parse::<Hook>();
+        options.hooks.push(hook.map_err(|error| Error::usage("bad -H").because(error))?);
+    }
+    Ok(options)
 }
 
 /// A decimal or `0x` number, with a sign if need be.
@@ -553,6 +597,16 @@ mod tests {
             let words = std::iter::once("report").chain(words.split(' '));
             assert!(command().try_get_matches_from(words).is_err());
         }
+    }
+
+    #[test]
+    fn hooks_are_read_in_their_order() {
+        let args = parse("--profile -G --by-comm -H a,b/c,d -H e,f/g,h,p").unwrap();
+        assert_eq!(args.action, Action::Profile);
+        let hooks = ["a,b/c,d", "e,f/g,h,p"].map(|text| text.parse::<Hook>().unwrap());
+        assert_eq!(args.profile.hooks, hooks);
+        assert!(args.profile.per_cpu && args.profile.by_comm);
+        assert!(parse("--profile -H a").is_err());
     }
 
     #[test]

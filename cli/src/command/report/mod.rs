@@ -5,6 +5,7 @@
 mod args;
 mod filters;
 mod info;
+mod profile;
 
 use std::io::{self, Write};
 
@@ -52,11 +53,13 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
         return Ok(Exit::Success);
     }
     let report = Report::new(options);
-    let result = if args.action == Action::Events {
-        out.write_all(&report.headers(&inputs).concat())?;
-        print_events(&report, &inputs, &mut records, out)
-    } else {
-        info::print(args, &report, &inputs, &mut records, out)
+    let result = match args.action {
+        Action::Events => {
+            out.write_all(&report.headers(&inputs).concat())?;
+            print_events(&report, &inputs, &mut records, out)
+        }
+        Action::Profile => profile::print(args, &report, &inputs, &mut records, out),
+        _ => info::print(args, &report, &inputs, &mut records, out),
     };
     if !args.quiet {
         warn(&inputs, &records);
