@@ -70,6 +70,8 @@ pub(super) struct Start {
     pub(super) field: IntField,
     pub(super) pid: Option<IntField>,
     pub(super) scope: Scope,
+    /// Whether it ends on the CPU where it starts.
+    pub(super) pinned: bool,
 }
 
 /// The end of a pair.
@@ -160,7 +162,7 @@ impl<'m> Roles<'m> {
             (true, false) => Scope::Machine,
         };
         let begins = self.pairs.entry(start.id).or_insert((None, None, style));
-        begins.1 = Some(Start { field: start_field, pid, scope });
+        begins.1 = Some(Start { field: start_field, pid, scope, pinned: hook.pinned });
         begins.2 = style;
         let ends = self.pairs.entry(end.id).or_insert((None, None, style));
         ends.0 = Some(End { start: start.id, field: end_field, scope });

@@ -7,7 +7,7 @@ use super::role::{End, Kind, Role, Scope, Start};
 use super::stack::Stacks;
 use super::tally::{Key, Owner, Tallies};
 use crate::plugin::{IntField, TextField};
-use crate::ring_buffer::Record;
+use crate::ring_buffer::{MissedEvents, Record};
 
 /// The bits of a task's state that have letters; without any it could go on running.
 const STATES: u64 = (1 << super::text::STATE_LETTERS.len()) - 1;
@@ -58,6 +58,9 @@ impl State {
     pub(super) fn take(&mut self, id: u16, role: &Role, record: &Record<'_>) {
         let data = record.data;
         let time = record.time;
+        if record.missed != MissedEvents::None {
+            self.pending.lose(record.cpu);
+        }
         let pid = role.pid.map_or(0, |field| task_id(field, data));
         let awaited = std::mem::take(&mut self.task(pid).awaits_stack);
         let awaits = match &role.kind {
@@ -89,7 +92,7 @@ impl State {
             Kind::Call { function, start } => {
                 let function = function.get(data).unwrap_or(0);
                 let key = Key { owner: Owner::Task(pid), event: *start, value: function };
-                self.pending.start(key, time, function);
+                self.pending.start(key, None, time, function);
                 Awaits::Nothing
             }
             Kind::Return { function, start } => {
@@ -119,7 +122,7 @@ impl State {
         self.switch = Some(id);
         self.task(prev).sleeps = state != 0;
         let key = |task, event| Key { owner: Owner::Task(task), event, value: 0 };
-        let ticket = self.pending.start(key(prev, id), time, state);
+        let ticket = self.pending.start(key(prev, id), None, time, state);
         if let Some(wakeup) = self.wakeup {
             self.end(key(next, wakeup), time);
         }
@@ -137,7 +140,7 @@ impl State {
         if let Some(switch) = self.switch {
             self.end(key(switch), time);
         }
-        Awaits::Start(self.pending.start(key(id), time, u64::from(woken as u32)))
+        Awaits::Start(self.pending.start(key(id), None, time, u64::from(woken as u32)))
     }
 
     fn start_pair(
@@ -151,7 +154,8 @@ impl State {
         let pid = start.pid.map_or(pid, |field| task_id(field, record.data));
         let value = role.value(start.field, record.data);
         let key = Key { owner: owner(start.scope, pid, record.cpu), event: id, value };
-        let ticket = self.pending.start(key, record.time, value);
+        let cpu = start.pinned.then_some(record.cpu);
+        let ticket = self.pending.start(key, cpu, record.time, value);
         if start.scope == Scope::Task { Awaits::Start(ticket) } else { Awaits::Nothing }
     }
 

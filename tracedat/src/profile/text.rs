@@ -1,5 +1,7 @@
 //! The profile as text.
 
+use std::cmp::Reverse;
+
 use super::role::{Roles, Style};
 use super::span::{Extreme, Spans};
 use super::stack::Stacks;
@@ -33,17 +35,16 @@ pub(super) struct Printer<'a, 'm> {
 }
 
 impl Printer<'_, '_> {
-    /// Puts lines in the order in which they are printed: by owner, what the scheduler did first, then by event,
-    /// what took longest or happened most first.
+    /// Puts lines in the order in which they are printed: by owner, what the scheduler did first, then by event, what
+    /// took longest or happened most first. States are in the order of their bits.
     pub(super) fn sort(&mut self, lines: &mut [Line]) {
         lines.sort_by_cached_key(|line| {
-            let rank = match self.roles.style(line.key.event).0 {
-                Style::State => 0,
-                Style::Wakeup => 1,
-                _ => 2 + u32::from(line.key.event),
-            };
-            let heavy = std::cmp::Reverse((line.spans.total, line.spans.count));
-            (line.key.owner, rank, heavy)
+            let heavy = Reverse((line.spans.total, line.spans.count));
+            match self.roles.style(line.key.event).0 {
+                Style::State => (line.key.owner, 0, line.key.value, heavy),
+                Style::Wakeup => (line.key.owner, 1, 0, heavy),
+                _ => (line.key.owner, 2 + u32::from(line.key.event), 0, heavy),
+            }
         });
     }
 

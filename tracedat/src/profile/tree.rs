@@ -21,14 +21,14 @@ pub(super) fn print(mut stacks: Vec<(&[u64], Spans)>, symbols: &Symbols, out: &m
     let mut levels = vec![Level::new(branches(&stacks, 0))];
     while let Some(level) = levels.last_mut() {
         let Some((branch, is_last)) = level.next() else {
-            // The last of its siblings leaves no line down, only blanks.
             out.extend_from_slice(&prefix);
             out.extend_from_slice(b"  \n");
             levels.pop();
             prefix.truncate(prefix.len().saturating_sub(INDENT));
-            if levels.last().is_some_and(|parent| !parent.is_done()) {
+            if let Some(parent) = levels.last() {
+                // A line down to the next sibling, if there is one.
                 out.extend_from_slice(&prefix);
-                out.extend_from_slice(b"| \n");
+                out.extend_from_slice(if parent.is_done() { b"  \n" } else { b"| \n" });
             }
             continue;
         };
