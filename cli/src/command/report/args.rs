@@ -35,6 +35,9 @@ pub(crate) struct ReportArgs {
     pub(crate) no_hard_irq: bool,
     pub(crate) no_soft_irq: bool,
     pub(crate) quiet: bool,
+    /// Which formats are printed, all without one.
+    pub(crate) format: Option<String>,
+    pub(crate) kallsyms: Option<PathBuf>,
     pub(crate) filters: Vec<FilterArg>,
     pub(crate) test_filters: bool,
     pub(crate) pids: Vec<i32>,
@@ -79,6 +82,8 @@ pub(crate) enum Action {
     Cpus { first: bool, last: bool },
     /// Names of the events that have a format in the file.
     EventNames,
+    /// The formats themselves.
+    Formats,
     /// The format strings of `trace_printk`.
     PrintkFormats,
     /// The kernel's functions.
@@ -118,7 +123,9 @@ Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are list
 does not matter to it: every record has its line.";
 
 /// What changes lines of text, or prints something else, and so makes no sense with `--json`.
-const TEXT_ONLY: [&str; 19] = [
+const TEXT_ONLY: [&str; 21] = [
+    "formats",
+    "format",
     "latency",
     "ts-diff",
     "wakeups",
@@ -167,6 +174,13 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::Append)
                 .value_parser(file())
                 .help("The same as -i FILE"),
+        )
+        .arg(
+            Arg::new("kallsyms")
+                .long("kallsyms")
+                .value_name("FILE")
+                .value_parser(file())
+                .help("More functions of the kernel, as in /proc/kallsyms"),
         )
         .next_help_heading("Selection")
         .arg(
@@ -229,6 +243,11 @@ pub(crate) fn command() -> Command {
         )
         .arg(flag("no-plugins").short('N').help("Only the events' own print formats, no handlers"))
         .arg(
+            flag("local-plugins")
+                .short('L')
+                .help("The same as -N: handlers of one's own cannot be loaded"),
+        )
+        .arg(
             Arg::new("no-handler")
                 .short('n')
                 .value_name("REGEX")
@@ -288,6 +307,14 @@ pub(crate) fn command() -> Command {
         )
         .arg(flag("last-event").long("last-event").help("The same with the time of the last event"))
         .arg(flag("events").short('E').help("Names of the events the file knows"))
+        .arg(flag("formats").long("events").help("Their formats"))
+        .arg(
+            Arg::new("format")
+                .long("event")
+                .value_name("REGEX")
+                .overrides_with("format")
+                .help("Formats of the events whose name, system or SYSTEM:NAME has this"),
+        )
         .arg(flag("printk").short('P').help("Format strings of trace_printk"))
         .arg(flag("functions").short('f').help("The kernel's functions"))
         .arg(flag("byte-order").short('e').help("Byte orders of file and host"))
@@ -295,7 +322,7 @@ pub(crate) fn command() -> Command {
         .arg(
             flag("check-events")
                 .long("check-events")
-                .help("Whether all event formats are understood"),
+                .help("Whether all event formats are understood; the exit code is 22 if not"),
         )
         .next_help_heading("Profile")
         .arg(
@@ -321,6 +348,17 @@ pub(crate) fn command() -> Command {
         .next_help_heading("Other")
         .arg(flag("quiet").short('q').help("No warnings"))
         .arg(
+            Arg::new("verbose")
+                .short('V')
+                .long("verbose")
+                .value_name("LEVEL")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("info")
+                .action(ArgAction::Append)
+                .help("What is told besides: none, crit, err, warn, info, debug or 0 to 5; no warnings below warn"),
+        )
+        .arg(
             Arg::new("threads")
                 .long("threads")
                 .value_name("N")
@@ -337,6 +375,8 @@ impl ReportArgs {
         let mut args = Self {
             inputs: inputs(matches)?,
             filters: filters(matches),
+            format: matches.get_one::<String>("format").cloned(),
+            kallsyms: matches.get_one::<PathBuf>("kallsyms").cloned(),
             test_filters: matches.get_flag("filter-test"),
             pids: Vec::new(),
             comms: Vec::new(),
@@ -360,7 +400,7 @@ impl ReportArgs {
             },
             raw: matches.get_flag("raw"),
             raw_events: texts("raw-event"),
-            no_handlers: matches.get_flag("no-plugins"),
+            no_handlers: matches.get_flag("no-plugins") || matches.get_flag("local-plugins"),
             no_handler_events: texts("no-handler"),
             handler_options: texts("plugin-option"),
             cpus: None,
@@ -373,7 +413,7 @@ impl ReportArgs {
             no_hard_irq: matches.get_flag("no-hard-irq"),
             no_soft_irq: matches.get_flag("no-soft-irq"),
             boundaries: matches.get_flag("boundary"),
-            quiet: matches.get_flag("quiet"),
+            quiet: matches.get_flag("quiet") || is_quiet(matches)?,
             threads: matches.get_one("threads").copied(),
         };
         for list in matches.get_many::<String>("cpu").into_iter().flatten() {
@@ -475,11 +515,15 @@ fn filters(matches: &ArgMatches) -> Vec<FilterArg> {
 }
 
 fn action(matches: &ArgMatches) -> Action {
+    if matches.contains_id("format") {
+        return Action::Formats;
+    }
     let (first, last) = (matches.get_flag("first-event"), matches.get_flag("last-event"));
     let actions = [
         ("functions", Action::Functions),
         ("printk", Action::PrintkFormats),
         ("events", Action::EventNames),
+        ("formats", Action::Formats),
         ("byte-order", Action::ByteOrder),
         ("page-size", Action::PageSize),
         ("check-events", Action::CheckEvents),
@@ -495,6 +539,19 @@ fn action(matches: &ArgMatches) -> Action {
         .iter()
         .find(|(id, _)| matches.get_flag(id))
         .map_or(Action::Events, |(_, action)| *action)
+}
+
+/// Whether the last level asked for leaves out warnings.
+fn is_quiet(matches: &ArgMatches) -> Result<bool, Error> {
+    let Some(level) = matches.get_many::<String>("verbose").and_then(Iterator::last) else {
+        return Ok(false);
+    };
+    match level.as_str() {
+        "0" | "none" | "1" | "crit" | "2" | "err" => Ok(true),
+        "3" | "warn" | "4" | "info" | "5" | "debug" | "6" | "all" => Ok(false),
+        _ => Err(Error::usage(format!("'{level}' is no level of messages"))
+            .hint("write none, crit, err, warn, info or debug")),
+    }
 }
 
 fn profile(matches: &ArgMatches) -> Result<ProfileOptions, Error> {
@@ -607,6 +664,14 @@ mod tests {
         assert_eq!(args.profile.hooks, hooks);
         assert!(args.profile.per_cpu && args.profile.by_comm);
         assert!(parse("--profile -H a").is_err());
+    }
+
+    #[test]
+    fn last_level_decides_whether_there_are_warnings() {
+        assert!(!parse("-V").unwrap().quiet);
+        assert!(parse("-V --verbose=err").unwrap().quiet);
+        assert!(!parse("--verbose=0 -V=4").unwrap().quiet);
+        assert!(parse("--verbose=loud").is_err());
     }
 
     #[test]

@@ -94,6 +94,12 @@ fn print_events(
 /// Opens a file and sets how its time stamps are made.
 fn open(input: &Input, offset: i64, args: &ReportArgs) -> Result<Reader, Error> {
     let mut reader = Reader::open(&input.path).map_err(|cause| cannot_open(input, cause))?;
+    if let Some(path) = &args.kallsyms {
+        let text = std::fs::read(path).map_err(|cause| {
+            Error::failure(format!("cannot read {}", path.display())).because(cause)
+        })?;
+        reader.metadata.add_kallsyms(&text);
+    }
     let clock = ClockOptions {
         raw: args.raw_time,
         no_date: args.no_date,
