@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     BadData = 4,
     /// A guest, its server or its client cannot be reached, or refused.
     Guest = 5,
+    /// `report --check-events`: not all events are understood. The C version has the same number.
+    NotUnderstood = 22,
 }
 
 impl From<Exit> for std::process::ExitCode {

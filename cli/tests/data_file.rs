@@ -54,6 +54,16 @@ const CASES: &[Case] = &[
         needs: || requirements::reference().map(drop),
         test: options_like_reference,
     },
+    Case {
+        name: "report_prints_formats_and_other_symbols_as_the_reference_does",
+        needs: || requirements::reference().map(drop),
+        test: report_like_reference,
+    },
+    Case {
+        name: "check_events_tells_by_its_exit_code",
+        needs: || Ok(()),
+        test: check_events_exit_code,
+    },
     Case { name: "errors_name_the_file_and_a_next_step", needs: || Ok(()), test: errors },
 ];
 
@@ -290,4 +300,50 @@ fn errors() -> Result<(), Failed> {
     let words = ["convert", "--file-version", "6", "--compression", "zstd", "-i"];
     let line = complaint(trace_cmd().args(words).arg(&text).arg(&missing))?;
     check(line.contains("version 6 has no compression"), || line.clone())
+}
+
+fn report_like_reference() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let input = make(dir.path(), 6, Codec::None)?;
+    let symbols = dir.path().join("kallsyms");
+    fs::write(&symbols, "ffffffff81000000 T other_text\nffffffff81100800 t half_work\t[mod]\n")?;
+    let symbols = symbols.to_str().ok_or("a path that is no UTF-8")?;
+    let options: [&[&str]; 9] = [
+        &["--events"],
+        &["--event", "sched_sw"],
+        &["--event", "SCHED"],
+        &["--event", "KMEM:^k"],
+        &["--event", "no such event"],
+        &["--kallsyms", symbols],
+        &["-f", "--kallsyms", symbols],
+        &["-L"],
+        &["--verbose=2"],
+    ];
+    for words in options {
+        let words = [&["report"], words, &["-i"]].concat();
+        let expected = reference(&words, &input)?;
+        let mut command = trace_cmd();
+        let text = success(command.env("TRACE_CMD_COMPAT", "3.1.6").args(&words).arg(&input))?;
+        check(text == expected, || format!("{words:?}:\n{text}\ninstead of\n{expected}"))?;
+    }
+    Ok(())
+}
+
+fn check_events_exit_code() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let input = make(dir.path(), 6, Codec::None)?;
+    let status = || {
+        trace_cmd()
+            .args(["report", "--check-events"])
+            .arg(&input)
+            .output()
+            .map(|output| output.status)
+    };
+    check(status()?.code() == Some(0), || "a good file".to_owned())?;
+    // As long as before, so that all offsets still hold.
+    let text = fs::read(&input)?;
+    let (from, to) = (&b"__get_str(name)"[..], &b"__got_str(name)"[..]);
+    let at = text.windows(from.len()).position(|bytes| bytes == from).ok_or("no such format")?;
+    fs::write(&input, [&text[..at], to, &text[at + from.len()..]].concat())?;
+    check(status()?.code() == Some(22), || "a function that nobody knows".to_owned())
 }

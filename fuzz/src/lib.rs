@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use tracedat::event_format::EventFormat;
 use tracedat::filter::{Filter, FilterContext};
 use tracedat::print_fmt::NoNames;
+use tracedat::profile::{Profile, ProfileOptions};
 use tracedat::read::Merge;
 use tracedat::report::{Report, ReportInput, ReportOptions};
 use tracedat::{Abi, ByteOrder, ReadError, Reader};
@@ -16,7 +17,7 @@ const MAX_RECORDS: u64 = 200_000;
 /// Text that is printed; more tells nothing new.
 const MAX_TEXT: usize = 4 << 20;
 
-/// A whole trace.dat: its metadata, its records, its lines.
+/// A whole trace.dat: its metadata, its records, its lines, its profile.
 ///
 /// # Panics
 /// When a record is not where the metadata says, or two readings differ.
@@ -25,6 +26,7 @@ pub fn trace_file(data: &[u8]) {
     let again = walk(data).expect("what could be opened can be opened again");
     assert_eq!(records, again, "two readings of the same bytes differ");
     print(data);
+    profile(data);
 }
 
 /// The fields that the seeds of `filter` speak of.
@@ -103,6 +105,19 @@ fn print(data: &[u8]) {
         // The error says where it went wrong, which is all that is asked for.
         let _ = Report::new(options).print(&inputs, &mut records, &mut text);
     }
+}
+
+/// Counts what the records tell, and prints it.
+fn profile(data: &[u8]) {
+    let Ok(Reader { metadata, mut records }) = Reader::parse(data) else { return };
+    let Ok(mut profile) = Profile::new(&metadata, &ProfileOptions::default()) else { return };
+    for _ in 0..MAX_RECORDS {
+        let Ok(Some(record)) = records.next() else { break };
+        profile.add(&record);
+    }
+    let mut text = Vec::new();
+    profile.print(&mut text);
+    std::hint::black_box(text);
 }
 
 /// Takes so many bytes, then refuses.

@@ -26,6 +26,7 @@
 //! - [`event_format`], [`print_fmt`], [`event`]: records to fields and text;
 //! - [`filter`]: which records are meant;
 //! - [`plugin`], [`report`]: whole lines, as `trace-cmd report` prints them, on all processors;
+//! - [`profile`]: where the time of each task goes;
 //! - [`convert`]: files to another version or compression;
 //! - [`link`]: files of a host and a guest tied together afterwards;
 //! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
@@ -148,6 +149,7 @@ pub mod metadata;
 pub mod plugin;
 pub mod print_fmt;
 pub mod printk_formats;
+pub mod profile;
 pub mod read;
 pub mod report;
 pub mod ring_buffer;

@@ -242,6 +242,12 @@ impl Metadata {
         self.texts.symbols(self)
     }
 
+    /// Adds functions to those of the file, as text of `kallsyms`; at the same address they go before the file's own.
+    /// To be called before the first use of [`Metadata::symbols`].
+    pub fn add_kallsyms(&mut self, text: &[u8]) {
+        self.texts.add_kallsyms(text);
+    }
+
     /// Format strings of `trace_printk` by address.
     pub fn printk_formats(&self) -> &PrintkFormats {
         self.texts.printk_formats(self)

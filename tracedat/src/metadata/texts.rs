@@ -52,6 +52,8 @@ pub(crate) struct Texts {
     /// The first text or option that the file should have and that cannot be read.
     lost: OnceLock<Warning>,
     kallsyms: OnceLock<Vec<u8>>,
+    /// Text in front of it that is not the file's own.
+    more_kallsyms: Vec<u8>,
     printk: OnceLock<Vec<u8>>,
     cmdlines: OnceLock<Vec<u8>>,
     latency: OnceLock<Vec<u8>>,
@@ -112,6 +114,7 @@ impl Texts {
             header_event,
             lost,
             kallsyms: OnceLock::new(),
+            more_kallsyms: Vec::new(),
             printk: OnceLock::new(),
             cmdlines: OnceLock::new(),
             latency: OnceLock::new(),
@@ -164,11 +167,22 @@ impl Texts {
     pub(super) fn symbols(&self, metadata: &Metadata) -> &Symbols {
         // Not kept twice: the table takes the text, unless it was asked for by itself.
         self.symbols.get_or_init(|| {
-            Symbols::parse(match self.kallsyms.get() {
+            let own = match self.kallsyms.get() {
                 Some(text) => text.clone(),
                 None => self.load(metadata, self.places.kallsyms.as_ref(), Length::U32),
-            })
+            };
+            match self.more_kallsyms.as_slice() {
+                [] => Symbols::parse(own),
+                more => Symbols::parse([more, &own].concat()),
+            }
         })
+    }
+
+    pub(super) fn add_kallsyms(&mut self, text: &[u8]) {
+        self.more_kallsyms.extend_from_slice(text);
+        if !text.ends_with(b"\n") {
+            self.more_kallsyms.push(b'\n');
+        }
     }
 
     pub(super) fn printk_formats(&self, metadata: &Metadata) -> &PrintkFormats {

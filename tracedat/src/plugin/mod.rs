@@ -127,7 +127,7 @@ impl Binding<'_> {
 
     /// The event's own field as text.
     pub fn text(&self, name: &str) -> Option<TextField> {
-        Some(TextField { field: self.format.event_field(name)?.clone(), abi: self.format.abi })
+        Some(TextField::new(self.format.event_field(name)?, self.format.abi))
     }
 
     /// A common field as an integer.
@@ -230,6 +230,11 @@ pub struct TextField {
 }
 
 impl TextField {
+    /// The text in a field.
+    pub fn new(field: &Field, abi: Abi) -> Self {
+        Self { field: field.clone(), abi }
+    }
+
     /// The text up to its NUL; `None` when the record is too short.
     #[inline]
     pub fn get<'a>(&self, data: &'a [u8]) -> Option<&'a [u8]> {

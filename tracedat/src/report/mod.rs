@@ -21,10 +21,12 @@ mod pipeline;
 mod prefix;
 mod selection;
 mod sequence;
+mod visit;
 mod wakeups;
 
 pub use backwards::Backwards;
 pub use json::Json;
+pub(crate) use line::microseconds;
 pub use options::{Compat, EventSelector, Layout, ReportFilter, ReportOptions, TimeStyle};
 pub use prefix::is_seconds_clock;
 
@@ -114,18 +116,8 @@ impl Report {
         records: &mut Merge,
         out: &mut (dyn Write + Send),
     ) -> Result<Printed, ReportError> {
-        let styles = prefix::buffer_styles(inputs, &self.options);
-        let files: Vec<ReportFile<'_>> = inputs
-            .iter()
-            .zip(styles)
-            .enumerate()
-            .map(|(file, (input, styles))| {
-                ReportFile::new(file, input.metadata, &self.options, &self.registry, styles)
-            })
-            .collect();
-        if self.options.align_time && !self.options.raw_time {
-            records.count_from_start(self.options.compat == Compat::V3_1_6)?;
-        }
+        let files = self.files(inputs);
+        self.align(records)?;
         let sequencer = Sequencer::new(records, &files, &self.options);
         let format = LineFormat { files: &files, options: &self.options };
         let end = match self.options.json {
@@ -143,6 +135,25 @@ impl Report {
             None => Ok(Printed { backwards: end.backwards }),
             Some(error) => Err(ReportError::Read(error)),
         }
+    }
+
+    fn files<'a>(&'a self, inputs: &[ReportInput<'a>]) -> Vec<ReportFile<'a>> {
+        let styles = prefix::buffer_styles(inputs, &self.options);
+        inputs
+            .iter()
+            .zip(styles)
+            .enumerate()
+            .map(|(file, (input, styles))| {
+                ReportFile::new(file, input.metadata, &self.options, &self.registry, styles)
+            })
+            .collect()
+    }
+
+    fn align(&self, records: &mut Merge) -> Result<(), ReadError> {
+        if self.options.align_time && !self.options.raw_time {
+            records.count_from_start(self.options.compat == Compat::V3_1_6)?;
+        }
+        Ok(())
     }
 
     /// For each file the line that comes before those of its records: how many CPUs it has.

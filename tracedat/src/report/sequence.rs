@@ -310,7 +310,11 @@ fn claimed<'a>(slot: &Slot<'_>, record: &Record<'a>) -> &'a [u8] {
 
 /// Whether a record is printed.
 #[inline]
-fn wants(options: &ReportOptions, file: Option<&ReportFile<'_>>, record: &Record<'_>) -> bool {
+pub(super) fn wants(
+    options: &ReportOptions,
+    file: Option<&ReportFile<'_>>,
+    record: &Record<'_>,
+) -> bool {
     const HARD_IRQ: i64 = 0x08;
     const SOFT_IRQ: i64 = 0x10;
     if let Some(cpus) = &options.cpus

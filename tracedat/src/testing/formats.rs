@@ -169,6 +169,32 @@ impl FormatTexts {
         )
     }
 
+    pub(super) fn kernel_stack(&self, id: u16) -> String {
+        let caller = ("unsigned long caller[]", usize::MAX, false);
+        self.format("kernel_stack", id, &[("unsigned long size", 0, false), caller], "\"\"")
+    }
+
+    pub(super) fn sched_wakeup(&self, id: u16) -> String {
+        self.sched_waking()
+            .replace("name: sched_waking", "name: sched_wakeup")
+            .replace(&format!("ID: {}", event_id::SCHED_WAKING), &format!("ID: {id}"))
+    }
+
+    pub(super) fn irq_handler_exit(&self, id: u16) -> String {
+        let fields = [("int irq", 4, true), ("int ret", 4, true)];
+        self.format("irq_handler_exit", id, &fields, "\"irq=%d\", REC->irq")
+    }
+
+    pub(super) fn sys_exit(&self, id: u16) -> String {
+        let fields = [("long id", 0, true), ("long ret", 0, true)];
+        self.format("sys_exit", id, &fields, "\"NR %ld = %ld\", REC->id, REC->ret")
+    }
+
+    pub(super) fn two_numbers(&self, name: &str, id: u16) -> String {
+        let fields = [("int a", 4, true), ("int b", 4, true)];
+        self.format(name, id, &fields, "\"a=%d b=%d\", REC->a, REC->b")
+    }
+
     /// A format file with its offsets, as the kernel's compiler would lay the fields out.
     fn format(&self, name: &str, id: u16, fields: &[Field], print_fmt: &str) -> String {
         let mut text = format!("name: {name}\nID: {id}\nformat:\n");

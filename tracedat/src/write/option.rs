@@ -38,6 +38,11 @@ pub fn uname(sysname: &str, nodename: &str, release: &str, machine: &str) -> Raw
     (OptionId::UNAME, str0(&format!("{sysname} {nodename} {release} {machine}")))
 }
 
+/// A pair of events that a profile measures: the text of a [`Hook`](crate::profile::Hook).
+pub fn hook(text: &str) -> RawOption {
+    (OptionId::HOOK, str0(text))
+}
+
 /// Nanoseconds to add to all time stamps.
 pub fn offset(ns: i64) -> RawOption {
     (OptionId::OFFSET, str0(&ns.to_string()))

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tracedat::profile::{Hook, ProfileOptions};
 use tracedat::report::{Compat, Json, Layout, TimeStyle};
 
 use crate::error::Error;
@@ -14,6 +15,7 @@ pub(crate) struct ReportArgs {
     pub(crate) inputs: Vec<Input>,
     pub(crate) action: Action,
     pub(crate) json: Option<Json>,
+    pub(crate) profile: ProfileOptions,
     pub(crate) compat: Compat,
     pub(crate) full_formats: bool,
     pub(crate) layout: Layout,
@@ -34,6 +36,9 @@ pub(crate) struct ReportArgs {
     pub(crate) no_hard_irq: bool,
     pub(crate) no_soft_irq: bool,
     pub(crate) quiet: bool,
+    /// Which formats are printed, all without one.
+    pub(crate) format: Option<String>,
+    pub(crate) kallsyms: Option<PathBuf>,
     pub(crate) filters: Vec<FilterArg>,
     pub(crate) test_filters: bool,
     pub(crate) pids: Vec<i32>,
@@ -66,6 +71,8 @@ pub(crate) struct FilterArg {
 pub(crate) enum Action {
     /// The events.
     Events,
+    /// Where the time of each task goes.
+    Profile,
     /// Statistics of the ring buffers, and where the data is.
     Statistics,
     /// The traced machine, and the recorder's version.
@@ -76,6 +83,8 @@ pub(crate) enum Action {
     Cpus { first: bool, last: bool },
     /// Names of the events that have a format in the file.
     EventNames,
+    /// The formats themselves.
+    Formats,
     /// The format strings of `trace_printk`.
     PrintkFormats,
     /// The kernel's functions.
@@ -96,11 +105,16 @@ After -i FILE, -F holds for that file, before any for all; an event is shown whe
 --ts-offset and --ts2secs belong to the last -i before them; --ts2secs before any -i holds for all files.
 The first file stays where it is, the others are moved against it: its --ts-offset counts for nothing.
 
+HOOK is [SYSTEM:]EVENT,FIELD[,PIDFIELD]/[SYSTEM:]EVENT,FIELD[,FLAGS]: the event that starts something and the one
+that ends it, with the field that has the same value in both. It counts for the task that was running, or for that in
+PIDFIELD; with the flag g for the machine, with g and p for the CPU. The flag s means something when recording.
+
 Examples:
   trace-cmd report                            all events of trace.dat
   trace-cmd report -t -l -i switch.dat        nanoseconds, and what each CPU was doing
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
+  trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   time in timers too
   trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'
 
 A line of --json has ts (nanoseconds; ticks where unit says so), cpu, pid, comm, flags, system, event, fields,
@@ -110,7 +124,9 @@ Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are list
 does not matter to it: every record has its line.";
 
 /// What changes lines of text, or prints something else, and so makes no sense with `--json`.
-const TEXT_ONLY: [&str; 18] = [
+const TEXT_ONLY: [&str; 21] = [
+    "formats",
+    "format",
     "latency",
     "ts-diff",
     "wakeups",
@@ -129,6 +145,7 @@ const TEXT_ONLY: [&str; 18] = [
     "byte-order",
     "page-size",
     "check-events",
+    "profile",
 ];
 
 fn flag(id: &'static str) -> Arg {
@@ -158,6 +175,13 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::Append)
                 .value_parser(file())
                 .help("The same as -i FILE"),
+        )
+        .arg(
+            Arg::new("kallsyms")
+                .long("kallsyms")
+                .value_name("FILE")
+                .value_parser(file())
+                .help("More functions of the kernel, as in /proc/kallsyms"),
         )
         .next_help_heading("Selection")
         .arg(
@@ -219,6 +243,11 @@ pub(crate) fn command() -> Command {
                 .help("The same for events, or systems, of this name"),
         )
         .arg(flag("no-plugins").short('N').help("Only the events' own print formats, no handlers"))
+        .arg(
+            flag("local-plugins")
+                .short('L')
+                .help("The same as -N: handlers of one's own cannot be loaded"),
+        )
         .arg(
             Arg::new("no-handler")
                 .short('n')
@@ -284,6 +313,14 @@ pub(crate) fn command() -> Command {
         )
         .arg(flag("last-event").long("last-event").help("The same with the time of the last event"))
         .arg(flag("events").short('E').help("Names of the events the file knows"))
+        .arg(flag("formats").long("events").help("Their formats"))
+        .arg(
+            Arg::new("format")
+                .long("event")
+                .value_name("REGEX")
+                .overrides_with("format")
+                .help("Formats of the events whose name, system or SYSTEM:NAME has this"),
+        )
         .arg(flag("printk").short('P').help("Format strings of trace_printk"))
         .arg(flag("functions").short('f').help("The kernel's functions"))
         .arg(flag("byte-order").short('e').help("Byte orders of file and host"))
@@ -291,10 +328,42 @@ pub(crate) fn command() -> Command {
         .arg(
             flag("check-events")
                 .long("check-events")
-                .help("Whether all event formats are understood"),
+                .help("Whether all event formats are understood; the exit code is 22 if not"),
+        )
+        .next_help_heading("Profile")
+        .arg(
+            flag("profile").long("profile").help(
+                "Instead of the events, how long each task waited for what, and took for what",
+            ),
+        )
+        .arg(flag("per-cpu").short('G').requires("profile").help("Interrupts by CPU, not by task"))
+        .arg(
+            Arg::new("hook")
+                .short('H')
+                .value_name("HOOK")
+                .action(ArgAction::Append)
+                .requires("profile")
+                .help("Time from one event to another"),
+        )
+        .arg(
+            flag("by-comm")
+                .long("by-comm")
+                .requires("profile")
+                .help("Tasks of the same name as one"),
         )
         .next_help_heading("Other")
         .arg(flag("quiet").short('q').help("No warnings"))
+        .arg(
+            Arg::new("verbose")
+                .short('V')
+                .long("verbose")
+                .value_name("LEVEL")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("info")
+                .action(ArgAction::Append)
+                .help("What is told besides: none, crit, err, warn, info, debug or 0 to 5; no warnings below warn"),
+        )
         .arg(
             Arg::new("threads")
                 .long("threads")
@@ -312,10 +381,13 @@ impl ReportArgs {
         let mut args = Self {
             inputs: inputs(matches)?,
             filters: filters(matches),
+            format: matches.get_one::<String>("format").cloned(),
+            kallsyms: matches.get_one::<PathBuf>("kallsyms").cloned(),
             test_filters: matches.get_flag("filter-test"),
             pids: Vec::new(),
             comms: Vec::new(),
             action: action(matches),
+            profile: profile(matches)?,
             json: matches
                 .contains_id("json")
                 .then(|| Json { text: matches.get_one::<String>("json").is_some() }),
@@ -335,7 +407,7 @@ impl ReportArgs {
             },
             raw: matches.get_flag("raw"),
             raw_events: texts("raw-event"),
-            no_handlers: matches.get_flag("no-plugins"),
+            no_handlers: matches.get_flag("no-plugins") || matches.get_flag("local-plugins"),
             no_handler_events: texts("no-handler"),
             handler_options: texts("plugin-option"),
             cpus: None,
@@ -348,7 +420,7 @@ impl ReportArgs {
             no_hard_irq: matches.get_flag("no-hard-irq"),
             no_soft_irq: matches.get_flag("no-soft-irq"),
             boundaries: matches.get_flag("boundary"),
-            quiet: matches.get_flag("quiet"),
+            quiet: matches.get_flag("quiet") || is_quiet(matches)?,
             threads: matches.get_one("threads").copied(),
         };
         for list in matches.get_many::<String>("cpu").into_iter().flatten() {
@@ -450,11 +522,15 @@ fn filters(matches: &ArgMatches) -> Vec<FilterArg> {
 }
 
 fn action(matches: &ArgMatches) -> Action {
+    if matches.contains_id("format") {
+        return Action::Formats;
+    }
     let (first, last) = (matches.get_flag("first-event"), matches.get_flag("last-event"));
     let actions = [
         ("functions", Action::Functions),
         ("printk", Action::PrintkFormats),
         ("events", Action::EventNames),
+        ("formats", Action::Formats),
         ("byte-order", Action::ByteOrder),
         ("page-size", Action::PageSize),
         ("check-events", Action::CheckEvents),
@@ -464,11 +540,36 @@ fn action(matches: &ArgMatches) -> Action {
         ("cpus", Action::Cpus { first, last }),
         ("first-event", Action::Cpus { first, last }),
         ("last-event", Action::Cpus { first, last }),
+        ("profile", Action::Profile),
     ];
     actions
         .iter()
         .find(|(id, _)| matches.get_flag(id))
         .map_or(Action::Events, |(_, action)| *action)
+}
+
+/// Whether the last level asked for leaves out warnings.
+fn is_quiet(matches: &ArgMatches) -> Result<bool, Error> {
+    let Some(level) = matches.get_many::<String>("verbose").and_then(Iterator::last) else {
+        return Ok(false);
+    };
+    match level.as_str() {
+        "0" | "none" | "1" | "crit" | "2" | "err" => Ok(true),
+        "3" | "warn" | "4" | "info" | "5" | "debug" | "6" | "all" => Ok(false),
+        _ => Err(Error::usage(format!("'{level}' is no level of messages"))
+            .hint("write none, crit, err, warn, info or debug")),
+    }
+}
+
+fn profile(matches: &ArgMatches) -> Result<ProfileOptions, Error> {
+    let mut options = ProfileOptions::default();
+    options.per_cpu = matches.get_flag("per-cpu");
+    options.by_comm = matches.get_flag("by-comm");
+    for text in matches.get_many::<String>("hook").into_iter().flatten() {
+        let hook = text.parse::<Hook>();
+        options.hooks.push(hook.map_err(|error| Error::usage("bad -H").because(error))?);
+    }
+    Ok(options)
 }
 
 /// A decimal or `0x` number, with a sign if need be.
@@ -566,6 +667,24 @@ mod tests {
     fn print_formats_are_the_reference_s_unless_asked_for_in_full() {
         assert!(!parse("-t").unwrap().full_formats);
         assert!(parse("--full-formats --json=text").unwrap().full_formats);
+    }
+
+    #[test]
+    fn hooks_are_read_in_their_order() {
+        let args = parse("--profile -G --by-comm -H a,b/c,d -H e,f/g,h,p").unwrap();
+        assert_eq!(args.action, Action::Profile);
+        let hooks = ["a,b/c,d", "e,f/g,h,p"].map(|text| text.parse::<Hook>().unwrap());
+        assert_eq!(args.profile.hooks, hooks);
+        assert!(args.profile.per_cpu && args.profile.by_comm);
+        assert!(parse("--profile -H a").is_err());
+    }
+
+    #[test]
+    fn last_level_decides_whether_there_are_warnings() {
+        assert!(!parse("-V").unwrap().quiet);
+        assert!(parse("-V --verbose=err").unwrap().quiet);
+        assert!(!parse("--verbose=0 -V=4").unwrap().quiet);
+        assert!(parse("--verbose=loud").is_err());
     }
 
     #[test]

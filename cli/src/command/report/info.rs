@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use regex_lite::RegexBuilder;
 use tracedat::Metadata;
 use tracedat::error::ReadError;
 use tracedat::layout::OptionId;
@@ -25,6 +26,10 @@ pub(super) fn print(
     let mut exit = Exit::Success;
     if let Action::Cpus { first, last } = args.action {
         print_cpus(args, report, inputs, records, (first, last), &mut out)?;
+    } else if args.action == Action::Formats {
+        if let Some(input) = inputs.first() {
+            print_formats(input.metadata, args.format.as_deref(), &mut out)?;
+        }
     } else if let Some(one_page) = page_of_first_file(args.action) {
         // These speak of one file, the first.
         if let Some(input) = inputs.first() {
@@ -77,6 +82,47 @@ fn print_event_names(metadata: &Metadata, out: &mut dyn Write) -> io::Result<Exi
     Ok(Exit::Success)
 }
 
+/// Prints the formats of a file's events, or of those that the expression is about: `SYSTEM:NAME`, or one of them.
+/// ftrace's own are left out, as the reference does.
+fn print_formats(
+    metadata: &Metadata,
+    expression: Option<&str>,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let regex = |text: &str| {
+        RegexBuilder::new(text).case_insensitive(true).build().map_err(|cause| {
+            Error::usage(format!("--event '{text}' is no regular expression")).because(cause)
+        })
+    };
+    let wanted = match expression {
+        None => None,
+        Some(text) => Some(match text.split_once(':') {
+            Some((system, name)) => (regex(system)?, regex(name)?, true),
+            None => (regex(text)?, regex(text)?, false),
+        }),
+    };
+    let is_wanted = |system: &str, name: &str| match &wanted {
+        None => true,
+        Some((systems, names, true)) => systems.is_match(system) && names.is_match(name),
+        Some((systems, names, false)) => systems.is_match(system) || names.is_match(name),
+    };
+    let mut last_system = None;
+    for format in metadata.event_texts().filter(|format| format.system != "ftrace") {
+        let line = format.text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let name = String::from_utf8_lossy(line.strip_prefix(b"name: ").unwrap_or_default());
+        if !is_wanted(format.system, &name) {
+            continue;
+        }
+        if last_system != Some(format.system) {
+            writeln!(out, "\nsystem: {}", format.system)?;
+            last_system = Some(format.system);
+        }
+        out.write_all(format.text)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
 fn print_printk_formats(metadata: &Metadata, out: &mut dyn Write) -> io::Result<Exit> {
     for (address, text) in metadata.printk_formats().iter() {
         write!(out, "{address:016x} ")?;
@@ -127,7 +173,7 @@ fn check_events(metadata: &Metadata, _out: &mut dyn Write) -> io::Result<Exit> {
         };
         let name = name.strip_prefix("name: ").unwrap_or_default();
         tell(&format!("{}:{name}: {cause}", format.system));
-        exit = Exit::BadData;
+        exit = Exit::NotUnderstood;
     }
     Ok(exit)
 }

@@ -5,6 +5,7 @@
 mod args;
 mod filters;
 mod info;
+mod profile;
 
 use std::io::{self, Write};
 
@@ -58,14 +59,16 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
         return Ok(Exit::Success);
     }
     let report = Report::new(options);
-    let result = if args.action == Action::Events {
-        out.write_all(&report.headers(&inputs).concat())?;
-        if args.json.is_none() {
-            print_latency_texts(&inputs, out)?;
+    let result = match args.action {
+        Action::Events => {
+            out.write_all(&report.headers(&inputs).concat())?;
+            if args.json.is_none() {
+                print_latency_texts(&inputs, out)?;
+            }
+            print_events(&report, &inputs, &mut records, out)
         }
-        print_events(&report, &inputs, &mut records, out)
-    } else {
-        info::print(args, &report, &inputs, &mut records, out)
+        Action::Profile => profile::print(args, &report, &inputs, &mut records, out),
+        _ => info::print(args, &report, &inputs, &mut records, out),
     };
     if !args.quiet {
         warn(&inputs, &records);
@@ -114,6 +117,12 @@ fn open(
     out: &mut dyn Write,
 ) -> Result<Reader, Error> {
     let mut reader = data_file::read(&input.path).map_err(|cause| cannot_open(input, cause))?;
+    if let Some(path) = &args.kallsyms {
+        let text = std::fs::read(path).map_err(|cause| {
+            Error::failure(format!("cannot read {}", path.display())).because(cause)
+        })?;
+        reader.metadata.add_kallsyms(&text);
+    }
     let clock = ClockOptions {
         raw: args.raw_time,
         no_date: args.no_date,
