@@ -1,10 +1,6 @@
 //! A recorded machine as a trace.dat: its head, its options, its CPU data.
 
-use std::cell::Cell;
-use std::fs::{self, File};
 use std::io::{Cursor, Write};
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
 
 use tracedat::Abi;
 use tracedat::clock::TimeShift;
@@ -18,6 +14,7 @@ use tracefs::capture::{self, Capture};
 
 use super::args::Args;
 use super::local::{Machine, RecordedBuffer};
+use super::output::Output;
 use super::spool::Spool;
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -48,86 +45,6 @@ impl Format {
     /// Whether sizes on disk differ from those recorded.
     pub(crate) fn is_compressed(self) -> bool {
         self.codec != Codec::None
-    }
-}
-
-/// The file that is written: opened before anything is recorded, so that a place that cannot be
-/// written is known at once; emptied only when there is something to write.
-#[derive(Debug)]
-pub(crate) struct Output {
-    path: PathBuf,
-    file: File,
-    existed: bool,
-    is_written: Cell<bool>,
-}
-
-impl Output {
-    /// Opens or creates the file.
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let existed = path.exists();
-        let opened = File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let file = opened.map_err(|error| {
-            Error::failure(format!("cannot write {}", path.display()))
-                .because(error)
-                .hint("choose another place with -o FILE")
-        })?;
-        Ok(Self { path: path.to_owned(), file, existed, is_written: Cell::new(false) })
-    }
-
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The file itself.
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// The file once more, with a position of its own.
-    pub(super) fn reopened(&self) -> Result<File, Error> {
-        // By its descriptor: somebody may have renamed it meanwhile.
-        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let opened = File::options().read(true).write(true).open(path);
-        opened.map_err(|error| self.failed(error))
-    }
-
-    /// What was written so far is of no use.
-    pub(super) fn abandon(self) {
-        self.is_written.set(false);
-        let _ = self.file.set_len(0);
-    }
-
-    pub(super) fn emptied(&self) -> Result<&File, Error> {
-        self.is_written.set(true);
-        self.file.set_len(0).map_err(|error| self.failed(error))?;
-        Ok(&self.file)
-    }
-
-    pub(super) fn failed(
-        &self,
-        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Error {
-        Error::failure(format!("cannot write {}", self.path.display())).because(error)
-    }
-
-    /// The file could not be made; says where the data still is.
-    pub(crate) fn lost(&self, spools: Vec<Spool>, error: Error) -> Error {
-        match Spool::keep(spools) {
-            Some(first) => {
-                error.hint(format!("its sub-buffers are kept in {} and so on", first.display()))
-            }
-            None => error,
-        }
-    }
-}
-
-/// A recording that came to nothing leaves no empty file behind.
-impl Drop for Output {
-    fn drop(&mut self) {
-        if !self.existed && !self.is_written.get() {
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 
@@ -197,6 +114,7 @@ impl GuestFile<'_> {
             .into_iter()
             .collect();
         let placements = writer.finish(&options, data).map_err(|error| output.failed(error))?;
+        output.publish()?;
         Ok((reader.metadata.trace_id().unwrap_or_default(), placements))
     }
 }

@@ -14,7 +14,8 @@ use tracedat::layout::OptionId;
 use tracedat::metadata::VirtualCpu;
 use tracedat::write::{self, Placement};
 
-use super::file::{GuestFile, Output};
+use super::file::GuestFile;
+use super::output::Output;
 use super::plan::GuestPlan;
 use super::spool::Spool;
 use crate::error::Error;

@@ -18,8 +18,9 @@ use tracedat::write::{
 };
 use tracefs::{Capture, Sink, TracingDir, capture};
 
-use super::file::{self, Extra, Format, Output};
+use super::file::{self, Extra, Format};
 use super::local::{Machine, RecordedBuffer, SinkRequest, kernel_error};
+use super::output::Output;
 use crate::error::Error;
 
 /// Bytes copied at once where a file cannot be closed up without copying.
@@ -100,6 +101,11 @@ impl LiveFile {
         self.is_described = true;
         let added = self.writer.add_head(&file::texts(capture));
         added.map_err(|error| self.output.failed(error))
+    }
+
+    /// Gives the file its name: what was recorded is worth being found.
+    pub(crate) fn publish(&self) -> Result<(), Error> {
+        self.output.publish()
     }
 
     /// The recording came to nothing.

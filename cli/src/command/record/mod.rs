@@ -9,6 +9,7 @@ pub(crate) mod guest_side;
 mod guests;
 mod live;
 mod local;
+mod output;
 pub(crate) mod plan;
 mod run;
 mod spool;

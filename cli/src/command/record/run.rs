@@ -11,10 +11,11 @@ use tracefs::TracingDir;
 
 use super::args::Args;
 use super::date;
-use super::file::{Extra, Format, Output};
+use super::file::{Extra, Format};
 use super::guests::{self, FinishedGuest, RunningGuest, joined};
 use super::live::LiveFile;
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
+use super::output::Output;
 use super::plan::{GuestPlan, Plan, guest_output};
 use super::summary;
 use super::wait::{Event, Signals, Workload};
@@ -66,7 +67,8 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
         (Ok(_), None) => return Err(Error::failure("nothing is recorded here")),
     };
     let mut session = Session { local, live, guests: Vec::new(), workload: None };
-    if let Err(error) = session.begin(connected, plan, args, trace_id) {
+    let begun = session.begin(connected, plan, args, trace_id);
+    if let Err(error) = begun.and_then(|()| session.live.publish()) {
         session.abort();
         return Err(error);
     }

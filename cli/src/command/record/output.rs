@@ -1,0 +1,263 @@
+//! The file that a recording goes to: it has its name only once it can be read.
+//!
+//! Until then it has no name at all, so a recording that comes to nothing leaves nothing behind, a
+//! file of that name stays what it was, and whoever looks sees a whole head.
+
+use std::cell::Cell;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::linkat;
+
+use super::spool::Spool;
+use crate::error::Error;
+
+/// The file that is written: opened before anything is recorded, so that a place that cannot be
+/// written is known at once.
+#[derive(Debug)]
+pub(crate) struct Output {
+    path: PathBuf,
+    file: File,
+    stage: Cell<Stage>,
+    /// The name it has meanwhile, where it must have one.
+    temporary: PathBuf,
+    existed: bool,
+}
+
+/// Under which name the file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// None yet.
+    Unnamed,
+    /// One of its own.
+    Temporary,
+    /// That which was asked for.
+    Named,
+}
+
+impl Output {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// With the place that cannot be written.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        Self::try_open(path).map_err(|error| {
+            Error::failure(format!("cannot write {}", path.display()))
+                .because(error)
+                .hint("choose another place with -o FILE")
+        })
+    }
+
+    fn try_open(path: &Path) -> io::Result<Self> {
+        let old = match fs::symlink_metadata(path) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let mut name = std::ffi::OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}", std::process::id()));
+        let mut output = |file, stage| Self {
+            path: path.to_owned(),
+            file,
+            stage: Cell::new(stage),
+            temporary: path.with_file_name(std::mem::take(&mut name)),
+            existed: old.is_some(),
+        };
+        let mut options = File::options();
+        options.read(true).write(true);
+        if let Some(metadata) = &old {
+            // What may not be written is not replaced either.
+            let file = options.open(path)?;
+            if !metadata.is_file() {
+                return Ok(output(file, Stage::Named));
+            }
+        }
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let unnamed = options.clone().custom_flags(OFlag::O_TMPFILE.bits()).open(directory);
+        let output = match unnamed {
+            Ok(file) => output(file, Stage::Unnamed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            Err(_) => {
+                // Some file systems have no files without a name.
+                let mut output = output(File::open(directory)?, Stage::Temporary);
+                match options.clone().create(true).truncate(true).open(&output.temporary) {
+                    Ok(file) => output.file = file,
+                    // A directory that takes no new file, with one that can be written.
+                    Err(_) if output.existed => {
+                        output.stage.set(Stage::Named);
+                        output.file = options.open(path)?;
+                    }
+                    Err(error) => {
+                        output.stage.set(Stage::Named);
+                        return Err(error);
+                    }
+                }
+                output
+            }
+        };
+        if let Some(old) = old
+            && output.stage.get() != Stage::Named
+        {
+            let mode = old.permissions().mode();
+            output.file.set_permissions(Permissions::from_mode(mode))?;
+        }
+        Ok(output)
+    }
+
+    /// Where it is, or will be.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file itself.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The file once more, with a position of its own.
+    pub(super) fn reopened(&self) -> Result<File, Error> {
+        let opened = File::options().read(true).write(true).open(self.by_descriptor());
+        opened.map_err(|error| self.failed(error))
+    }
+
+    /// The file without anything in it.
+    pub(super) fn emptied(&self) -> Result<&File, Error> {
+        self.file.set_len(0).map_err(|error| self.failed(error))?;
+        Ok(&self.file)
+    }
+
+    /// Gives the file its name, which an older file of that name loses.
+    pub(super) fn publish(&self) -> Result<(), Error> {
+        let named = match self.stage.get() {
+            Stage::Named => Ok(()),
+            Stage::Temporary => fs::rename(&self.temporary, &self.path),
+            Stage::Unnamed => self.link(),
+        };
+        named.map_err(|error| self.failed(error))?;
+        self.stage.set(Stage::Named);
+        Ok(())
+    }
+
+    fn link(&self) -> io::Result<()> {
+        let link = |path: &Path| {
+            let flags = AtFlags::AT_SYMLINK_FOLLOW;
+            linkat(AT_FDCWD, &self.by_descriptor(), AT_FDCWD, path, flags)
+        };
+        match link(&self.path) {
+            Err(Errno::EEXIST) => {}
+            linked => return Ok(linked?),
+        }
+        // A link replaces nothing; a new name does.
+        match link(&self.temporary) {
+            Err(Errno::EEXIST) => {
+                fs::remove_file(&self.temporary)?;
+                link(&self.temporary)?;
+            }
+            linked => linked?,
+        }
+        self.stage.set(Stage::Temporary);
+        fs::rename(&self.temporary, &self.path)
+    }
+
+    fn by_descriptor(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
+    /// What was written so far is of no use.
+    pub(super) fn abandon(self) {
+        if self.stage.get() == Stage::Named && !self.existed {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    pub(super) fn failed(
+        &self,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::failure(format!("cannot write {}", self.path.display())).because(error)
+    }
+
+    /// The file could not be made; says where the data still is.
+    pub(crate) fn lost(&self, spools: Vec<Spool>, error: Error) -> Error {
+        match Spool::keep(spools) {
+            Some(first) => {
+                error.hint(format!("its sub-buffers are kept in {} and so on", first.display()))
+            }
+            None => error,
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if self.stage.get() == Stage::Temporary {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_has_its_name_when_it_is_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace.dat");
+        let output = Output::open(&path).unwrap();
+        output.file().write_all(b"new").unwrap();
+        assert!(!path.exists());
+        output.publish().unwrap();
+        output.reopened().unwrap().write_all(b"NEW and more").unwrap();
+        drop(output);
+        assert_eq!(fs::read(&path).unwrap(), b"NEW and more");
+        assert_eq!(names(dir.path()), ["trace.dat"]);
+    }
+
+    #[test]
+    fn an_older_file_stays_until_then_and_gives_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace.dat");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        drop(Output::open(&path).unwrap());
+        let output = Output::open(&path).unwrap();
+        output.file().write_all(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        output.publish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(names(dir.path()), ["trace.dat"]);
+    }
+
+    #[test]
+    fn what_is_abandoned_is_gone_and_places_that_cannot_be_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace.dat");
+        let output = Output::open(&path).unwrap();
+        output.publish().unwrap();
+        output.abandon();
+        assert!(names(dir.path()).is_empty());
+        Output::open(&dir.path().join("none/trace.dat")).unwrap_err();
+        Output::open(dir.path()).unwrap_err();
+        let null = Output::open(Path::new("/dev/null")).unwrap();
+        null.publish().unwrap();
+        null.abandon();
+        assert!(Path::new("/dev/null").exists());
+    }
+}
