@@ -207,6 +207,11 @@ impl<W: Write + Seek> Writer<W> {
         self.output.flush()
     }
 
+    /// Bytes that are written of all but the data of CPUs.
+    pub fn head_len(&self) -> u64 {
+        self.output.position()
+    }
+
     /// Makes room for data of CPUs, which is then written to the regions of `layout` by whoever
     /// records. From now on the file can be read, also when nobody completes it.
     ///

@@ -23,6 +23,9 @@ use super::local::{Machine, RecordedBuffer, SinkRequest, kernel_error};
 use super::output::Output;
 use crate::error::Error;
 
+/// Bytes kept free for what is written at the end, so that a full disk is no reason to lose it.
+const LAST_LEN: u64 = 2 << 20;
+
 /// Bytes copied at once where a file cannot be closed up without copying.
 const COPY_LEN: usize = 1 << 20;
 
@@ -63,8 +66,20 @@ impl LiveFile {
         writer.reserve(&layout).map_err(failed)?;
         let mut live =
             Self { output, writer, layout, format, pending: Vec::new(), is_described: false };
+        live.keep_room(0)?;
         let sinks = live.sinks(requests)?;
         Ok((live, sinks))
+    }
+
+    /// Takes room on the disk for what has to be written at the end; `texts` bytes of it are known.
+    fn keep_room(&self, texts: u64) -> Result<(), Error> {
+        let room = self.writer.head_len().saturating_add(texts).saturating_add(LAST_LEN);
+        let room = off_t(room).map_err(|error| self.output.failed(error))?;
+        match fallocate(self.output.file(), FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, room) {
+            Err(error @ (Errno::ENOSPC | Errno::EDQUOT)) => Err(self.output.failed(error)),
+            // What a file system cannot promise is hoped for.
+            _ => Ok(()),
+        }
     }
 
     fn sinks(&mut self, requests: &[SinkRequest]) -> Result<Vec<Vec<Sink>>, Error> {
@@ -95,12 +110,19 @@ impl LiveFile {
 
     /// Adds the kernel's texts, once they are read.
     pub(crate) fn describe(&mut self, capture: &Capture) -> Result<(), Error> {
-        if self.is_described || self.format.version == Version::V6 {
+        if self.is_described {
             return Ok(());
         }
         self.is_described = true;
-        let added = self.writer.add_head(&file::texts(capture));
-        added.map_err(|error| self.output.failed(error))
+        let texts = file::texts(capture);
+        if self.format.version == Version::V6 {
+            let formats = texts.systems.iter().flat_map(|system| &system.formats);
+            let formats = formats.chain(&texts.ftrace_formats).map(Vec::len).sum::<usize>();
+            let others = texts.kallsyms.len() + texts.printk_formats.len();
+            return self.keep_room((formats + others) as u64);
+        }
+        self.writer.add_head(&texts).map_err(|error| self.output.failed(error))?;
+        self.keep_room(0)
     }
 
     /// Gives the file its name: what was recorded is worth being found.
@@ -220,6 +242,16 @@ fn off_t(value: u64) -> io::Result<i64> {
 
 /// Moves what is behind each gap to the end of what is before it.
 fn copy_together(file: &File, gaps: &[Gap]) -> io::Result<()> {
+    let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    // What was kept free is free for the copies now; what was copied too, so a full disk is not in
+    // the way.
+    let free = |from: u64, to: u64| -> io::Result<()> {
+        let _ = fallocate(file, punch, off_t(from)?, off_t(to.saturating_sub(from))?);
+        Ok(())
+    };
+    if let Some(first) = gaps.last() {
+        free(first.offset, first.offset + first.len)?;
+    }
     let mut buffer = vec![0; COPY_LEN];
     let mut taken = 0;
     let mut gaps = gaps.iter().rev().peekable();
@@ -235,11 +267,60 @@ fn copy_together(file: &File, gaps: &[Gap]) -> io::Result<()> {
             }
             file.write_all_at(&buffer[..read], from - taken)?;
             from += read as u64;
-            // What was copied takes no room any more, so a full disk is not in the way.
-            let start = (from - read as u64).max(from - taken);
-            let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-            let _ = fallocate(file, punch, off_t(start)?, off_t(from - start)?);
+            free((from - read as u64).max(from - taken), from)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: u64 = 4096;
+
+    /// Three parts, each of its own letter, far from one another; the gaps between them.
+    fn parts() -> (File, Vec<Gap>) {
+        let file = tempfile::tempfile().unwrap();
+        let mut gaps = Vec::new();
+        let (mut at, mut end) = (0, 0);
+        for (letter, len) in [(b'a', 3 * BLOCK), (b'b', 700 * BLOCK), (b'c', BLOCK / 2)] {
+            if at > 0 {
+                gaps.insert(0, Gap { offset: end, len: at - end });
+            }
+            file.write_all_at(&vec![letter; len as usize], at).unwrap();
+            end = (at + len).next_multiple_of(BLOCK);
+            at = end + (1 << 30);
+        }
+        (file, gaps)
+    }
+
+    fn check(file: &File) {
+        for (letter, at, len) in
+            [(b'a', 0, 3 * BLOCK), (b'b', 3 * BLOCK, 700 * BLOCK), (b'c', 703 * BLOCK, BLOCK / 2)]
+        {
+            let mut bytes = vec![0; len as usize];
+            file.read_exact_at(&mut bytes, at).unwrap();
+            assert!(bytes.iter().all(|&byte| byte == letter), "{}", char::from(letter));
+        }
+    }
+
+    #[test]
+    fn gaps_are_closed_by_copying_where_blocks_cannot_be_renumbered() {
+        let (file, gaps) = parts();
+        copy_together(&file, &gaps).unwrap();
+        check(&file);
+    }
+
+    #[test]
+    fn gaps_are_closed_the_same_way_by_the_file_system() {
+        let (file, gaps) = parts();
+        for gap in gaps {
+            let (offset, len) = (off_t(gap.offset).unwrap(), off_t(gap.len).unwrap());
+            if fallocate(&file, FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, offset, len).is_err() {
+                return;
+            }
+        }
+        check(&file);
+    }
 }

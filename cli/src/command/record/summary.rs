@@ -1,5 +1,6 @@
 //! What is said at the end: where the data went on standard output, what was lost on standard error.
 
+use std::error::Error as _;
 use std::io::Write;
 
 use trace_virt::host::ExecStatus;
@@ -49,7 +50,8 @@ pub(crate) fn losses(buffers: &[RecordedBuffer]) {
                 ));
             }
             if let Some(error) = &cpu.error {
-                tell(&format!("{place}{}", Error::failure("").because(format!("{error}"))));
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                tell(&format!("{place}{error}{cause}"));
             }
         }
     }
