@@ -96,7 +96,8 @@ fn record(
             let output = file.reopen().unwrap();
             let order = workload.abi.byte_order;
             let (mut sink, pending) =
-                ChunkSink::start(output, *region, codec, workload.page_size, order, 3).unwrap();
+                ChunkSink::start(output, *region, codec, workload.page_size, order, 3, || {})
+                    .unwrap();
             for sub_buffer in data.chunks(workload.page_size as usize) {
                 sink.write_all(sub_buffer).unwrap();
             }
@@ -189,7 +190,7 @@ fn a_region_that_is_full_is_an_error_and_keeps_what_it_has() {
     let region = layout.regions()[0];
     let output = file.reopen().unwrap();
     let (mut sink, pending) =
-        ChunkSink::start(output, region, Codec::Zstd, 4096, ByteOrder::Little, 1).unwrap();
+        ChunkSink::start(output, region, Codec::Zstd, 4096, ByteOrder::Little, 1, || {}).unwrap();
     let noise: Vec<u8> =
         (0..40_960_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let mut failed = false;

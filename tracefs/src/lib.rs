@@ -66,7 +66,7 @@ pub use error::{Action, Error};
 pub use event::{EventName, EventSelection};
 pub use instance::Instance;
 pub use marker::Marker;
-pub use recorder::{CpuLedger, Ledger, Recorder, RecorderOptions, Sink};
+pub use recorder::{CpuLedger, Ledger, Priority, Recorder, RecorderOptions, Sink};
 pub use ring_buffer::Way;
 pub use trace_clock::TraceClocks;
 pub use tracing_dir::TracingDir;

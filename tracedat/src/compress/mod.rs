@@ -161,22 +161,34 @@ impl Compressor {
         result
     }
 
-    /// Compresses from now on less well and faster, or as at first.
+    /// Compresses from now on as well as `effort` says.
     ///
     /// # Errors
     /// [`CompressError::Failed`] with the library's reason.
-    pub fn hurry(&mut self, hurry: bool) -> Result<(), CompressError> {
+    pub fn set_effort(&mut self, effort: Effort) -> Result<(), CompressError> {
         match &mut self.0 {
             Compress::None => Ok(()),
             #[cfg(feature = "zlib")]
             Compress::Zlib(zlib) => {
-                zlib.hurry(hurry);
+                zlib.set_effort(effort);
                 Ok(())
             }
             #[cfg(feature = "zstd")]
-            Compress::Zstd(zstd) => zstd.hurry(hurry),
+            Compress::Zstd(zstd) => zstd.set_effort(effort),
         }
     }
+}
+
+/// How well data is compressed, and how long that may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effort {
+    /// As other writers of the format do.
+    #[default]
+    Usual,
+    /// Less well, several times as fast.
+    Little,
+    /// Hardly at all: as fast as copying.
+    Least,
 }
 
 /// Decompresses one chunk after the other.

@@ -4,16 +4,13 @@ use std::fmt;
 
 use libdeflater::{CompressionLvl, DecompressionError};
 
-use super::{Codec, CompressError};
+use super::{Codec, CompressError, Effort};
 
 /// The most bytes one compressed byte can become: 258 bytes take two bits, rounded up.
 pub(super) const MAX_RATIO: usize = 1032;
 
 /// As small as zlib's best level, which other writers of the format use.
 const LEVEL: i32 = 9;
-
-/// As fast as the format can be.
-const HURRIED_LEVEL: i32 = 1;
 
 /// A deflate state.
 pub(super) struct Compressor(libdeflater::Compressor);
@@ -23,8 +20,12 @@ impl Compressor {
         Self::at_level(LEVEL)
     }
 
-    pub(super) fn hurry(&mut self, hurry: bool) {
-        *self = Self::at_level(if hurry { HURRIED_LEVEL } else { LEVEL });
+    pub(super) fn set_effort(&mut self, effort: Effort) {
+        *self = Self::at_level(match effort {
+            Effort::Usual => LEVEL,
+            Effort::Little => 1,
+            Effort::Least => 0,
+        });
     }
 
     fn at_level(level: i32) -> Self {

@@ -4,14 +4,11 @@ use std::fmt;
 
 use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ErrorCode, get_error_name};
 
-use super::{Codec, CompressError};
+use super::{Codec, CompressError, Effort};
 
 /// The most bytes one compressed byte can become: a block that repeats one byte takes four bytes
 /// and makes 128 KiB.
 pub(super) const MAX_RATIO: usize = 128 * 1024 / 4;
-
-/// Three times as fast as the default level.
-const HURRIED_LEVEL: i32 = -5;
 
 /// How the library says that there is not enough room; it has no code for it that is stable.
 const TOO_SMALL: &str = "Destination buffer is too small";
@@ -32,8 +29,12 @@ impl Compressor {
         Ok(Self(context))
     }
 
-    pub(super) fn hurry(&mut self, hurry: bool) -> Result<(), CompressError> {
-        let level = if hurry { HURRIED_LEVEL } else { zstd_safe::CLEVEL_DEFAULT };
+    pub(super) fn set_effort(&mut self, effort: Effort) -> Result<(), CompressError> {
+        let level = match effort {
+            Effort::Usual => zstd_safe::CLEVEL_DEFAULT,
+            Effort::Little => -5,
+            Effort::Least => zstd_safe::min_c_level(),
+        };
         self.0.set_parameter(CParameter::CompressionLevel(level)).map(drop).map_err(failed)
     }
 

@@ -10,22 +10,22 @@ use std::thread::{self, JoinHandle};
 
 use super::{Recorded, Region, WriteError};
 use crate::abi::ByteOrder;
-use crate::compress::{Codec, Compressor};
+use crate::compress::{Codec, Compressor, Effort};
 use crate::layout::{CHUNK_SUB_BUFFERS, CompressedHeader};
 
 /// Bytes that are gathered before they are written, when more is on its way.
 const WRITE_LEN: usize = 256 << 10;
 
 /// Bytes of all sinks of a recording that may wait to be compressed.
-const MAX_WAITING: usize = 256 << 20;
+const MAX_WAITING: usize = 64 << 20;
 
 /// Chunks that may wait in one sink.
-const MAX_DEPTH: usize = 256;
+const MAX_DEPTH: usize = 1024;
 const MIN_DEPTH: usize = 4;
 
 /// Takes the sub-buffers of one CPU, one whole one after the other, and hands them in chunks to a
-/// thread that compresses and writes them. When that thread falls behind it compresses less well;
-/// when the queue is full, writing waits.
+/// thread that compresses and writes them. When that thread falls behind it compresses less well, in
+/// the end hardly at all; when the queue is full all the same, writing waits.
 #[derive(Debug)]
 pub struct ChunkSink {
     jobs: SyncSender<Vec<u8>>,
@@ -43,7 +43,7 @@ pub struct PendingChunks {
 
 impl ChunkSink {
     /// Starts to write to `region` of `file`. `sinks` is how many there are in all, which share the
-    /// memory for what waits.
+    /// memory for what waits. The thread calls `prepare` first, for its priority and the like.
     ///
     /// # Errors
     /// When the codec is not in this build, or no thread can be had.
@@ -54,6 +54,7 @@ impl ChunkSink {
         page_size: u32,
         order: ByteOrder,
         sinks: usize,
+        prepare: impl FnOnce() + Send + 'static,
     ) -> Result<(Self, PendingChunks), WriteError> {
         let chunk_len = page_size.saturating_mul(CHUNK_SUB_BUFFERS) as usize;
         let depth = MAX_WAITING / chunk_len.max(1) / sinks.max(1);
@@ -66,17 +67,20 @@ impl ChunkSink {
             region,
             order,
             compressor: codec.compressor()?,
-            hurried: false,
+            effort: Effort::Usual,
             out: Vec::new(),
             used: 4,
             chunks: 0,
             size: 0,
             recorded: Recorded::default(),
         };
-        let depth = Depth { waiting: Arc::clone(&waiting), hurry: depth / 2 };
+        let depth = Depth { waiting: Arc::clone(&waiting), most: depth };
         let thread = thread::Builder::new()
             .name(format!("compress-cpu{}", region.cpu))
-            .spawn(move || writer.run(&todo, &give_back, &depth))
+            .spawn(move || {
+                prepare();
+                writer.run(&todo, &give_back, &depth)
+            })
             .map_err(|source| WriteError::Io { offset: region.offset, source })?;
         let raw = Vec::with_capacity(chunk_len);
         Ok((Self { jobs, free, waiting, raw, chunk_len }, PendingChunks { thread }))
@@ -129,10 +133,21 @@ impl PendingChunks {
     }
 }
 
-/// How much waits, and from when on it is too much.
+/// How much waits, and how much may.
 struct Depth {
     waiting: Arc<AtomicUsize>,
-    hurry: usize,
+    most: usize,
+}
+
+impl Depth {
+    /// What can be afforded: when the queue is full, events are lost.
+    fn effort(&self, waiting: usize) -> Effort {
+        match waiting {
+            _ if waiting > self.most / 2 => Effort::Least,
+            _ if waiting > self.most / 4 => Effort::Little,
+            _ => Effort::Usual,
+        }
+    }
 }
 
 /// The other end of the queue.
@@ -141,7 +156,7 @@ struct RegionWriter {
     region: Region,
     order: ByteOrder,
     compressor: Compressor,
-    hurried: bool,
+    effort: Effort,
     /// Chunks that are not written yet.
     out: Vec<u8>,
     /// Bytes of the region that are written, the number of chunks included.
@@ -172,10 +187,10 @@ impl RegionWriter {
     ) -> Result<(), WriteError> {
         while let Ok(mut raw) = todo.recv() {
             let waiting = depth.waiting.fetch_sub(1, Ordering::Relaxed);
-            let hurry = waiting > depth.hurry;
-            if hurry != self.hurried {
-                self.compressor.hurry(hurry)?;
-                self.hurried = hurry;
+            let effort = depth.effort(waiting);
+            if effort != self.effort {
+                self.compressor.set_effort(effort)?;
+                self.effort = effort;
             }
             self.add(&raw)?;
             if waiting <= 1 || self.out.len() >= WRITE_LEN {

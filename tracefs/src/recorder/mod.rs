@@ -11,6 +11,7 @@
 //! what the kernel does for them in interrupts.
 
 mod ledger;
+mod priority;
 mod sink;
 mod wait;
 mod worker;
@@ -32,6 +33,7 @@ use crate::ring_buffer::{CpuBuffer, Way};
 use crate::sys;
 
 pub use ledger::{CpuLedger, Ledger, SinkError};
+pub use priority::Priority;
 pub use sink::Sink;
 
 use wait::Waiter;
@@ -48,6 +50,8 @@ pub struct RecorderOptions {
     pub way: Way,
     /// At most this long between looks at the buffer, also when the kernel wakes nobody.
     pub interval: Duration,
+    /// How urgent the threads are. What may not be had is done without.
+    pub priority: Priority,
     /// How long a sink that takes nothing is waited for once recording was stopped.
     pub stop_timeout: Duration,
 }
@@ -57,6 +61,7 @@ impl Default for RecorderOptions {
         Self {
             way: Way::Auto,
             interval: Duration::from_secs(1),
+            priority: Priority::Realtime(1),
             stop_timeout: Duration::from_secs(5),
         }
     }
@@ -126,7 +131,7 @@ impl Recorder {
             let waiter = Waiter::new(Arc::clone(&stopped));
             let worker = Worker::new(buffer, sink, waiter, capacity, options)
                 .map_err(|e| failed(cpu, "preparing the sink", e))?;
-            recorder.spawn(cpu, worker, writeback)?;
+            recorder.spawn(cpu, worker, writeback, options.priority)?;
         }
         Ok(recorder)
     }
@@ -136,6 +141,7 @@ impl Recorder {
         cpu: u32,
         worker: Worker,
         writeback: Option<Writeback>,
+        priority: Priority,
     ) -> Result<(), Error> {
         let before = self.instance.buffer_stats(cpu).unwrap_or_default();
         let progress = worker.progress();
@@ -147,6 +153,8 @@ impl Recorder {
                 // Signals are for the caller's threads; a closed pipe is an error code here.
                 let _ = nix::sys::signal::SigSet::all().thread_block();
                 let _ = tell_id.send(sys::thread_id());
+                // Without the right to it events may be lost, which is told at the end.
+                let _ = priority.apply();
                 let _ = tell_result.send(worker.run());
             })
             .map_err(|e| failed(cpu, "starting a thread", e))?;

@@ -22,8 +22,8 @@ pub enum Sink {
         /// Where the first sub-buffer goes.
         offset: u64,
     },
-    /// Anything that takes bytes, one whole sub-buffer per `write_all`; the way is always
-    /// [`Way::Read`](crate::Way::Read). One that blocks for ever is left behind at the end.
+    /// Anything that takes bytes, in whole sub-buffers. One that blocks for ever is left behind at the
+    /// end.
     Writer(Box<dyn Write + Send>),
 }
 

@@ -102,6 +102,34 @@ impl Backoff {
     }
 }
 
+/// Pauses between looks at a ring buffer whose `poll` says ready all the time: as kernels before 6.1
+/// do for every event, and later ones once events were lost. As long as little comes in one, but
+/// never so long that the buffer would overflow.
+#[derive(Debug)]
+pub(super) struct Pace {
+    pause: Duration,
+    most: Duration,
+    /// Bytes of the ring buffer.
+    capacity: u64,
+}
+
+impl Pace {
+    pub(super) fn new(capacity: u64, most: Duration) -> Self {
+        Self { pause: TICK, most: most.max(TICK), capacity }
+    }
+
+    /// How long to rest after so many bytes were taken since the last look; not at all where the
+    /// buffer fills fast.
+    pub(super) fn after(&mut self, taken: u64) -> Option<Duration> {
+        if taken >= self.capacity / 8 {
+            self.pause = (self.pause / 2).max(TICK);
+        } else if taken < self.capacity / 32 {
+            self.pause = self.pause.saturating_mul(2).min(self.most);
+        }
+        (taken < self.capacity / 4).then_some(self.pause)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +144,16 @@ mod tests {
         let started = Instant::now();
         waiter.rest(Duration::from_secs(60));
         assert!(waiter.is_stopped() && started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_buffer_that_fills_is_looked_at_more_often() {
+        let mut pace = Pace::new(3200, Duration::from_millis(8));
+        let mut after = |taken| pace.after(taken).map(|pause| pause.as_millis());
+        assert_eq!([0, 0, 99, 99].map(&mut after), [Some(2), Some(4), Some(8), Some(8)]);
+        assert_eq!([200, 400, 900].map(&mut after), [Some(8), Some(4), None]);
+        assert_eq!(after(800), None);
+        assert_eq!(after(200), Some(1));
     }
 
     #[test]

@@ -11,15 +11,17 @@ use nix::poll::PollFlags;
 use super::RecorderOptions;
 use super::ledger::{CpuLedger, SinkError};
 use super::sink::{Outlet, Sink};
-use super::wait::{Backoff, Waiter};
+use super::wait::{Backoff, Pace, Waiter};
 use crate::buffer_stats::BufferStats;
 use crate::ring_buffer::{CpuBuffer, SplicePipe, SubBuffer, Way};
 
 /// Sub-buffers read in one go, before the word to stop is looked for.
 const READ_ROUND: u32 = 64;
-/// Longest pause where the ring buffer says ready and has no whole sub-buffer, as kernels before
-/// 6.1 do for every event; a busy CPU fills its buffer in some ten milliseconds.
-const SOURCE_PAUSE: Duration = Duration::from_millis(20);
+/// Longest pause where the ring buffer says ready and has no whole sub-buffer; a busy CPU fills its
+/// buffer in some ten milliseconds.
+const SOURCE_PAUSE: Duration = Duration::from_millis(10);
+/// Bytes that go from a pipe to a sink without descriptor at once.
+const PIPE_READ: usize = 64 << 10;
 /// Longest pause between tries to write to a sink that says ready and takes nothing.
 const SINK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,6 +32,8 @@ pub(super) struct Worker {
     waiter: Waiter,
     pipe: Option<SplicePipe>,
     memory: SubBuffer,
+    /// What comes out of the pipe, for a sink without descriptor.
+    piped: Vec<u8>,
     forced: Way,
     interval: Duration,
     stop_timeout: Duration,
@@ -78,9 +82,10 @@ impl Worker {
         options: &RecorderOptions,
     ) -> io::Result<Self> {
         let outlet = Outlet::new(sink)?;
-        let splices = options.way != Way::Read && outlet.fd().is_some();
+        let splices = options.way != Way::Read;
         Ok(Self {
             memory: SubBuffer::new(&buffer),
+            piped: Vec::new(),
             pipe: splices.then(SplicePipe::new).transpose()?,
             buffer,
             outlet,
@@ -112,18 +117,19 @@ impl Worker {
     }
 
     fn record(&mut self) -> Result<(), SinkError> {
-        let mut backoff = Backoff::new(self.interval.min(SOURCE_PAUSE));
-        let mut woken = false;
+        let mut pace = Pace::new(self.capacity / 2, self.interval.min(SOURCE_PAUSE));
+        let (mut woken, mut taken) = (false, 0_u64);
         while !self.waiter.is_stopped() {
-            if self.take_some()? > 0 {
-                backoff.reset();
-                woken = false;
+            let now = self.take_some()?;
+            if now > 0 {
+                taken = taken.saturating_add(now);
                 continue;
             }
-            if woken {
-                // Ready, and nothing to take: poll alone would spin here.
-                self.waiter.rest(backoff.next());
+            // Woken for little: poll alone would spin here.
+            if woken && let Some(pause) = pace.after(taken) {
+                self.waiter.rest(pause);
             }
+            taken = 0;
             woken = self.waiter.wait_for(self.buffer.as_fd(), PollFlags::POLLIN, self.interval);
         }
         Ok(())
@@ -167,8 +173,12 @@ impl Worker {
         }
     }
 
-    /// Delivers the `filled` bytes in the pipe. Says whether the sink can be spliced to.
+    /// Delivers the `filled` bytes in the pipe. Says whether a pipe is of use for this sink.
     fn empty(&mut self, pipe: &SplicePipe, filled: usize) -> Result<bool, SinkError> {
+        if self.outlet.fd().is_none() {
+            // From the ring buffer to the pipe only whole sub-buffers go, and many at once.
+            return self.empty_through_memory(pipe, filled).map(|()| true);
+        }
         let mut left = filled;
         let mut progress = Progress::new();
         let outcome = loop {
@@ -205,19 +215,32 @@ impl Worker {
         pipe: &SplicePipe,
         mut left: usize,
     ) -> Result<(), SinkError> {
-        let mut bytes = vec![0; self.buffer.sub_buffer_size()];
-        while left > 0 {
-            let taken = match pipe.read(&mut bytes) {
+        let size = self.buffer.sub_buffer_size().max(1);
+        let mut bytes = std::mem::take(&mut self.piped);
+        bytes.resize((PIPE_READ / size).max(1).saturating_mul(size), 0);
+        let result = self.deliver_piped(pipe, &mut bytes, &mut left);
+        if result.is_err() {
+            self.discarded = self.discarded.saturating_add(left as u64);
+        }
+        self.piped = bytes;
+        result
+    }
+
+    fn deliver_piped(
+        &mut self,
+        pipe: &SplicePipe,
+        bytes: &mut [u8],
+        left: &mut usize,
+    ) -> Result<(), SinkError> {
+        while *left > 0 {
+            let taken = match pipe.read(bytes) {
                 Ok(0) => return Err(self.read_error(io::ErrorKind::UnexpectedEof.into())),
                 Ok(taken) => taken,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.read_error(error)),
             };
-            left = left.saturating_sub(taken);
-            if let Err(error) = self.deliver(bytes.get(..taken).unwrap_or_default()) {
-                self.discarded = self.discarded.saturating_add(left as u64);
-                return Err(error);
-            }
+            *left = left.saturating_sub(taken);
+            self.deliver(bytes.get(..taken).unwrap_or_default())?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use tracedat::write::{
     ChunkSink, Closing, Head, LiveBuffer, LiveLayout, PendingChunks, Placement, Recorded, Settings,
     Version, Writer,
 };
-use tracefs::{Capture, Sink, TracingDir, capture};
+use tracefs::{Capture, Priority, Sink, TracingDir, capture};
 
 use super::file::{self, Extra, Format};
 use super::local::{Machine, RecordedBuffer, SinkRequest, kernel_error};
@@ -49,6 +49,7 @@ impl LiveFile {
         trace_id: u64,
         dir: &TracingDir,
         requests: &[SinkRequest],
+        priority: Priority,
     ) -> Result<(Self, Vec<Vec<Sink>>), Error> {
         let [header_page, header_event] = capture::headers(dir).map_err(kernel_error)?;
         let cpus = capture::possible_cpus();
@@ -67,7 +68,7 @@ impl LiveFile {
         let mut live =
             Self { output, writer, layout, format, pending: Vec::new(), is_described: false };
         live.keep_room(0)?;
-        let sinks = live.sinks(requests)?;
+        let sinks = live.sinks(requests, priority)?;
         Ok((live, sinks))
     }
 
@@ -82,7 +83,11 @@ impl LiveFile {
         }
     }
 
-    fn sinks(&mut self, requests: &[SinkRequest]) -> Result<Vec<Vec<Sink>>, Error> {
+    fn sinks(
+        &mut self,
+        requests: &[SinkRequest],
+        priority: Priority,
+    ) -> Result<Vec<Vec<Sink>>, Error> {
         let count = self.layout.regions().len();
         let mut regions = self.layout.regions().iter();
         let mut all = Vec::with_capacity(requests.len());
@@ -96,8 +101,10 @@ impl LiveFile {
                     let page_size = file::page_size(request.sub_buffer_size)?;
                     let order = Abi::NATIVE.byte_order;
                     let codec = self.format.codec;
+                    // Nearly as urgent as what takes the data from the kernel, which must not wait for it.
+                    let prepare = move || drop(priority.of_helpers().apply());
                     let (sink, pending) =
-                        ChunkSink::start(file, region, codec, page_size, order, count)
+                        ChunkSink::start(file, region, codec, page_size, order, count, prepare)
                             .map_err(|error| self.output.failed(error))?;
                     self.pending.push(pending);
                     Sink::Writer(Box::new(sink))

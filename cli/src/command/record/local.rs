@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
+use tracefs::buffer_control::BufferSize;
 use tracefs::capture::{self, PendingCapture};
 use tracefs::{
-    Capture, Changes, EventSelection, Instance, Ledger, Recorder, RecorderOptions, Sink,
+    Capture, Changes, EventSelection, Instance, Ledger, Priority, Recorder, RecorderOptions, Sink,
     TracingDir, Way,
 };
 
@@ -17,11 +18,12 @@ use crate::exit_code::Exit;
 use crate::output::tell;
 
 /// What holds for all instances.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) all_formats: bool,
     pub(crate) ignore_missing: bool,
     pub(crate) no_splice: bool,
+    pub(crate) priority: Priority,
 }
 
 /// A running recording. Dropping it puts tracefs back and loses what was not yet read.
@@ -120,6 +122,7 @@ impl LocalRecording {
 
         let mut options = RecorderOptions::default();
         options.way = if settings.no_splice { Way::Read } else { Way::Auto };
+        options.priority = settings.priority;
         let requests = instances.iter().map(Prepared::request).collect::<Result<Vec<_>, _>>()?;
         let sinks = sinks(&dir, &requests)?;
         let mut running = Vec::new();
@@ -236,6 +239,7 @@ impl From<&Args> for Settings {
             all_formats: args.all_formats,
             ignore_missing: args.ignore_missing,
             no_splice: args.no_splice,
+            priority: RecorderOptions::default().priority,
         }
     }
 }
@@ -279,8 +283,9 @@ impl<'a> Prepared<'a> {
         if let Some(clock) = &self.plan.clock {
             changes.set_trace_clock(instance, clock).map_err(kernel_error)?;
         }
-        if let Some(kb) = self.plan.buffer_kb {
-            changes.set_buffer_size_kb(instance, kb).map_err(kernel_error)?;
+        match self.plan.buffer_kb {
+            Some(kb) => changes.set_buffer_size_kb(instance, kb).map_err(kernel_error)?,
+            None => enlarge_buffer(instance, changes),
         }
         instance.clear().map_err(kernel_error)?;
         for (selection, filter) in &self.events {
@@ -292,6 +297,24 @@ impl<'a> Prepared<'a> {
             changes.enable(instance, selection).map_err(kernel_error)?;
         }
         Ok(())
+    }
+}
+
+/// KiB of a CPU's ring buffer that outlast the pauses of a busy machine, and of all CPUs together.
+const USUAL_BUFFER_KB: u64 = 4096;
+const ALL_BUFFERS_KB: u64 = 512 << 10;
+
+/// Gives a ring buffer of the usual size to an instance that has a smaller one. A kernel that has no
+/// memory for it leaves it as it was.
+fn enlarge_buffer(instance: &Instance, changes: &mut Changes) {
+    let cpus = instance.cpus().map_or(1, |cpus| cpus.len().max(1) as u64);
+    let wanted = USUAL_BUFFER_KB.min(ALL_BUFFERS_KB / cpus);
+    let is_smaller = match instance.buffer_size() {
+        Ok(BufferSize::Same(kb) | BufferSize::NotExpanded(kb)) => kb < wanted,
+        _ => false,
+    };
+    if is_smaller {
+        let _ = changes.set_buffer_size_kb(instance, wanted);
     }
 }
 

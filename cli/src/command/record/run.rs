@@ -47,15 +47,17 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
     let date = args.date.then(|| date::microseconds_to_wall_time(clock)).transpose()?;
 
     Workload::check(&args.command)?;
+    let settings = Settings::from(args);
+    let priority = settings.priority;
     let mut output = Some(output);
     let mut live = None;
     let mut sinks = |dir: &TracingDir, requests: &[SinkRequest]| {
         let output = output.take().ok_or_else(|| Error::failure("sinks were made before"))?;
-        let (file, sinks) = LiveFile::create(output, format, trace_id, dir, requests)?;
+        let (file, sinks) = LiveFile::create(output, format, trace_id, dir, requests, priority)?;
         live = Some(file);
         Ok(sinks)
     };
-    let local = LocalRecording::start(&plan.host, Settings::from(args), &mut sinks);
+    let local = LocalRecording::start(&plan.host, settings, &mut sinks);
     let (local, live) = match (local, live) {
         (Ok(local), Some(live)) => (local, live),
         (Err(error), live) => {
