@@ -47,6 +47,7 @@ pub use error::{DataOf, WriteError};
 pub(crate) use head::Parts;
 pub use head::{Head, System};
 pub use live::{Closing, LiveBuffer, LiveLayout, Recorded, Region};
+pub use v7::PackedHead;
 pub(crate) use v7::{CopyBody, SectionCopy};
 
 use std::io::{Read, Seek, Write};
@@ -199,10 +200,18 @@ impl<W: Write + Seek> Writer<W> {
     /// # Errors
     /// In version 6, where all has its place in the head; when the output refuses.
     pub fn add_head(&mut self, head: &Head) -> Result<(), WriteError> {
-        let parts = head.parts(self.settings.abi.byte_order)?;
+        let packed = PackedHead::new(head, self.settings.codec, self.settings.abi.byte_order)?;
+        self.add_packed_head(&packed)
+    }
+
+    /// The same with what was encoded and compressed before, as the file is.
+    ///
+    /// # Errors
+    /// As [`Writer::add_head`].
+    pub fn add_packed_head(&mut self, head: &PackedHead) -> Result<(), WriteError> {
         match &mut self.body {
             Body::V6(_) => return Err(WriteError::NotInVersion6 { what: "texts after the head" }),
-            Body::V7(body) => body.add_head(&mut self.output, &parts)?,
+            Body::V7(body) => body.add_head(&mut self.output, head)?,
         }
         self.output.flush()
     }

@@ -5,10 +5,11 @@ use std::thread;
 
 use super::chunk::ChunkWriter;
 use super::cpu_data::{BufferData, Placement, TextData};
-use super::head::{Parts, long_text, str0};
+use super::head::{Head, Parts, long_text, str0};
 use super::live::{Arranged, LiveLayout, Recorded};
 use super::output::{Output, count};
 use super::{Settings, WriteError, option};
+use crate::abi::ByteOrder;
 use crate::compress::Codec;
 use crate::layout::{
     CHUNK_SUB_BUFFERS, COMPRESSED, CompressedHeader, NO_STRING, OptionId, SECTION_HEADER_LEN,
@@ -110,18 +111,8 @@ impl Body {
         output: &mut Output<W>,
         head: &Parts,
     ) -> Result<(), WriteError> {
-        let parts = [
-            (SectionId::FTRACE_EVENTS, "ftrace events", &head.ftrace_events),
-            (SectionId::EVENT_FORMATS, "events format", &head.event_formats),
-            (SectionId::KALLSYMS, "kallsyms", &head.kallsyms),
-            (SectionId::PRINTK, "printk", &head.printk_formats),
-            (SectionId::CMDLINES, "command lines", &head.cmdlines),
-        ];
-        for (id, description, part) in parts {
-            if !part.is_empty() {
-                self.check_room(output, part.len())?;
-                self.section(output, id, description, part)?;
-            }
+        for (id, description, part) in texts(head) {
+            self.section(output, id, description, part)?;
         }
         Ok(())
     }
@@ -130,9 +121,15 @@ impl Body {
     pub(super) fn add_head<W: Write + Seek>(
         &mut self,
         output: &mut Output<W>,
-        head: &Parts,
+        head: &PackedHead,
     ) -> Result<(), WriteError> {
-        self.add_texts(output, head)?;
+        for PackedSection { id, description, len, body } in &head.sections {
+            self.check_room(output, body.len())?;
+            let start = self.start_section(output, *id, self.flags(), description)?;
+            self.write_packed(output, *len, body)?;
+            end_section(output, start)?;
+            self.options.push((OptionId(id.0), output.order().put_u64(start).to_vec()));
+        }
         self.options.extend_from_slice(&head.options);
         let next = self.live.as_ref().map_or(0, |live| live.section);
         self.write_options_before(output, next)
@@ -238,7 +235,7 @@ impl Body {
         layout: &LiveLayout,
         recorded: &[Recorded],
         places: Option<(&Arranged, u64)>,
-        order: crate::abi::ByteOrder,
+        order: ByteOrder,
     ) -> Result<Vec<(OptionId, Vec<u8>)>, WriteError> {
         let mut options = Vec::with_capacity(layout.buffers.len());
         for (index, buffer) in layout.buffers.iter().enumerate() {
@@ -478,12 +475,24 @@ impl Body {
         }
         let mut packed = Vec::new();
         self.codec.compress_into(body, &mut packed)?;
-        let header = CompressedHeader {
-            compressed: count("compressed section", packed.len())?,
-            uncompressed: count("section", body.len())?,
-        };
-        output.bytes(&header.to_bytes(output.order()))?;
-        output.bytes(&packed)
+        self.write_packed(output, body.len(), &packed)
+    }
+
+    /// Writes a body that is compressed as the file is, from `len` bytes.
+    fn write_packed<W: Write + Seek>(
+        &self,
+        output: &mut Output<W>,
+        len: usize,
+        packed: &[u8],
+    ) -> Result<(), WriteError> {
+        if self.codec != Codec::None {
+            let header = CompressedHeader {
+                compressed: count("compressed section", packed.len())?,
+                uncompressed: count("section", len)?,
+            };
+            output.bytes(&header.to_bytes(output.order()))?;
+        }
+        output.bytes(packed)
     }
 
     /// Writes the options that wait and strings, which nobody finds before they are linked to.
@@ -581,6 +590,52 @@ impl Body {
 
     fn flags(&self) -> u16 {
         if self.codec == Codec::None { 0 } else { COMPRESSED }
+    }
+}
+
+/// The texts of a head that are not empty, and their sections.
+fn texts(head: &Parts) -> impl Iterator<Item = (SectionId, &'static str, &Vec<u8>)> {
+    let parts = [
+        (SectionId::FTRACE_EVENTS, "ftrace events", &head.ftrace_events),
+        (SectionId::EVENT_FORMATS, "events format", &head.event_formats),
+        (SectionId::KALLSYMS, "kallsyms", &head.kallsyms),
+        (SectionId::PRINTK, "printk", &head.printk_formats),
+        (SectionId::CMDLINES, "command lines", &head.cmdlines),
+    ];
+    parts.into_iter().filter(|(_, _, part)| !part.is_empty())
+}
+
+/// Texts and options that were not known when the head was written, ready to be written: making
+/// them so takes longer than writing, and can be done by another thread.
+#[derive(Clone, Debug, Default)]
+pub struct PackedHead {
+    sections: Vec<PackedSection>,
+    options: Vec<(OptionId, Vec<u8>)>,
+}
+
+#[derive(Clone, Debug)]
+struct PackedSection {
+    id: SectionId,
+    description: &'static str,
+    /// Bytes before compression.
+    len: usize,
+    body: Vec<u8>,
+}
+
+impl PackedHead {
+    /// Encodes and compresses the texts of `head` that are not empty, and takes its options.
+    ///
+    /// # Errors
+    /// When a text is larger than the format can tell, or the codec is not in this build.
+    pub fn new(head: &Head, codec: Codec, order: ByteOrder) -> Result<Self, WriteError> {
+        let parts = head.parts(order)?;
+        let mut sections = Vec::new();
+        for (id, description, part) in texts(&parts) {
+            let mut body = Vec::new();
+            codec.compress_into(part, &mut body)?;
+            sections.push(PackedSection { id, description, len: part.len(), body });
+        }
+        Ok(Self { sections, options: parts.options })
     }
 }
 

@@ -148,24 +148,18 @@ impl Output {
     }
 
     fn link(&self) -> io::Result<()> {
-        let link = |path: &Path| {
+        let link = || {
             let flags = AtFlags::AT_SYMLINK_FOLLOW;
-            linkat(AT_FDCWD, &self.by_descriptor(), AT_FDCWD, path, flags)
+            linkat(AT_FDCWD, &self.by_descriptor(), AT_FDCWD, &self.path, flags)
         };
-        match link(&self.path) {
-            Err(Errno::EEXIST) => {}
-            linked => return Ok(linked?),
-        }
-        // A link replaces nothing; a new name does.
-        match link(&self.temporary) {
+        match link() {
+            // Renaming over a file makes some file systems write the new one out first.
             Err(Errno::EEXIST) => {
-                fs::remove_file(&self.temporary)?;
-                link(&self.temporary)?;
+                fs::remove_file(&self.path)?;
+                Ok(link()?)
             }
-            linked => linked?,
+            linked => Ok(linked?),
         }
-        self.stage.set(Stage::Temporary);
-        fs::rename(&self.temporary, &self.path)
     }
 
     fn by_descriptor(&self) -> PathBuf {
