@@ -64,6 +64,14 @@ impl ControlFile {
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     }
 
+    /// Opens it for reading piece by piece, as files that are large or never end.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn open(&self) -> Result<File, Error> {
+        File::open(&self.path).map_err(|source| self.error(Action::Read, source))
+    }
+
     /// Replaces its content by `value`.
     ///
     /// # Errors

@@ -112,12 +112,17 @@ fn nearest(events: &[EventName], pattern: &str) -> Vec<String> {
             candidates.insert(name.event.clone());
         }
     }
+    nearest_names(candidates, &asked)
+}
+
+/// Of `names`, those closest to one that is not among them, best first; none that is far off.
+pub fn nearest_names(names: impl IntoIterator<Item = String>, asked: &str) -> Vec<String> {
     let limit = (asked.len() / 4).clamp(1, 4);
     let near = |name: String| {
-        let distance = distance(&asked, &name, limit)?;
+        let distance = distance(asked, &name, limit)?;
         Some((distance, name))
     };
-    let mut ranked: Vec<(usize, String)> = candidates.into_iter().filter_map(near).collect();
+    let mut ranked: Vec<(usize, String)> = names.into_iter().filter_map(near).collect();
     ranked.sort();
     ranked.into_iter().take(PROPOSALS).map(|(_, name)| name).collect()
 }

@@ -46,6 +46,7 @@ pub mod error_log;
 pub mod event;
 pub mod event_pattern;
 pub mod instance;
+pub mod listing;
 pub mod marker;
 pub mod pid_filter;
 pub mod recorder;
