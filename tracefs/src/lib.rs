@@ -46,6 +46,7 @@ pub mod error_log;
 pub mod event;
 pub mod event_pattern;
 pub mod function;
+pub mod histogram;
 pub mod instance;
 pub mod last_boot;
 pub mod latency;
@@ -60,6 +61,7 @@ pub mod trace_clock;
 pub mod trace_options;
 pub mod tracer;
 pub mod tracing_dir;
+pub mod trigger;
 
 mod sys;
 
@@ -71,6 +73,7 @@ pub use cpu_mask::CpuMask;
 pub use error::{Action, Error};
 pub use event::{EventName, EventSelection, select_from};
 pub use function::{FunctionAction, FunctionCommand, FunctionList, FunctionPattern};
+pub use histogram::Histogram;
 pub use instance::Instance;
 pub use marker::{Marker, RawMarker};
 pub use pid_filter::PidFilter;
@@ -80,3 +83,4 @@ pub use snapshot::Snapshot;
 pub use stack_tracer::StackTracer;
 pub use trace_clock::TraceClocks;
 pub use tracing_dir::TracingDir;
+pub use trigger::{CommandTrigger, HistTrigger, Trigger, TriggerCommand};
