@@ -1,9 +1,11 @@
 //! `trace-cmd show`: prints a control file or a buffer as the kernel words it.
 
+use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Write};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use tracefs::{ControlFile, EventName, Instance};
+use tracefs::{ControlFile, EventName, Instance, TracingDir};
 
 use super::record::kernel_error;
 use super::tracing;
@@ -30,7 +32,7 @@ const FILES: &[(&str, &str)] = &[
 const AFTER_HELP: &str = "\
 Without options the buffer of the top-level instance is printed; it keeps its events.
 -p takes the events out of the buffer, and waits for more until Ctrl-C.
-Options that name a file print that instead, in the order given.
+Options that name a file print that instead, in the order given, each for the -B before it.
 
 Examples:
   trace-cmd show                          the buffer as text
@@ -83,30 +85,42 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     for name in ["hist", "trigger"] {
         if let Some(pattern) = matches.get_one::<String>(name) {
             let event = single_event(&instance, pattern)?;
-            print_if_supported(&instance.event_file(&event, name))?;
+            let file = instance.event_file(&event, name);
+            print(&file).map_err(|error| match name {
+                "hist" if !file.exists() => error.hint("it needs CONFIG_HIST_TRIGGERS"),
+                _ => error,
+            })?;
             return Ok(Exit::Success);
         }
     }
-    let files = named_files(matches);
-    for name in &files {
-        // Some are of the top-level instance alone.
-        let file = [instance.file(name), dir.file(name)].into_iter().find(ControlFile::exists);
-        print(&file.unwrap_or_else(|| instance.file(name)))?;
-    }
+    let files = named_files(matches, &dir)?;
     if files.is_empty() {
         print_buffer(matches, &instance)?;
     }
+    files.iter().try_for_each(print)?;
     Ok(Exit::Success)
 }
 
-/// Control files that options name, in the order of the options.
-fn named_files(matches: &ArgMatches) -> Vec<&'static str> {
+/// Control files that options name, in the order of the options; each of the instance of the -B before it.
+fn named_files(matches: &ArgMatches, dir: &TracingDir) -> Result<Vec<ControlFile>, Error> {
     let mut placed: Vec<(usize, &str)> = Vec::new();
     for (name, file) in FILES {
         placed.extend(matches.indices_of(name).into_iter().flatten().map(|at| (at, *file)));
     }
     placed.sort_unstable();
-    placed.into_iter().map(|(_, file)| file).collect()
+    let mut instances = vec![(0, dir.top())];
+    let names = matches.get_many::<String>("instance").into_iter().flatten();
+    for (at, name) in matches.indices_of("instance").into_iter().flatten().zip(names) {
+        instances.push((at, tracing::instance(dir, name)?));
+    }
+    let file = |(at, name)| {
+        let before = instances.iter().rev().find(|(stood, _)| *stood <= at);
+        let of_instance =
+            before.map(|(_, instance)| instance.file(name)).filter(ControlFile::exists);
+        // Some are of the top-level instance alone.
+        of_instance.unwrap_or_else(|| dir.file(name))
+    };
+    Ok(placed.into_iter().map(file).collect())
 }
 
 fn print_buffer(matches: &ArgMatches, instance: &Instance) -> Result<(), Error> {
@@ -115,21 +129,27 @@ fn print_buffer(matches: &ArgMatches, instance: &Instance) -> Result<(), Error> 
         () if matches.get_flag("snapshot") => "snapshot",
         () => "trace",
     };
-    let file = match matches.get_one::<u32>("cpu") {
-        Some(cpu) => cpu_file(instance, *cpu, name)?,
+    let file = match matches.get_one::<u32>("cpu").copied() {
+        Some(cpu) => {
+            check_cpu(instance, cpu)?;
+            instance.cpu_file(cpu, name)
+        }
         None => instance.file(name),
     };
     if matches.get_flag("path") {
         writeln!(io::stdout(), "{}", file.path().display())?;
     }
-    print_if_supported(&file)
+    print(&file).map_err(|error| match name {
+        "snapshot" if !file.exists() => error.hint("it needs CONFIG_TRACER_SNAPSHOT"),
+        _ => error,
+    })
 }
 
-/// A control file of a CPU that is there.
-pub(super) fn cpu_file(instance: &Instance, cpu: u32, name: &str) -> Result<ControlFile, Error> {
+/// Refuses a CPU that has no buffer.
+pub(super) fn check_cpu(instance: &Instance, cpu: u32) -> Result<(), Error> {
     let cpus = instance.cpus().map_err(kernel_error)?;
     if cpus.contains(&cpu) {
-        return Ok(instance.cpu_file(cpu, name));
+        return Ok(());
     }
     let cpus: Vec<String> = cpus.iter().map(u32::to_string).collect();
     Err(Error::failure(format!("no CPU {cpu}")).hint(format!("there are: {}", cpus.join(" "))))
@@ -149,37 +169,23 @@ fn single_event(instance: &Instance, pattern: &str) -> Result<EventName, Error> 
     }
 }
 
-fn print_if_supported(file: &ControlFile) -> Result<(), Error> {
-    if file.exists() {
-        return print(file);
-    }
-    let kind = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let message = format!("this kernel has no {}", file.path().display());
-    let hint = match kind.as_str() {
-        "hist" => "histograms need CONFIG_HIST_TRIGGERS",
-        "snapshot" => "snapshots need CONFIG_TRACER_SNAPSHOT",
-        _ => "see 'trace-cmd list'",
-    };
-    Err(Error::failure(message).hint(hint))
+/// Copies a control file to standard output.
+pub(super) fn print(file: &ControlFile) -> Result<(), Error> {
+    copy(file.open().map_err(kernel_error)?, file.path().display())
 }
 
-/// Copies a control file to standard output, each piece as soon as the kernel gives it.
-pub(super) fn print(file: &ControlFile) -> Result<(), Error> {
-    let mut input = file.open().map_err(kernel_error)?;
+/// Copies what the kernel gives to standard output, each piece as soon as it comes.
+pub(super) fn copy(mut input: File, name: impl fmt::Display) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     let mut piece = vec![0; 64 * 1024];
     loop {
         let read = match input.read(&mut piece) {
-            Ok(0) => break,
+            Ok(0) => return Ok(()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                let message = format!("cannot read {}", file.path().display());
-                return Err(Error::failure(message).because(error));
-            }
+            Err(error) => return Err(Error::failure(format!("cannot read {name}")).because(error)),
         };
         out.write_all(piece.get(..read).unwrap_or_default())?;
         out.flush()?;
     }
-    Ok(())
 }

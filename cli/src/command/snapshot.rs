@@ -49,19 +49,25 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         let message = "snapshots are not supported by this kernel";
         return Err(Error::failure(message).hint("it needs CONFIG_TRACER_SNAPSHOT"));
     }
-    let cpu = matches.get_one::<u32>("cpu");
-    let file = match cpu {
-        Some(cpu) => show::cpu_file(&instance, *cpu, "snapshot")?,
-        None => instance.file("snapshot"),
+    let cpu = matches.get_one::<u32>("cpu").copied();
+    let snapshot = match cpu {
+        Some(cpu) => {
+            show::check_cpu(&instance, cpu)?;
+            instance.cpu_snapshot(cpu)
+        }
+        None => instance.snapshot(),
     };
     let chosen = |name| matches.get_flag(name);
-    let value = match () {
-        () if chosen("take") => "1",
-        () if chosen("reset") => "2",
-        () if chosen("free") => "0",
-        () => return show::print(&file).map(|()| Exit::Success),
+    let done = match () {
+        () if chosen("take") => snapshot.take(),
+        () if chosen("reset") => snapshot.reset(),
+        () if chosen("free") => snapshot.free(),
+        () => {
+            show::copy(snapshot.open().map_err(kernel_error)?, "the snapshot")?;
+            return Ok(Exit::Success);
+        }
     };
-    file.write(value).map_err(|error| match cpu {
+    done.map_err(|error| match cpu {
         Some(_) => kernel_error(error).hint("without -c the snapshot of all CPUs is meant"),
         None => kernel_error(error),
     })?;

@@ -1,15 +1,14 @@
 //! `trace-cmd stack`: the kernel's deepest stack.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use tracefs::ControlFile;
+use tracefs::stack_tracer::StackTracer;
 
 use super::record::kernel_error;
 use super::{show, tracing};
 use crate::error::Error;
 use crate::exit_code::Exit;
-use crate::output;
 
 const AFTER_HELP: &str = "\
 The stack tracer keeps the deepest kernel stack that it saw since --start or --reset.
@@ -35,34 +34,31 @@ pub(crate) fn command() -> Command {
         ])
 }
 
-/// The switch of the stack tracer: `0` or `1`. It is no part of the tracing directory.
-pub(super) fn switch() -> ControlFile {
-    ControlFile::at("/proc/sys/kernel/stack_tracer_enabled")
-}
-
 /// Runs `stack`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let dir = tracing::dir(matches)?;
-    let switch = switch();
-    if !switch.exists() {
-        let message = "this kernel has no stack tracer";
-        return Err(Error::failure(message).hint("it needs CONFIG_STACK_TRACER"));
-    }
+    let tracer = StackTracer::new(&dir);
     let asked = |name| matches.get_flag(name);
+    let is_on = tracer.is_on().map_err(failed)?;
     if asked("start") || asked("stop") {
-        switch.write(if asked("start") { "1" } else { "0" }).map_err(kernel_error)?;
+        tracer.set_on(asked("start")).map_err(failed)?;
     }
     if asked("reset") {
-        dir.file("stack_max_size").write("0").map_err(kernel_error)?;
+        tracer.reset().map_err(failed)?;
     }
     if asked("start") || asked("stop") || asked("reset") {
         return Ok(Exit::Success);
     }
-    let running = switch.read_text().map_err(kernel_error)? != "0";
-    let mut out = output::stdout();
-    writeln!(out, "(stack tracer {}running)", if running { "" } else { "not " })?;
-    out.flush()?;
-    drop(out);
+    writeln!(io::stdout(), "(stack tracer {}running)", if is_on { "" } else { "not " })?;
     show::print(&dir.file("stack_trace"))?;
     Ok(Exit::Success)
+}
+
+fn failed(error: tracefs::Error) -> Error {
+    match error {
+        tracefs::Error::NotSupported { .. } => {
+            Error::failure("this kernel has no stack tracer").hint("it needs CONFIG_STACK_TRACER")
+        }
+        error => kernel_error(error),
+    }
 }

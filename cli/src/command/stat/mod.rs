@@ -7,11 +7,12 @@ mod text;
 use std::io::Write;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use tracefs::stack_tracer::StackTracer;
 use tracefs::{Instance, TracingDir};
 
 use self::state::State;
 use super::record::kernel_error;
-use super::{stack, tracing};
+use super::tracing;
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output;
@@ -52,9 +53,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let json = matches.get_flag("json");
     let with_options = json || matches.get_flag("options");
     let mut out = output::stdout();
-    let mut stack_tracer = false;
+    let stack_tracer = StackTracer::new(&dir);
+    let mut stack_traced = false;
     for (at, instance) in chosen(matches, &dir)?.iter().enumerate() {
-        let state = State::read(instance, with_options, &stack::switch()).map_err(kernel_error)?;
+        let state = State::read(instance, with_options, &stack_tracer).map_err(kernel_error)?;
         if json {
             writeln!(out, "{}", json::object(&state))?;
         } else {
@@ -63,9 +65,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
             }
             text::print(&mut out, &state)?;
         }
-        stack_tracer = state.stack_tracer == Some(true);
+        stack_traced = state.stack_tracer == Some(true);
     }
-    if stack_tracer && !json {
+    if stack_traced && !json {
         writeln!(out, "Stack tracing is enabled\n")?;
     }
     out.flush()?;

@@ -1,6 +1,7 @@
 //! What is set in an instance, as read from its control files.
 
 use tracefs::buffer_control::BufferSize;
+use tracefs::stack_tracer::StackTracer;
 use tracefs::{ControlFile, CpuMask, Error, EventName, Instance, TraceClocks};
 
 /// Lists of functions, with their titles.
@@ -78,11 +79,11 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Reads an instance; `stack_switch` says whether the stack tracer runs.
+    /// Reads an instance.
     pub(super) fn read(
         instance: &Instance,
         with_options: bool,
-        stack_switch: &ControlFile,
+        stack_tracer: &StackTracer,
     ) -> Result<Self, Error> {
         let text = |name: &str| optional(&instance.file(name));
         let is_top = instance.name().is_none();
@@ -115,7 +116,7 @@ impl State {
             tracing_on: text("tracing_on")?.map(|text| text != "0"),
             error_log: text("error_log")?,
             instances: if is_top { Some(instance.tracing_dir().listed_instances()?) } else { None },
-            stack_tracer: optional(stack_switch)?.map(|text| text != "0"),
+            stack_tracer: available(stack_tracer.is_on())?,
         })
     }
 }
@@ -130,8 +131,12 @@ impl Mask {
 
 /// The text of a control file, unless the kernel lacks or refuses it.
 fn optional(file: &ControlFile) -> Result<Option<String>, Error> {
-    match file.read_text() {
-        Ok(text) => Ok(Some(text)),
+    available(file.read_text())
+}
+
+fn available<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_unavailable() => Ok(None),
         Err(error) => Err(error),
     }
