@@ -73,3 +73,41 @@ fn names(path: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> Result<Vec<Stri
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn sorted(mut names: Vec<String>) -> Vec<String> {
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn directories_are_systems_and_events_and_files_are_options() {
+        let temp = TempDir::new().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = temp.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put("events/enable", "0\n");
+        put("events/header_page", "");
+        put("events/ftrace/print/format", "");
+        put("events/irq/enable", "0\n");
+        put("events/irq/irq_entry/enable", "0\n");
+        put("options/raw", "0\n");
+        put("options/overwrite", "1\n");
+        put("instances/foo/trace", "");
+        let dir = TracingDir::at(temp.path());
+        let top = dir.top();
+        assert_eq!(sorted(top.listed_systems().unwrap()), ["ftrace", "irq"]);
+        assert_eq!(top.listed_events("irq").unwrap(), [EventName::new("irq", "irq_entry")]);
+        let mut options = top.listed_options().unwrap();
+        options.sort_unstable();
+        assert_eq!(options, [("overwrite".to_owned(), true), ("raw".to_owned(), false)]);
+        assert_eq!(dir.listed_instances().unwrap(), ["foo"]);
+        assert!(dir.instance("foo").unwrap().listed_systems().unwrap().is_empty());
+    }
+}

@@ -9,7 +9,8 @@ use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
 Goes on after 'trace-cmd stop' with the events and tracers that are set.
-Without -B, -a and -t the top-level buffer is restarted.
+Without -B, -a and -t the top-level buffer is restarted. -a leaves that one alone, as its
+description always said; trace-cmd 3.1.6 takes it too.
 
 Examples:
   trace-cmd restart               restart the top-level buffer

@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
-A snapshot swaps the ring buffer with a spare one; tracing goes on while the snapshot is read.
-Without -s, -r and -f the snapshot is printed. Not every tracer lets a single CPU be taken.
-With -B the snapshot of that instance is meant; trace-cmd 3.1.6 took the top-level one all the same.
+A snapshot swaps the ring buffer with a spare one; tracing goes on while it is read.
+Without -s, -r and -f the snapshot is printed. Not every kernel takes one of a single CPU.
+-B means the snapshot of that instance; trace-cmd 3.1.6 takes the top-level one all the same.
 
 Examples:
   trace-cmd snapshot -s           take a snapshot

@@ -9,7 +9,8 @@ use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
 Events, tracers and filters stay as they are, and so does what was recorded; 'restart' goes on.
-Without -B, -a and -t the top-level buffer is stopped.
+Without -B, -a and -t the top-level buffer is stopped. -a leaves that one alone, as its
+description always said; trace-cmd 3.1.6 takes it too.
 
 Examples:
   trace-cmd stop                  stop the top-level buffer

@@ -20,13 +20,14 @@ use crate::output;
 
 const AFTER_HELP: &str = "\
 Without options: systems, events, tracers, options and compression.
-REGEX is a POSIX basic regular expression, matched anywhere, in any case. In an event's, a colon splits it into
-one for the system and one for the event; without a colon it may match either.
--F, -R and -l are for the events of -e.
+REGEX is a POSIX basic regular expression, matched anywhere, in any case. In that of an event
+a colon stands between one for the system and one for the event; without a colon it may match
+either. -F, -R and -l are for the events of -e.
 
---json prints one object. Without other options it has all but functions; with options, what they name. Keys:
-\"systems\", \"events\", \"tracers\", \"options\" (name to state), \"functions\", \"instances\", \"clocks\", \"clock\" (the one in
-use), \"compression\", \"plugin_options\". With -F, -R or -l an event is an object with \"format\", \"triggers\", \"filter\".
+--json prints one object. Without other options it has all but functions; with options, what
+they name. Keys: \"systems\", \"events\", \"tracers\", \"options\" (name to state), \"functions\",
+\"instances\", \"clocks\", \"clock\" (the one in use), \"compression\", \"plugin_options\".
+With -F, -R or -l an event is an object with \"event\" and \"format\", \"triggers\" or \"filter\".
 
 Examples:
   trace-cmd list -e                       all events

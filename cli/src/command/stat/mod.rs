@@ -18,12 +18,12 @@ use crate::exit_code::Exit;
 use crate::output;
 
 const AFTER_HELP: &str = "\
-What is at its default is not printed. Without -B and -t the top-level instance is looked at.
+What is at its default is not printed. Without -B and -t it is about the top-level instance.
 
---json prints one object per instance, a line each, with all items, whether at their default or not; what
-this kernel lacks is null. Keys are names of control files where there is one: \"current_tracer\",
-\"set_ftrace_filter\", \"buffer_size_kb\". Of a system in \"enabled_systems\" all
-events are enabled, and with \"all_events\" true those of all systems.
+--json prints one object per instance, a line each, with all items, at their default or not;
+what this kernel lacks is null. Keys are names of control files where there is one, as
+\"current_tracer\" or \"set_ftrace_filter\". Of a system in \"enabled_systems\" all events are
+enabled, and with \"all_events\" those of all systems.
 
 Examples:
   trace-cmd stat                  the top-level instance
