@@ -7,12 +7,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use common::{Case, check, complaint, success, trace_cmd, tracing_state};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
-use trace_virt::lab::{Missing, Reference};
+use trace_virt::lab::{Guest, GuestOptions, Missing, Reference};
 
 const CASES: &[Case] = &[
     Case { name: "stop_and_restart_switch_what_is_named", needs: nothing, test: switches },
@@ -31,6 +32,11 @@ const CASES: &[Case] = &[
         name: "root_text_is_the_references_on_this_kernel",
         needs: with_recording_reference,
         test: same_text_of_kernel,
+    },
+    Case {
+        name: "root_text_is_the_references_in_a_guest_with_tracers",
+        needs: with_guest,
+        test: same_text_of_guest,
     },
     Case { name: "root_an_instance_is_controlled", needs: with_tracefs, test: live_instance },
 ];
@@ -55,6 +61,11 @@ fn with_reference() -> Result<(), Missing> {
 
 fn with_recording_reference() -> Result<(), Missing> {
     requirements::recording_reference()?.exact().map(drop)
+}
+
+fn with_guest() -> Result<(), Missing> {
+    with_reference()?;
+    requirements::guest()
 }
 
 /// A directory that looks like tracefs to those who only read and write.
@@ -605,6 +616,82 @@ fn same_list(reference: &Reference) -> Result<(), Failed> {
     let theirs = until(success(reference.recorder()?.arg("list"))?);
     check(theirs.lines().count() > 1000, || format!("only this: {theirs}"))?;
     same("list", &theirs, &until(success(trace_cmd().arg("list"))?))
+}
+
+/// Sets what the kernel of most machines under test has not, or does not let be set.
+const SET_UP: &str = "cd /sys/kernel/tracing && echo 0 >tracing_on && \
+    echo 'p:control_probe vfs_read' >kprobe_events && echo 'lat pid_t pid; u64 us' >synthetic_events && \
+    echo 'hist:keys=next_pid' >events/sched/sched_switch/trigger && \
+    echo 'next_prio < 100' >events/sched/sched_switch/filter && \
+    echo vfs_read >set_ftrace_filter && echo vfs_write:traceoff:3 >>set_ftrace_filter && \
+    echo vfs_open >set_ftrace_notrace && echo schedule >set_graph_function && echo $$ >set_ftrace_pid && \
+    echo function >current_tracer && echo 1 >events/kprobes/enable && mkdir instances/foo && \
+    echo 'hist:keys=pid' >instances/foo/events/sched/sched_wakeup/trigger && \
+    echo vfs_fsync >instances/foo/set_ftrace_filter && echo 0 >instances/foo/tracing_on && \
+    echo 1 >tracing_on && read x <trace_clock && echo 0 >tracing_on";
+
+fn same_text_of_guest() -> Result<(), Failed> {
+    let reference = requirements::reference()?.exact()?;
+    let ours = env!("CARGO_BIN_EXE_trace-cmd");
+    let mut options = GuestOptions::new("control");
+    options.memory_mb = 1024;
+    options.programs = vec![reference.program().into(), ours.into()];
+    let guest = Guest::boot(options)?;
+    guest.wait_ready(Duration::from_secs(240))?;
+    let run = |words: &str| guest.run(words);
+    run(SET_UP)?;
+    let both = |words: &str| -> Result<String, Failed> {
+        let theirs = run(&format!("{} {words}", reference.program().display()))?;
+        let ours = run(&format!("{ours} {words}"))?;
+        check(!theirs.is_empty(), || format!("{words}: the reference says nothing"))?;
+        same(words, &theirs.replace("Error reading stack tracer status\n\n", ""), &ours)?;
+        Ok(ours)
+    };
+    for words in [
+        "stat",
+        "stat -o",
+        "stat -B foo -t",
+        "list -t",
+        "list -o",
+        "list -e ^kprobes$ -F --full",
+        "list -e sched_s -R",
+        "list -e sched_s -l",
+        "list -f ^vfs_w",
+        "show",
+        "show -c 0",
+        "show --ftrace_filter --ftrace_notrace --graph_function --ftrace_pid",
+        "show -B foo --ftrace_filter",
+    ] {
+        both(words)?;
+    }
+    let hist = run(&format!("{ours} show --hist sched_switch"))?;
+    check(hist.contains("# trigger info: hist:keys=next_pid"), || hist.clone())?;
+
+    run(&format!("{ours} snapshot -s"))?;
+    let taken = both("snapshot")?;
+    check(taken.contains("vfs_read"), || taken.clone())?;
+    run(&format!("{ours} snapshot -r"))?;
+    let emptied = both("snapshot")?;
+    check(!emptied.contains("vfs_read"), || emptied.clone())?;
+    run(&format!("{ours} snapshot -f"))?;
+    let freed = both("show -s")?;
+    check(freed.contains("* Snapshot is freed *"), || freed.clone())?;
+    run(&format!("{ours} snapshot -s -B foo"))?;
+    let taken = run(&format!("{ours} snapshot -B foo"))?;
+    check(!taken.contains("is freed"), || taken.clone())?;
+
+    run(&format!("{ours} stack --start"))?;
+    run("ls / >/dev/null; sleep 1")?;
+    let running = run(&format!("{ours} stack"))?;
+    check(running.starts_with("(stack tracer running)\n"), || running.clone())?;
+    check(both("stat")?.ends_with("Stack tracing is enabled\n\n"), || {
+        "no stack tracer".to_owned()
+    })?;
+    run(&format!("{ours} stack --stop"))?;
+    let stopped = both("stack")?;
+    check(stopped.lines().count() > 4, || stopped.clone())?;
+    guest.power_off(Duration::from_secs(60))?;
+    Ok(())
 }
 
 fn live_instance() -> Result<(), Failed> {
