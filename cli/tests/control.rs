@@ -5,6 +5,7 @@ mod common;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use libtest_mimic::Failed;
 use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
 use trace_virt::lab::{Guest, GuestOptions, Missing, Reference};
+use tracefs::{Changes, TracingDir};
 
 const CASES: &[Case] = &[
     Case { name: "stop_and_restart_switch_what_is_named", needs: nothing, test: switches },
@@ -22,6 +24,8 @@ const CASES: &[Case] = &[
     Case { name: "snapshot_asks_the_named_instance", needs: nothing, test: snapshot },
     Case { name: "list_and_stat_print_json", needs: nothing, test: json },
     Case { name: "expressions_choose_what_is_listed", needs: nothing, test: expressions },
+    Case { name: "reset_puts_defaults_back_where_it_is_told", needs: nothing, test: reset },
+    Case { name: "reset_stale_repairs_what_the_killed_left", needs: nothing, test: reset_stale },
     Case { name: "refusals_name_the_way_out", needs: nothing, test: refusals },
     Case {
         name: "root_text_is_the_references_with_everything_set",
@@ -41,8 +45,25 @@ const CASES: &[Case] = &[
     Case { name: "root_an_instance_is_controlled", needs: with_tracefs, test: live_instance },
 ];
 
+/// Set for the copy of this program that changes tracing and is killed: tracing directory and journals.
+const KILLED: &str = "TRACE_TEST_KILLED";
+
 fn main() -> ExitCode {
+    if let Some(places) = std::env::var_os(KILLED) {
+        let error = change_and_die(Path::new(&places));
+        eprintln!("{error:?}");
+        return ExitCode::FAILURE;
+    }
     common::run(CASES)
+}
+
+/// Comes back only when something else went wrong.
+fn change_and_die(place: &Path) -> Result<(), tracefs::Error> {
+    let dir = TracingDir::at(place);
+    let mut changes = Changes::journaled(&dir, &place.join("journals"))?;
+    changes.set_tracing_on(&dir.top(), false)?;
+    changes.set_trace_clock(&dir.top(), "mono")?;
+    std::process::abort()
 }
 
 fn nothing() -> Result<(), Missing> {
@@ -380,6 +401,77 @@ fn expressions() -> Result<(), Failed> {
     Ok(())
 }
 
+fn reset() -> Result<(), Failed> {
+    let fake = Fake::with_everything_set()?;
+    fake.put("dynamic_events", "p:kprobes/foo schedule\ns:lat pid_t pid; u64 us\n")?;
+    success(&mut fake.trace_cmd("reset -b 50 -k synth"))?;
+    for (name, expected) in [
+        ("buffer_size_kb", "50"),
+        ("current_tracer", "nop"),
+        ("error_log", ""),
+        ("events/enable", "0"),
+        ("events/irq/irq_handler_exit/filter", "0"),
+        (
+            "events/sched/sched_switch/trigger",
+            "hist:keys=pid:size=2048 [active]\ntraceoff\n!hist:keys=pid:size=2048\n!traceoff\n",
+        ),
+        ("events/sched/sched_wakeup/filter", "none\n"),
+        ("set_event_notrace_pid", ""),
+        ("set_ftrace_notrace", ""),
+        ("set_ftrace_pid", ""),
+        ("set_graph_function", ""),
+        ("trace", ""),
+        ("trace_clock", "local"),
+        ("tracing_cpumask", "3"),
+        ("tracing_max_latency", "0"),
+        ("tracing_on", "1"),
+        ("dynamic_events", "p:kprobes/foo schedule\ns:lat pid_t pid; u64 us\n-:kprobes/foo\n"),
+        // Of others nothing was said.
+        ("instances/a/events/enable", "1\n"),
+        ("instances/b/tracing_on", "0\n"),
+        ("instances/b/trace_clock", "local global [mono]\n"),
+    ] {
+        let found = fake.read(name)?;
+        check(found == expected, || format!("{name}: {found:?}"))?;
+    }
+
+    let fake = Fake::with_everything_set()?;
+    success(&mut fake.trace_cmd("reset -B b -b 8 -B a"))?;
+    for (name, expected) in [
+        ("instances/a/buffer_size_kb", "7 (expanded: 1408)\n"),
+        ("instances/a/events/enable", "0"),
+        ("instances/b/buffer_size_kb", "8"),
+        ("instances/b/set_event_pid", ""),
+        ("instances/b/tracing_on", "1"),
+        ("kprobe_events", "p:kprobes/foo schedule\n"),
+        ("events/enable", "X\n"),
+        ("set_graph_function", "schedule\n"),
+    ] {
+        let found = fake.read(name)?;
+        check(found == expected, || format!("{name}: {found:?}"))?;
+    }
+    Ok(())
+}
+
+fn reset_stale() -> Result<(), Failed> {
+    let fake = Fake::new()?;
+    let journals = fake.path().join("journals");
+    let repair =
+        |fake: &Fake| success(fake.trace_cmd("reset --stale").arg("--journals").arg(&journals));
+    let said = repair(&fake)?;
+    check(said == "nothing to put back\n", || said.clone())?;
+    let killed = Command::new(std::env::current_exe()?).env(KILLED, fake.path()).output()?;
+    check(killed.status.signal().is_some(), || common::stderr(&killed))?;
+    let changed = [fake.read("tracing_on")?, fake.read("trace_clock")?];
+    check(changed == ["0", "mono"], || format!("{changed:?}"))?;
+    let said = repair(&fake)?;
+    check(said.starts_with("put back 2 changes of process "), || said.clone())?;
+    let back = [fake.read("tracing_on")?, fake.read("trace_clock")?];
+    check(back == ["1", "local"], || format!("{back:?}"))?;
+    let said = repair(&fake)?;
+    check(said == "nothing to put back\n", || said.clone())
+}
+
 fn refusals() -> Result<(), Failed> {
     let fake = Fake::new()?;
     fake.put("instances/recorder/tracing_on", "1\n")?;
@@ -393,6 +485,10 @@ fn refusals() -> Result<(), Failed> {
         ("show -B recorder", ["instances/recorder/trace", "not supported"]),
         ("snapshot -s -f", ["'-s'", "'-f'"]),
         ("snapshot -B recorder", ["snapshots are not supported", "CONFIG_TRACER_SNAPSHOT"]),
+        ("reset -d", ["the top-level buffer cannot be deleted", "the -B or -a before it"]),
+        ("reset -b 50 -B a", ["-b stands before", "the -B, -a or -t before it"]),
+        ("reset -k kprob", ["no kind of dynamic event 'kprob'", "kretprobe"]),
+        ("reset -B recoder", ["no tracing instance 'recoder'", "did you mean recorder?"]),
         ("list -e [", ["'[' is not a regular expression", "backslash"]),
         ("list -e -F", ["-F, -R and -l need an event", "-e REGEX"]),
         ("list -e sched --full", ["-F", "--help"]),
@@ -630,6 +726,11 @@ const SET_UP: &str = "cd /sys/kernel/tracing && echo 0 >tracing_on && \
     echo vfs_fsync >instances/foo/set_ftrace_filter && echo 0 >instances/foo/tracing_on && \
     echo 1 >tracing_on && read x <trace_clock && echo 0 >tracing_on";
 
+/// Prints what `stat` leaves out.
+const STATE: &str = "cat tracing_on current_tracer set_event set_event_pid dynamic_events \
+    set_ftrace_filter set_ftrace_notrace set_graph_function set_ftrace_pid tracing_cpumask trace_clock \
+    buffer_size_kb error_log events/sched/sched_switch/trigger events/sched/sched_switch/filter";
+
 fn same_text_of_guest() -> Result<(), Failed> {
     let reference = requirements::reference()?.exact()?;
     let ours = env!("CARGO_BIN_EXE_trace-cmd");
@@ -690,6 +791,22 @@ fn same_text_of_guest() -> Result<(), Failed> {
     run(&format!("{ours} stack --stop"))?;
     let stopped = both("stack")?;
     check(stopped.lines().count() > 4, || stopped.clone())?;
+    run(&format!("{ours} stack --reset"))?;
+
+    // Each has to leave the same behind.
+    let state = || -> Result<String, Failed> {
+        Ok(run(&format!("{ours} stat -o -t; {ours} list -B; cd /sys/kernel/tracing; {STATE}"))?)
+    };
+    let reset = |program: &str| -> Result<String, Failed> {
+        run(&format!("{program} reset -t -b 64 -B foo -d"))?;
+        state()
+    };
+    let before = state()?;
+    let theirs = reset(&reference.program().display().to_string())?;
+    check(before.contains("kprobes") && !theirs.contains("kprobes"), || theirs.clone())?;
+    run(SET_UP)?;
+    let ours_left = reset(ours)?;
+    same("reset", &theirs, &ours_left)?;
     guest.power_off(Duration::from_secs(60))?;
     Ok(())
 }
@@ -715,6 +832,27 @@ fn live_instance() -> Result<(), Failed> {
         run("clear -B control-live")?;
         let shown = run("show -B control-live")?;
         check(!shown.contains("first") && shown.starts_with("# tracer: nop"), || shown.clone())?;
+
+        let file = |name: &str| dir.join("instances/control-live").join(name);
+        fs::write(file("events/sched/sched_switch/filter"), "prev_pid != 0")?;
+        fs::write(file("events/sched/sched_switch/trigger"), "traceoff:5 if prev_pid == 3")?;
+        fs::write(file("events/sched/enable"), "1")?;
+        fs::write(file("trace_clock"), "mono")?;
+        fs::write(file("tracing_cpumask"), "1")?;
+        run("reset -B control-live -b 100")?;
+        let stat = run("stat --json -B control-live")?;
+        for part in [
+            r#""enabled_systems":[],"enabled_events":[],"filters":{},"triggers":{},"#,
+            r#""trace_clock":"local","#,
+            r#""tracing_on":true,"#,
+        ] {
+            check(stat.contains(part), || format!("no {part} in {stat}"))?;
+        }
+        let text = run("stat -B control-live")?;
+        check(!text.contains("CPU mask") && !text.contains("1408"), || text.clone())?;
+        run("reset -B control-live -d")?;
+        check(!file("").exists(), || "the instance was not deleted".to_owned())?;
+        put.instances.clear();
     }
     let after = tracing_state(&dir);
     check(before == after, || format!("tracefs changed: {before:#?} {after:#?}"))

@@ -9,6 +9,7 @@ mod list;
 mod options;
 mod record;
 mod report;
+mod reset;
 mod restart;
 mod restore;
 mod show;
@@ -45,6 +46,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },
+    Subcommand { name: "reset", command: reset::command, run: reset::run },
     Subcommand { name: "restart", command: restart::command, run: restart::run },
     Subcommand { name: "restore", command: restore::command, run: restore::run },
     Subcommand { name: "show", command: show::command, run: show::run },
