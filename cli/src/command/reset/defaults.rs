@@ -7,19 +7,20 @@ use tracefs::pid_filter::PidFilter;
 use tracefs::trigger::removal_of_shown;
 use tracefs::{ControlFile, CpuMask, Error, EventName, Instance};
 
-/// Turns off all that writes into the buffer or acts on events, and empties the buffer.
+/// Turns off all that writes into the buffer or acts on events, and empties the buffer. All of it
+/// is tried; the first refusal is returned.
 pub(super) fn turn_off(instance: &Instance) -> Result<(), Error> {
-    instance.set_tracing_on(false)?;
-    instance.set_current_tracer("nop")?;
-    instance.file("events/enable").write("0")?;
-    filters_and_triggers(instance)?;
-    for name in ["set_ftrace_pid", "set_ftrace_notrace_pid"] {
-        if_there(instance.file(name).clear())?;
-    }
-    for filter in [PidFilter::Only, PidFilter::Except] {
-        if_there(instance.set_pid_filter(filter, &[]))?;
-    }
-    instance.clear()
+    first_refusal([
+        instance.set_tracing_on(false),
+        instance.set_current_tracer("nop"),
+        instance.file("events/enable").write("0"),
+        filters_and_triggers(instance),
+        if_there(instance.file("set_ftrace_pid").clear()),
+        if_there(instance.file("set_ftrace_notrace_pid").clear()),
+        if_there(instance.set_pid_filter(PidFilter::Only, &[])),
+        if_there(instance.set_pid_filter(PidFilter::Except, &[])),
+        instance.clear(),
+    ])
 }
 
 /// Removes dynamic events, unless their kind is kept.
@@ -27,31 +28,43 @@ pub(super) fn remove_dynamic_events(
     instance: &Instance,
     kept: &[DynamicKind],
 ) -> Result<(), Error> {
+    let dir = instance.tracing_dir();
     let kinds = DynamicKind::ALL.into_iter().filter(|kind| !kept.contains(kind));
-    for kind in kinds {
-        if_there(instance.tracing_dir().remove_dynamic_events(kind).map(drop))?;
-    }
-    Ok(())
+    let remove = |kind| if_there(dir.remove_dynamic_events(kind).map(drop));
+    first_refusal(kinds.map(remove).collect::<Vec<_>>())
 }
 
-/// Puts the rest back, and lets the buffer take events again.
+/// Puts the rest back, and lets the buffer take events again; as [`turn_off`].
 pub(super) fn put_back(instance: &Instance, buffer_kb: Option<u64>) -> Result<(), Error> {
-    if let Some(size) = buffer_kb {
-        instance.set_buffer_size_kb(size)?;
-    }
-    if_there(instance.file("error_log").clear())?;
-    if_there(instance.set_trace_clock("local"))?;
-    if_there(instance.set_max_latency_us(0))?;
-    if_there(instance.set_cpu_mask(&instance.cpus()?.into_iter().collect::<CpuMask>()))?;
+    first_refusal([
+        buffer_kb.map_or(Ok(()), |size| instance.set_buffer_size_kb(size)),
+        if_there(instance.file("error_log").clear()),
+        if_there(instance.set_trace_clock("local")),
+        if_there(instance.set_max_latency_us(0)),
+        if_there(all_cpus(instance)),
+        function_lists(instance),
+        if_there(function_commands(instance)),
+        instance.set_tracing_on(true),
+    ])
+}
+
+fn all_cpus(instance: &Instance) -> Result<(), Error> {
+    instance.set_cpu_mask(&instance.cpus()?.into_iter().collect::<CpuMask>())
+}
+
+fn function_lists(instance: &Instance) -> Result<(), Error> {
     let is_top = instance.name().is_none();
-    for list in FunctionList::ALL {
-        // Functions of graphs are the same for all instances.
-        if is_top || matches!(list, FunctionList::Filter | FunctionList::Notrace) {
-            if_there(instance.function_file(list).clear())?;
-        }
-    }
-    if_there(function_commands(instance))?;
-    instance.set_tracing_on(true)
+    // Functions of graphs are the same for all instances.
+    let own = |list: &FunctionList| {
+        is_top || matches!(list, FunctionList::Filter | FunctionList::Notrace)
+    };
+    let clear = |list| if_there(instance.function_file(list).clear());
+    first_refusal(FunctionList::ALL.into_iter().filter(own).map(clear).collect::<Vec<_>>())
+}
+
+/// Each of these was tried by now.
+fn first_refusal(done: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    done.into_iter().collect()
 }
 
 /// What the kernel lacks or refuses cannot have been set either.

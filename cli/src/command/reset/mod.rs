@@ -97,13 +97,14 @@ fn reset(dir: &TracingDir, target: &Target, kept: &[DynamicKind]) -> Result<(), 
         Some(name) => tracing::instance(dir, name)?,
         None => dir.top(),
     };
-    defaults::turn_off(&instance).map_err(kernel_error)?;
+    let off = defaults::turn_off(&instance);
     let removed = match target.name {
         // They are those of all instances, and one of these may still use them.
         None => defaults::remove_dynamic_events(&instance, kept),
         Some(_) => Ok(()),
     };
-    defaults::put_back(&instance, target.buffer_kb).map_err(kernel_error)?;
+    let back = defaults::put_back(&instance, target.buffer_kb);
+    off.and(back).map_err(kernel_error)?;
     removed.map_err(|error| {
         kernel_error(error).hint("an instance that uses them is reset by -B NAME or -a, with -t")
     })?;
