@@ -165,6 +165,7 @@ impl Fake {
         }
         for (system, event) in EVENTS {
             put(&format!("events/{system}/enable"), "0\n")?;
+            put(&format!("events/{system}/filter"), "none\n")?;
             let put =
                 |name: &str, text: &str| put(&format!("events/{system}/{event}/{name}"), text);
             put("enable", "0\n")?;
@@ -404,13 +405,15 @@ fn expressions() -> Result<(), Failed> {
 fn reset() -> Result<(), Failed> {
     let fake = Fake::with_everything_set()?;
     fake.put("dynamic_events", "p:kprobes/foo schedule\ns:lat pid_t pid; u64 us\n")?;
+    fake.put("trace_clock", "local global [mono]\n")?;
+    fake.put("set_event", "sched:sched_switch\nsched:sched_wakeup\nirq:irq_handler_exit\n")?;
     success(&mut fake.trace_cmd("reset -b 50 -k synth"))?;
     for (name, expected) in [
         ("buffer_size_kb", "50"),
         ("current_tracer", "nop"),
         ("error_log", ""),
         ("events/enable", "0"),
-        ("events/irq/irq_handler_exit/filter", "0"),
+        ("events/irq/filter", "0"),
         (
             "events/sched/sched_switch/trigger",
             "hist:keys=pid:size=2048 [active]\ntraceoff\n!hist:keys=pid:size=2048\n!traceoff\n",
@@ -422,7 +425,7 @@ fn reset() -> Result<(), Failed> {
         ("set_graph_function", ""),
         ("trace", ""),
         ("trace_clock", "local"),
-        ("tracing_cpumask", "3"),
+        ("tracing_cpumask", "3\n"),
         ("tracing_max_latency", "0"),
         ("tracing_on", "1"),
         ("dynamic_events", "p:kprobes/foo schedule\ns:lat pid_t pid; u64 us\n-:kprobes/foo\n"),
@@ -436,6 +439,7 @@ fn reset() -> Result<(), Failed> {
     }
 
     let fake = Fake::with_everything_set()?;
+    fake.put("instances/a/set_event", "irq:irq_handler_exit\n")?;
     success(&mut fake.trace_cmd("reset -B b -b 8 -B a"))?;
     for (name, expected) in [
         ("instances/a/buffer_size_kb", "7 (expanded: 1408)\n"),
@@ -850,6 +854,12 @@ fn live_instance() -> Result<(), Failed> {
         }
         let text = run("stat -B control-live")?;
         check(!text.contains("CPU mask") && !text.contains("1408"), || text.clone())?;
+        let reader = fs::File::open(file("trace_pipe"))?;
+        let line = complaint(trace_cmd().args(["reset", "-B", "control-live", "-d"]))?;
+        check(line.contains("instances/control-live") && line.contains("end what"), || {
+            line.clone()
+        })?;
+        drop(reader);
         run("reset -B control-live -d")?;
         check(!file("").exists(), || "the instance was not deleted".to_owned())?;
         put.instances.clear();

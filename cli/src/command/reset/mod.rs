@@ -1,20 +1,21 @@
 //! `trace-cmd reset`: tracing as it was after boot, or as it was before a recording that was killed.
 
-mod defaults;
 mod plan;
 mod stale;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tracefs::TracingDir;
-use tracefs::dynamic_event::DynamicKind;
+use tracefs::reset::Reset;
 
 use self::plan::Target;
 use super::record::kernel_error;
 use super::tracing;
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output;
 
 const AFTER_HELP: &str = "\
 Without -B, -a and -t the top-level instance is reset: tracer, events, filters, triggers, clock,
@@ -86,32 +87,44 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     }
     let kept = plan::kept(matches)?;
     let targets = plan::targets(matches, &dir)?;
+    let how = kept.into_iter().fold(Reset::new(), Reset::keep);
     for target in &targets {
-        reset(&dir, target, &kept)?;
+        reset(&dir, target, how.clone())?;
     }
     Ok(Exit::Success)
 }
 
-fn reset(dir: &TracingDir, target: &Target, kept: &[DynamicKind]) -> Result<(), Error> {
+fn reset(dir: &TracingDir, target: &Target, mut how: Reset) -> Result<(), Error> {
     let instance = match &target.name {
         Some(name) => tracing::instance(dir, name)?,
         None => dir.top(),
     };
-    let off = defaults::turn_off(&instance);
-    let removed = match target.name {
-        // They are those of all instances, and one of these may still use them.
-        None => defaults::remove_dynamic_events(&instance, kept),
-        Some(_) => Ok(()),
-    };
-    let back = defaults::put_back(&instance, target.buffer_kb);
-    off.and(back).map_err(kernel_error)?;
-    removed.map_err(|error| {
-        kernel_error(error).hint("an instance that uses them is reset by -B NAME or -a, with -t")
-    })?;
+    if let Some(size) = target.buffer_kb {
+        how = how.buffer_size_kb(size);
+    }
+    let stopped = instance.set_tracing_on(false);
+    let report = how.instance(&instance);
+    // Nothing writes into it any more.
+    let cleared = instance.clear();
+    // All was tried by now.
+    let mut refusals = [stopped, cleared].into_iter().filter_map(Result::err).chain(report.errors);
+    if let Some(first) = refusals.next() {
+        refusals.for_each(|error| output::tell(&kernel_error(error).to_string()));
+        return Err(refused(first));
+    }
     match &target.name {
-        Some(name) if target.delete => dir.remove_instance(name).map_err(|error| {
-            kernel_error(error).hint("programs that read or record it must end first")
-        }),
+        Some(name) if target.delete => dir.remove_instance(name).map_err(refused),
         _ => Ok(()),
+    }
+}
+
+fn refused(error: tracefs::Error) -> Error {
+    let busy = matches!(&error, tracefs::Error::Control { source, .. }
+        if source.kind() == io::ErrorKind::ResourceBusy);
+    let failed = kernel_error(error);
+    if busy {
+        failed.hint("end what records or reads it, or reset what uses it with -a -t")
+    } else {
+        failed
     }
 }
