@@ -3,6 +3,7 @@
 mod command;
 mod error;
 mod exit_code;
+mod json;
 mod output;
 
 use std::process::ExitCode;

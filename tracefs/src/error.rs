@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::error_log::Explanation;
+use crate::event::EventName;
 
 /// A failure to control or read the kernel's tracing.
 #[derive(Debug, thiserror::Error)]
@@ -52,14 +53,14 @@ pub enum Error {
         source: io::Error,
     },
     /// A control file could not be read or written, or did not accept a value.
-    #[error("{action} {}{}", path.display(), explained(explanation.as_ref()))]
+    #[error("{action} {}{}", path.display(), explained(explanation.as_deref()))]
     Control {
         /// The control file.
         path: PathBuf,
         /// What was tried.
         action: Action,
         /// The kernel's own words, from `error_log`.
-        explanation: Option<Explanation>,
+        explanation: Option<Box<Explanation>>,
         /// What the kernel answered.
         source: io::Error,
     },
@@ -80,6 +81,20 @@ pub enum Error {
         pattern: String,
         /// Names close to it, best first.
         nearest: Vec<String>,
+    },
+    /// No function matches a pattern.
+    #[error("no function matches '{pattern}'")]
+    UnknownFunction {
+        /// The pattern, as asked.
+        pattern: String,
+    },
+    /// A pattern that is neither a glob nor a regular expression.
+    #[error("'{pattern}' is neither a glob nor a regular expression")]
+    InvalidPattern {
+        /// The pattern, as asked.
+        pattern: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The kernel does not have this clock, tracer or option.
     #[error("no {kind} '{name}'; available: {}", available.join(" "))]
@@ -104,6 +119,30 @@ pub enum Error {
         kind: &'static str,
         /// The name, as asked.
         name: String,
+    },
+    /// A dynamic event of this name is there, made by somebody else.
+    #[error("an event '{name}' exists already")]
+    EventExists {
+        /// The name.
+        name: EventName,
+    },
+    /// The journal of changes could not be written or read.
+    #[error("journal of changes {}", path.display())]
+    Journal {
+        /// The file, or its directory.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A journal of changes holds what no journal holds; nothing of it was carried out.
+    #[error("journal of changes {}, line {line}: {reason}", path.display())]
+    BadJournal {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1; 0 for the file itself.
+        line: usize,
+        /// What is wrong.
+        reason: &'static str,
     },
     /// A thread, a descriptor or a system call of the recorder failed before recording began.
     #[error("recording CPU {cpu}: {action}")]

@@ -47,9 +47,9 @@ struct SystemSelection {
 
 impl EventSelection {
     /// Every one of `events`.
-    pub(crate) fn everything(events: Vec<EventName>) -> Self {
+    pub(crate) fn everything(events: &[EventName]) -> Self {
         let mut selection = Self { everything: true, ..Self::default() };
-        events.into_iter().for_each(|name| selection.insert(name, true));
+        events.iter().cloned().for_each(|name| selection.insert(name, true));
         selection
     }
 
@@ -58,6 +58,35 @@ impl EventSelection {
         let system = self.systems.entry(name.system).or_default();
         system.whole |= whole;
         system.events.insert(name.event);
+    }
+
+    /// Adds all events of a system, whatever they are.
+    pub(crate) fn insert_system(&mut self, system: &str) {
+        self.systems.entry(system.to_owned()).or_default().whole = true;
+    }
+
+    /// Adds all events, whatever they are.
+    pub(crate) fn insert_everything(&mut self) {
+        self.everything = true;
+    }
+
+    /// Whether an event is selected, by itself or with its system.
+    pub(crate) fn covers(&self, name: &EventName) -> bool {
+        self.everything || self.is_whole(&name.system) || self.contains(&name.system, &name.event)
+    }
+
+    /// The selection as words: `all`, `sched:*`, `irq:irq_handler_entry`.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        words.extend(self.everything.then(|| "all".to_owned()));
+        for (system, selection) in &self.systems {
+            if selection.whole {
+                words.push(format!("{system}:*"));
+            } else {
+                words.extend(selection.events.iter().map(|event| format!("{system}:{event}")));
+            }
+        }
+        words
     }
 
     /// All selected events, sorted.
@@ -184,8 +213,7 @@ impl Instance {
     /// # Errors
     /// [`Error::UnknownEvent`] with the nearest names when nothing matches.
     pub fn select(&self, pattern: &str) -> Result<EventSelection, Error> {
-        let events = self.events()?;
-        event_pattern::select(events, pattern)
+        select_from(&self.events()?, pattern)
     }
 
     /// Enables or disables what is selected, in as few writes as possible.
@@ -255,6 +283,16 @@ impl Instance {
     pub fn event_file(&self, name: &EventName, file: &str) -> ControlFile {
         self.file(&format!("events/{}/{}/{file}", name.system, name.event))
     }
+}
+
+/// Resolves a pattern as [`Instance::select`] does, against events that were listed before by
+/// [`Instance::events`]: the kernel takes milliseconds to make that list, so several patterns
+/// share one.
+///
+/// # Errors
+/// [`Error::UnknownEvent`] with the nearest names when nothing matches.
+pub fn select_from(events: &[EventName], pattern: &str) -> Result<EventSelection, Error> {
+    event_pattern::select(events, pattern)
 }
 
 /// Reads `system:event` lines; those that name a module to come are no events yet.

@@ -9,7 +9,7 @@ use crate::event::{EventName, EventSelection};
 const PROPOSALS: usize = 3;
 
 /// Selects from `events`, which are sorted.
-pub(crate) fn select(events: Vec<EventName>, pattern: &str) -> Result<EventSelection, Error> {
+pub(crate) fn select(events: &[EventName], pattern: &str) -> Result<EventSelection, Error> {
     if pattern == "all" && !events.is_empty() {
         return Ok(EventSelection::everything(events));
     }
@@ -32,7 +32,7 @@ pub(crate) fn select(events: Vec<EventName>, pattern: &str) -> Result<EventSelec
         None => take("", &|name| matches(pattern, &name.event)),
     }
     if selection.is_empty() {
-        let nearest = nearest(&events, pattern);
+        let nearest = nearest(events, pattern);
         return Err(Error::UnknownEvent { pattern: pattern.to_owned(), nearest });
     }
     Ok(selection)
@@ -112,12 +112,17 @@ fn nearest(events: &[EventName], pattern: &str) -> Vec<String> {
             candidates.insert(name.event.clone());
         }
     }
+    nearest_names(candidates, &asked)
+}
+
+/// Of `names`, those closest to one that is not among them, best first; none that is far off.
+pub fn nearest_names(names: impl IntoIterator<Item = String>, asked: &str) -> Vec<String> {
     let limit = (asked.len() / 4).clamp(1, 4);
     let near = |name: String| {
-        let distance = distance(&asked, &name, limit)?;
+        let distance = distance(asked, &name, limit)?;
         Some((distance, name))
     };
-    let mut ranked: Vec<(usize, String)> = candidates.into_iter().filter_map(near).collect();
+    let mut ranked: Vec<(usize, String)> = names.into_iter().filter_map(near).collect();
     ranked.sort();
     ranked.into_iter().take(PROPOSALS).map(|(_, name)| name).collect()
 }
@@ -165,7 +170,7 @@ mod tests {
     }
 
     fn selected(pattern: &str) -> Vec<String> {
-        let selection = select(events(), pattern).unwrap();
+        let selection = select(&events(), pattern).unwrap();
         selection.events().map(|name| name.to_string()).collect()
     }
 
@@ -183,16 +188,16 @@ mod tests {
 
     #[test]
     fn whole_systems_are_known_as_such() {
-        assert!(select(events(), "irq").unwrap().is_whole("irq"));
-        assert!(select(events(), "irq:*").unwrap().is_whole("irq"));
-        assert!(select(events(), "s*").unwrap().is_whole("syscalls"));
-        assert!(!select(events(), "irq:*entry").unwrap().is_whole("irq"));
-        assert!(select(events(), "all").unwrap().is_everything());
+        assert!(select(&events(), "irq").unwrap().is_whole("irq"));
+        assert!(select(&events(), "irq:*").unwrap().is_whole("irq"));
+        assert!(select(&events(), "s*").unwrap().is_whole("syscalls"));
+        assert!(!select(&events(), "irq:*entry").unwrap().is_whole("irq"));
+        assert!(select(&events(), "all").unwrap().is_everything());
     }
 
     #[test]
     fn an_unknown_event_is_answered_with_names_like_it() {
-        let near = |pattern: &str| match select(events(), pattern).unwrap_err() {
+        let near = |pattern: &str| match select(&events(), pattern).unwrap_err() {
             Error::UnknownEvent { nearest, .. } => nearest,
             error => panic!("{error}"),
         };

@@ -2,16 +2,26 @@
 
 mod attach;
 mod check_events;
+mod clear;
 mod convert;
 mod data_file;
 mod dump;
 mod hist;
+mod list;
 mod mem;
 mod options;
 mod record;
 mod report;
+mod reset;
+mod restart;
 mod restore;
+mod show;
+mod snapshot;
 mod split;
+mod stack;
+mod stat;
+mod stop;
+mod tracing;
 mod virt_server;
 
 use std::ffi::OsString;
@@ -33,15 +43,24 @@ struct Subcommand {
 const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "attach", command: attach::command, run: attach::run },
     Subcommand { name: "check-events", command: check_events::command, run: check_events::run },
+    Subcommand { name: "clear", command: clear::command, run: clear::run },
     Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },
     Subcommand { name: "hist", command: hist::command, run: hist::run },
+    Subcommand { name: "list", command: list::command, run: list::run },
     Subcommand { name: "mem", command: mem::command, run: mem::run },
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },
+    Subcommand { name: "reset", command: reset::command, run: reset::run },
+    Subcommand { name: "restart", command: restart::command, run: restart::run },
     Subcommand { name: "restore", command: restore::command, run: restore::run },
+    Subcommand { name: "show", command: show::command, run: show::run },
+    Subcommand { name: "snapshot", command: snapshot::command, run: snapshot::run },
     Subcommand { name: "split", command: split::command, run: split::run },
+    Subcommand { name: "stack", command: stack::command, run: stack::run },
+    Subcommand { name: "stat", command: stat::command, run: stat::run },
+    Subcommand { name: "stop", command: stop::command, run: stop::run },
     Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
 ];
 

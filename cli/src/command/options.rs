@@ -1,11 +1,12 @@
 //! `trace-cmd options`: what `report -O` can change.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::{ArgMatches, Command};
 
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::json::Json;
 use crate::output;
 
 /// An option: name, what it does, default.
@@ -43,6 +44,13 @@ pub(crate) fn command() -> Command {
 /// Runs `options`.
 pub(crate) fn run(_matches: &ArgMatches) -> Result<Exit, Error> {
     let mut out = output::stdout();
+    print(&mut out)?;
+    out.flush()?;
+    Ok(Exit::Success)
+}
+
+/// Prints all options, a block for each.
+pub(super) fn print(out: &mut impl Write) -> io::Result<()> {
     for (at, (plugin, options)) in PLUGINS.iter().enumerate() {
         if at > 0 {
             writeln!(out, "============")?;
@@ -55,6 +63,14 @@ pub(crate) fn run(_matches: &ArgMatches) -> Result<Exit, Error> {
             writeln!(out, "    desc:\t{text}\n     set:\t{}", u8::from(*set))?;
         }
     }
-    out.flush()?;
-    Ok(Exit::Success)
+    Ok(())
+}
+
+/// All options, with what is set.
+pub(super) fn json() -> Json {
+    let of_plugin = |(plugin, options): &(&'static str, &[PluginOption])| {
+        let options = options.iter().map(|(option, _, set)| (*option, Json::from(*set)));
+        (*plugin, Json::object(options))
+    };
+    Json::object(PLUGINS.iter().map(of_plugin))
 }

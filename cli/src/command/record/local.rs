@@ -346,7 +346,7 @@ pub(crate) fn kernel_error(error: tracefs::Error) -> Error {
             (Exit::Permission, Some("run as root; a locked-down kernel refuses it even then"))
         }
         Kernel::UnknownEvent { nearest, .. } if nearest.is_empty() => {
-            (Exit::Failure, Some("events are listed in /sys/kernel/tracing/available_events"))
+            (Exit::Failure, Some("'trace-cmd list -e' lists them"))
         }
         _ => (Exit::Failure, None),
     };
