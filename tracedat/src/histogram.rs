@@ -55,10 +55,9 @@ impl<'m> Histogram<'m> {
         let mut names = TaskNames::new(metadata.cmdlines_text());
         for (index, buffer) in (0..).zip(&metadata.buffers) {
             for data in &buffer.cpus {
-                while let Some(record) = records.peek_cpu(index, data.cpu)? {
-                    count_record(&record, &mut kinds, &mut stacks, &mut names);
-                    records.skip_cpu(index, data.cpu)?;
-                }
+                records.visit_cpu(index, data.cpu, |record| {
+                    count_record(record, &mut kinds, &mut stacks, &mut names);
+                })?;
             }
             stacks.end_buffer();
         }

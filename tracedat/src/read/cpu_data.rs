@@ -193,25 +193,31 @@ impl CpuStream {
             match self.cursor.next(&self.window, self.encoding) {
                 Ok(Some(entry)) => return Ok(Some(self.come_to(&entry))),
                 Ok(None) => {}
-                Err(error) if shared.damage == Damage::AsFound => {
-                    let message = format!("CPU {}: damaged entry: {error}", self.cpu);
-                    shared.warn(self.page_offset, message);
-                    let bytes = self.window.get(..self.readable()).unwrap_or_default();
-                    match self.cursor.force(self.entries_end, bytes, self.encoding) {
-                        Some(entry) => return Ok(Some(self.come_to(&entry))),
-                        None => continue,
-                    }
-                }
                 Err(error) => {
-                    let message =
-                        format!("CPU {}: rest of a sub-buffer left out: {error}", self.cpu);
-                    shared.warn(self.page_offset, message);
+                    if let Some(entry) = self.damaged(&error, shared) {
+                        return Ok(Some(self.come_to(&entry)));
+                    }
+                    continue;
                 }
             }
             if !self.next_sub_buffer(shared)? {
                 return Ok(None);
             }
         }
+    }
+
+    /// What is made of an entry that is damaged; without one, what comes next is looked for.
+    #[cold]
+    fn damaged(&mut self, error: &DecodeError, shared: &mut Shared) -> Option<Entry> {
+        let cpu = self.cpu;
+        if shared.damage == Damage::AsFound {
+            shared.warn(self.page_offset, format!("CPU {cpu}: damaged entry: {error}"));
+            let bytes = self.window.get(..self.readable()).unwrap_or_default();
+            return self.cursor.force(self.entries_end, bytes, self.encoding);
+        }
+        let message = format!("CPU {cpu}: rest of a sub-buffer left out: {error}");
+        shared.warn(self.page_offset, message);
+        None
     }
 
     /// Makes an entry the record that comes next; its time.

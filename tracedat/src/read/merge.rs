@@ -64,6 +64,20 @@ impl Records {
         self.streams.peek(0, buffer, cpu)
     }
 
+    /// Takes all records of a CPU of a buffer, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn visit_cpu(
+        &mut self,
+        buffer: u32,
+        cpu: u32,
+        mut visit: impl FnMut(&Record<'_>),
+    ) -> Result<(), ReadError> {
+        self.streams.visit(0, buffer, cpu, &mut visit)
+    }
+
     /// Takes the record that [`Records::peek_cpu`] shows.
     ///
     /// # Errors
@@ -333,6 +347,34 @@ impl Streams {
             return Ok(());
         }
         self.advance(at)
+    }
+
+    /// Takes all records of a stream without a look at the others.
+    fn visit(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+        visit: &mut impl FnMut(&Record<'_>),
+    ) -> Result<(), ReadError> {
+        self.settle()?;
+        let Some(at) = self.find(file, buffer, cpu) else { return Ok(()) };
+        if !self.has_record.get(at).copied().unwrap_or(false) {
+            return Ok(());
+        }
+        let (Some(stream), Some(shared)) = (self.streams.get_mut(at), self.files.get_mut(file))
+        else {
+            return Ok(());
+        };
+        let ended = loop {
+            visit(&stream.cpu.record());
+            match stream.cpu.advance(shared) {
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        self.end(at, ended)
     }
 
     fn seek(

@@ -81,6 +81,31 @@ impl EntryCursor {
     /// An entry's length does not fit. There are no more entries then, and the cursor stays before it.
     #[inline]
     pub fn next(&mut self, bytes: &[u8], encoding: Encoding) -> Result<Option<Entry>, DecodeError> {
+        match self.next_usual(bytes, encoding) {
+            Some(entry) => Ok(Some(entry)),
+            None => self.next_any(bytes, encoding),
+        }
+    }
+
+    /// The next entry, if it is of the kind that nearly all are: little-endian, with its length in
+    /// words.
+    #[inline(always)]
+    fn next_usual(&mut self, bytes: &[u8], encoding: Encoding) -> Option<Entry> {
+        let start = self.position.wrapping_add(4);
+        let word = bytes.get(self.position..start)?.first_chunk().copied();
+        let word = u32::from_le_bytes(word?);
+        let kind = word & 31;
+        let end = start + 4 * kind as usize;
+        let is_usual = encoding.byte_order == ByteOrder::Little && !encoding.old;
+        if !is_usual || !matches!(kind, 1..PADDING) || end > self.end {
+            return None;
+        }
+        self.ticks = self.ticks.wrapping_add(u64::from(word >> 5));
+        self.position = end;
+        Some(Entry { ticks: self.ticks, data: start..end })
+    }
+
+    fn next_any(&mut self, bytes: &[u8], encoding: Encoding) -> Result<Option<Entry>, DecodeError> {
         if encoding.old {
             return self.next_old(bytes, encoding.byte_order);
         }
