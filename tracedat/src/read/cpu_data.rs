@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::ahead::{Chunk, ReadAhead, Slot, Unpacker};
 use super::damage::{Damage, MACHINE_PAGE};
-use super::section;
 use crate::abi::Abi;
 use crate::clock::ClockCorrection;
-use crate::compress::{Codec, Decompressor};
+use crate::compress::Codec;
 use crate::error::{DecodeError, ReadError};
 use crate::layout::CompressedHeader;
 use crate::metadata::{Buffer, CpuData, Warning};
@@ -26,6 +26,9 @@ const MAX_CHUNK: u64 = 64 << 20;
 /// machine has.
 const MAX_HELD: u64 = 512 << 20;
 
+/// Largest chunk that is made before it is wanted: what usual sub-buffers become.
+const MAX_AHEAD: usize = 1 << 20;
+
 /// Warnings that are kept of one file; more tell nothing new.
 pub(super) const MAX_WARNINGS: usize = 1000;
 
@@ -34,8 +37,9 @@ pub(super) struct Shared {
     source: Arc<dyn ReadAt>,
     codec: Codec,
     abi: Abi,
-    compressed: Vec<u8>,
-    decompressor: Option<Decompressor>,
+    unpacker: Unpacker,
+    /// Who makes chunks before they are wanted.
+    pub(super) ahead: Option<ReadAhead>,
     /// Bytes that the CPUs hold, and may hold at most.
     held: u64,
     max_held: u64,
@@ -45,10 +49,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(source: Arc<dyn ReadAt>, codec: Codec, abi: Abi) -> Self {
-        let (compressed, warnings) = (Vec::new(), Vec::new());
+        let (unpacker, damage, warnings) = (Unpacker::default(), Damage::default(), Vec::new());
         let (held, max_held) = (0, MAX_HELD);
-        let (decompressor, damage) = (None, Damage::default());
-        Self { source, codec, abi, compressed, decompressor, held, max_held, damage, warnings }
+        Self { source, codec, abi, unpacker, ahead: None, held, max_held, damage, warnings }
+    }
+
+    fn chunk(&self, body: u64, compressed: u64, size: usize) -> Chunk {
+        Chunk { source: Arc::clone(&self.source), codec: self.codec, body, compressed, size }
     }
 
     /// Makes room for `len` bytes in a CPU's window; false when all CPUs would hold too much.
@@ -104,6 +111,8 @@ pub(super) struct CpuStream {
     head: Head,
     missed: MissedEvents,
     starts_sub_buffer: bool,
+    /// Where the next chunk is made before it is wanted.
+    ahead: Option<Arc<Slot>>,
 }
 
 /// Where the next sub-buffer comes from.
@@ -161,6 +170,7 @@ impl CpuStream {
             head: Head::default(),
             missed: MissedEvents::None,
             starts_sub_buffer: false,
+            ahead: None,
         }
     }
 
@@ -178,6 +188,12 @@ impl CpuStream {
             missed: head.missed,
             starts_sub_buffer: head.starts_sub_buffer,
         }
+    }
+
+    /// The bytes of that record.
+    #[inline]
+    pub(super) fn data(&self) -> &[u8] {
+        self.window.get(self.head.start..self.head.end).unwrap_or_default()
     }
 
     /// Makes `time` 0, for the record that was come to as well.
@@ -527,6 +543,7 @@ impl CpuStream {
         match self.decompress(body, header, shared) {
             Ok(()) => {
                 self.window_len = self.window.len();
+                self.ask_ahead(shared);
                 Ok(true)
             }
             Err(error @ ReadError::Io { .. }) => Err(error),
@@ -553,15 +570,34 @@ impl CpuStream {
             let what = "memory of all CPUs with a chunk";
             return Err(DecodeError::OutOfRange { offset, what, value: shared.held }.into());
         }
-        let compressed = u64::from(header.compressed);
-        section::read_into(&*shared.source, body, compressed, &mut shared.compressed)?;
-        let decompressor = match &mut shared.decompressor {
-            Some(decompressor) => decompressor,
-            none => none.insert(section::decompressor(shared.codec, body)?),
-        };
-        let result = decompressor.decompress_into(&shared.compressed, size, &mut self.window);
+        let ahead = self.ahead.as_ref().and_then(|slot| slot.take(body, &mut self.window));
+        let result = ahead.unwrap_or_else(|| {
+            let chunk = shared.chunk(body, u64::from(header.compressed), size);
+            shared.unpacker.unpack(&chunk, &mut self.window)
+        });
         shared.held += self.window.capacity().saturating_sub(before) as u64;
-        result.map_err(|source| ReadError::Decompress { offset: body, compressed, source })
+        result
+    }
+
+    /// Has the next chunk made by the thread that reads ahead, where there is one.
+    fn ask_ahead(&mut self, shared: &mut Shared) {
+        let (Some(ahead), Pages::Chunks { next, left: Some(1..) }) = (&shared.ahead, &self.storage)
+        else {
+            return;
+        };
+        // What is wrong with the chunk is told when its turn comes.
+        let mut bytes = [0; CompressedHeader::LEN];
+        if *next >= self.start.saturating_add(self.size)
+            || !matches!(shared.read_at(&mut bytes, *next), Ok(CompressedHeader::LEN))
+        {
+            return;
+        }
+        let header = CompressedHeader::from_bytes(&bytes, shared.abi.byte_order);
+        let (size, limit) = (u64::from(header.uncompressed), MAX_AHEAD);
+        let Some(size) = usize::try_from(size).ok().filter(|&size| size <= limit) else { return };
+        let body = next.saturating_add(CompressedHeader::LEN as u64);
+        let chunk = shared.chunk(body, u64::from(header.compressed), size);
+        ahead.ask(self.ahead.get_or_insert_with(Slot::new), chunk);
     }
 }
 

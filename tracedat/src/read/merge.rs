@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Reader;
+use super::ahead::ReadAhead;
 use super::cpu_data::{CpuStream, Shared};
 use super::damage::Damage;
 use super::tournament::Tournament;
@@ -62,6 +63,11 @@ impl Records {
     /// The file cannot be read.
     pub fn peek_cpu(&mut self, buffer: u32, cpu: u32) -> Result<Option<Record<'_>>, ReadError> {
         self.streams.peek(0, buffer, cpu)
+    }
+
+    /// Has compressed data read and decompressed before it is wanted, by one more thread.
+    pub fn read_ahead(&mut self) {
+        self.streams.read_ahead();
     }
 
     /// Takes all records of a CPU of a buffer, one after the other.
@@ -152,6 +158,19 @@ impl Merge {
         Ok(self.streams.next()?.map(|stream| (stream.file, stream.cpu.record())))
     }
 
+    /// The next record that is wanted, as far as its CPU and bytes tell; those before it are left out.
+    pub(crate) fn next_wanted(
+        &mut self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        Ok(self.streams.next_wanted(wanted)?.map(|stream| (stream.file, stream.cpu.record())))
+    }
+
+    /// Has compressed data read and decompressed before it is wanted, by one more thread.
+    pub fn read_ahead(&mut self) {
+        self.streams.read_ahead();
+    }
+
     /// Counts time from the first record, before one is taken; with `top_level`, from the first of
     /// a top-level buffer, so that what instances have before it comes last.
     ///
@@ -206,6 +225,17 @@ impl Merge {
     }
 }
 
+/// CPUs whose data is read ahead: of more, the chunks would take too much memory.
+const MAX_READ_AHEAD: usize = 64;
+
+/// A record that may be wanted.
+pub(crate) struct Candidate<'a> {
+    pub(crate) file: usize,
+    pub(crate) buffer: u32,
+    pub(crate) cpu: u32,
+    pub(crate) data: &'a [u8],
+}
+
 /// A CPU of a file.
 struct Stream {
     file: usize,
@@ -213,6 +243,26 @@ struct Stream {
 }
 
 impl Stream {
+    fn candidate(&self) -> Candidate<'_> {
+        let (buffer, cpu, data) = (self.cpu.buffer, self.cpu.cpu, self.cpu.data());
+        Candidate { file: self.file, buffer, cpu, data }
+    }
+
+    /// Moves to the next record that is wanted.
+    #[inline]
+    fn advance_to(
+        &mut self,
+        files: &mut [Shared],
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<u64>, ReadError> {
+        loop {
+            let time = self.advance(files)?;
+            if time.is_none() || wanted(&self.candidate()) {
+                return Ok(time);
+            }
+        }
+    }
+
     #[inline]
     fn advance(&mut self, files: &mut [Shared]) -> Result<Option<u64>, ReadError> {
         match files.get_mut(self.file) {
@@ -256,6 +306,42 @@ impl Streams {
         let Some(winner) = self.tournament.winner() else { return Ok(None) };
         self.state = State::Lent;
         Ok(self.streams.get(winner))
+    }
+
+    /// The same for those that are wanted.
+    fn next_wanted(
+        &mut self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<&Stream>, ReadError> {
+        // Streams may stand at one that is not wanted, as others may have looked for it.
+        loop {
+            if self.state == State::Lent
+                && let Some(winner) = self.tournament.winner()
+                && let Some(stream) = self.streams.get_mut(winner)
+            {
+                self.state = State::Settled;
+                match stream.advance_to(&mut self.files, wanted) {
+                    Ok(Some(time)) => self.tournament.advance_winner(Some(time)),
+                    ended => self.end(winner, ended.err())?,
+                }
+            }
+            self.settle()?;
+            let Some(winner) = self.tournament.winner() else { return Ok(None) };
+            self.state = State::Lent;
+            if self.streams.get(winner).is_some_and(|stream| wanted(&stream.candidate())) {
+                return Ok(self.streams.get(winner));
+            }
+        }
+    }
+
+    fn read_ahead(&mut self) {
+        if self.streams.len() > MAX_READ_AHEAD {
+            return;
+        }
+        let ahead = ReadAhead::start();
+        for shared in &mut self.files {
+            shared.ahead.clone_from(&ahead);
+        }
     }
 
     /// Brings every stream to its next record.

@@ -1,5 +1,6 @@
 //! Reads trace.dat: metadata when opened, records one after the other, oldest first.
 
+mod ahead;
 mod cpu_data;
 mod damage;
 mod head;
@@ -12,6 +13,7 @@ mod v6;
 mod v7;
 
 pub use damage::{Damage, Unreadable};
+pub(crate) use merge::Candidate;
 pub use merge::{Merge, Records};
 pub(crate) use sub_buffers::SubBuffers;
 

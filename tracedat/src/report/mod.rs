@@ -117,6 +117,12 @@ impl Report {
         out: &mut (dyn Write + Send),
     ) -> Result<Printed, ReportError> {
         let files = self.files(inputs);
+        // Two threads that format keep two processors busy; where little is formatted, or there are
+        // more of them, reading would be what is waited for.
+        let threads = self.threads().get();
+        if threads > 2 || threads > 1 && !self.options.filters.is_empty() {
+            records.read_ahead();
+        }
         self.align(records)?;
         let sequencer = Sequencer::new(records, &files, &self.options);
         let format = LineFormat { files: &files, options: &self.options };

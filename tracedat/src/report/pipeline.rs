@@ -185,6 +185,7 @@ const SPINS: u32 = 4000;
 mod tests {
     use super::*;
     use crate::error::ReadError;
+    use crate::read::Candidate;
     use crate::report::{ReportOptions, number};
     use crate::ring_buffer::{MissedEvents, Record};
 
@@ -213,6 +214,13 @@ mod tests {
                 starts_sub_buffer: false,
             };
             Ok(Some((0, record)))
+        }
+
+        fn next_wanted(
+            &mut self,
+            _: &mut dyn FnMut(&Candidate<'_>) -> bool,
+        ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+            self.next()
         }
 
         fn peek_cpu(&mut self, _: usize, _: u32, _: u32) -> Result<Option<Record<'_>>, ReadError> {

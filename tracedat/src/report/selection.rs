@@ -2,9 +2,11 @@
 
 use rustc_hash::FxHashMap;
 
+use super::file::ReportFile;
 use super::options::{Compat, ReportFilter, ReportOptions};
 use crate::event_format::EventFormat;
 use crate::filter::{FilterContext, Program};
+use crate::read::Candidate;
 
 /// What the filters of a file say about one event.
 #[derive(Debug, Default)]
@@ -18,6 +20,11 @@ pub(crate) struct EventFilters {
 }
 
 impl EventFilters {
+    /// Whether a record of the event could be shown where filters say what is.
+    fn may_show(&self) -> bool {
+        self.follows || !self.shows.is_empty()
+    }
+
     /// Compiles the filters that speak of an event of the given file.
     pub(crate) fn new(filters: &[ReportFilter], file: usize, format: &EventFormat) -> Self {
         let mut made = Self::default();
@@ -42,6 +49,21 @@ pub(crate) struct Selection {
     sticky: bool,
     /// Whether a stack trace that comes next is shown, by file, buffer and CPU.
     shown: FxHashMap<(usize, u32, u32), bool>,
+    /// Whether one of these is.
+    any_shown: bool,
+    /// Per file and event.
+    chances: Vec<Vec<Option<Chance>>>,
+}
+
+/// Whether records of an event may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chance {
+    /// A filter could show them.
+    Some,
+    /// No filter speaks of them.
+    None,
+    /// The file has no such event.
+    NoEvent,
 }
 
 impl Selection {
@@ -52,13 +74,52 @@ impl Selection {
             (own.clone().next().is_some(), own.any(|filter| !filter.hides))
         };
         let sticky = options.compat == Compat::V3_1_6;
-        Self { files: (0..files).map(of_file).collect(), sticky, shown: FxHashMap::default() }
+        let chances = vec![Vec::new(); files];
+        let files = (0..files).map(of_file).collect();
+        Self { files, sticky, shown: FxHashMap::default(), any_shown: false, chances }
     }
 
     /// Whether a file has filters.
     #[inline]
     pub(crate) fn is_filtered(&self, file: usize) -> bool {
         self.files.get(file).is_some_and(|file| file.0)
+    }
+
+    /// Whether a record may be shown, as far as its event tells.
+    #[inline]
+    pub(crate) fn may_show(&mut self, candidate: &Candidate<'_>, files: &[ReportFile<'_>]) -> bool {
+        let &Candidate { file, buffer, cpu, data } = candidate;
+        let (Some(context), Some(known)) = (files.get(file), self.chances.get_mut(file)) else {
+            return true;
+        };
+        let Some(id) = context.event_id(data) else { return true };
+        let chance = match known.get(usize::from(id)) {
+            Some(Some(chance)) => *chance,
+            _ => {
+                let needs_match = self.files.get(file).is_some_and(|file| file.1);
+                let chance = match context.slot(id) {
+                    _ if !needs_match => Chance::Some,
+                    Some(slot) if slot.filters.may_show() => Chance::Some,
+                    Some(_) => Chance::None,
+                    None => Chance::NoEvent,
+                };
+                if known.len() <= usize::from(id) {
+                    known.resize(usize::from(id) + 1, None);
+                }
+                known[usize::from(id)] = Some(chance);
+                chance
+            }
+        };
+        // It comes between an event that was shown and what belongs to that.
+        if chance == Chance::None
+            && self.any_shown
+            && !self.sticky
+            && let Some(shown) = self.shown.get_mut(&(file, buffer, cpu))
+        {
+            *shown = false;
+            self.any_shown = self.shown.values().any(|&shown| shown);
+        }
+        chance == Chance::Some
     }
 
     /// Whether a record of a filtered file is shown.
@@ -83,6 +144,7 @@ impl Selection {
                 shown |= *last;
                 *last &= self.sticky;
             }
+            self.any_shown |= *last;
         }
         shown
     }

@@ -12,13 +12,18 @@ use super::wakeups::Wakeups;
 use crate::error::ReadError;
 use crate::filter::FilterContext;
 use crate::plugin::{Observer, Order};
-use crate::read::Merge;
+use crate::read::{Candidate, Merge};
 use crate::ring_buffer::Record;
 
 /// Where records come from, over all files, oldest first.
 pub(crate) trait Records {
     /// The next record and the index of its file.
     fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError>;
+    /// The same for the next record that is wanted; those before it are left out.
+    fn next_wanted(
+        &mut self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<(usize, Record<'_>)>, ReadError>;
     /// The record that follows on a CPU of a buffer, without taking it.
     fn peek_cpu(
         &mut self,
@@ -34,6 +39,13 @@ impl Records for &mut Merge {
     #[inline]
     fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
         Merge::next(self)
+    }
+
+    fn next_wanted(
+        &mut self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        Merge::next_wanted(self, wanted)
     }
 
     fn peek_cpu(
@@ -71,6 +83,8 @@ pub(crate) struct Sequencer<'f, 'm, R> {
     early: Vec<Option<EarlyComms>>,
     options: &'f ReportOptions,
     selection: Selection,
+    /// Whether records of events that no filter shows are left out before they are merged.
+    chooses_early: bool,
     time_check: TimeCheck,
     wakeups: Wakeups,
     sequence: u64,
@@ -119,6 +133,7 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
             early: files.iter().map(|_| Some(EarlyComms::default())).collect(),
             options,
             selection: Selection::new(options, files.len()),
+            chooses_early: !options.filters.is_empty() && !options.check_time,
             time_check: TimeCheck::default(),
             wakeups: Wakeups::default(),
             sequence: 0,
@@ -173,7 +188,13 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
     /// Puts one record into the batch; false at the end.
     #[inline]
     fn take(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
-        let Some((file, record)) = self.records.next()? else { return Ok(false) };
+        let next = if self.chooses_early {
+            let (selection, files) = (&mut self.selection, self.files);
+            self.records.next_wanted(&mut |candidate| selection.may_show(candidate, files))?
+        } else {
+            self.records.next()?
+        };
+        let Some((file, record)) = next else { return Ok(false) };
         let mut common = Vec::new();
         let record = match self.options.compat {
             Compat::V3_1_6 if record.data.len() < COMMON_LEN => with_common(&record, &mut common),
