@@ -34,7 +34,7 @@ impl Instance {
     /// # Errors
     /// What the kernel answers.
     pub fn tracing_on(&self) -> Result<bool, Error> {
-        Ok(number(&self.file("tracing_on"))? != 0)
+        Ok(self.file("tracing_on").read_number()? != 0)
     }
 
     /// Lets the ring buffers take events, or not.
@@ -74,7 +74,7 @@ impl Instance {
     /// # Errors
     /// What the kernel answers.
     pub fn sub_buffer_size(&self) -> Result<usize, Error> {
-        match number(&self.file("buffer_subbuf_size_kb")) {
+        match self.file("buffer_subbuf_size_kb").read_number() {
             Ok(size_kb) => Ok(usize::try_from(size_kb).unwrap_or(usize::MAX).saturating_mul(1024)),
             Err(Error::NotSupported { .. }) => Ok(crate::sys::page_size()),
             Err(error) => Err(error),
@@ -100,7 +100,7 @@ impl Instance {
     /// # Kernel support
     /// Since Linux 5.0.
     pub fn buffer_percent(&self) -> Result<u64, Error> {
-        number(&self.file("buffer_percent"))
+        self.file("buffer_percent").read_number()
     }
 
     /// Sets at how many percent a waiting reader is woken; 0 wakes it for every event.
@@ -109,6 +109,14 @@ impl Instance {
     /// What the kernel answers.
     pub fn set_buffer_percent(&self, percent: u64) -> Result<(), Error> {
         self.file("buffer_percent").write(&percent.to_string())
+    }
+
+    /// Sets the size of one CPU's ring buffer in KiB.
+    ///
+    /// # Errors
+    /// As [`set_buffer_size_kb`](Self::set_buffer_size_kb).
+    pub fn set_cpu_buffer_size_kb(&self, cpu: u32, size_kb: u64) -> Result<(), Error> {
+        self.cpu_file(cpu, "buffer_size_kb").write(&size_kb.to_string())
     }
 
     /// Empties the ring buffers of all CPUs.
@@ -122,19 +130,7 @@ impl Instance {
 
 fn buffer_size(file: &ControlFile) -> Result<BufferSize, Error> {
     let text = file.read_text()?;
-    BufferSize::parse(&text).ok_or_else(|| unexpected(file, text, "a buffer size"))
-}
-
-fn number(file: &ControlFile) -> Result<u64, Error> {
-    let text = file.read_text()?;
-    text.parse().map_err(|_| unexpected(file, text, "a number"))
-}
-
-fn unexpected(file: &ControlFile, mut text: String, expected: &'static str) -> Error {
-    if let Some((end, _)) = text.char_indices().nth(80) {
-        text.truncate(end);
-    }
-    Error::Unexpected { path: file.path().to_owned(), text, expected }
+    BufferSize::parse(&text).ok_or_else(|| file.unexpected(&text, "a buffer size"))
 }
 
 #[cfg(test)]

@@ -20,6 +20,30 @@ pub struct SystemFormats {
     pub formats: Vec<Vec<u8>>,
 }
 
+/// The format texts of a kernel, and nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Formats {
+    /// `events/ftrace/*/format`.
+    pub ftrace: Vec<Vec<u8>>,
+    /// `events/SYSTEM/*/format`, by system.
+    pub events: Vec<SystemFormats>,
+}
+
+impl Formats {
+    /// Reads the formats of these events, or of all events for `None`.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn read(dir: &TracingDir, events: Option<&EventSelection>) -> Result<Self, Error> {
+        let top = dir.top();
+        let names: Vec<EventName> = match events {
+            Some(selection) => selection.events().collect(),
+            None => top.events()?,
+        };
+        Ok(Self { ftrace: ftrace_formats(&top)?, events: formats(&top, names)? })
+    }
+}
+
 /// Texts of the kernel, as they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capture {
@@ -43,16 +67,12 @@ impl Capture {
     /// # Errors
     /// What the kernel answers for the files no trace can be read without: headers and formats.
     pub fn read(dir: &TracingDir, events: Option<&EventSelection>) -> Result<Self, Error> {
-        let top = dir.top();
-        let names: Vec<EventName> = match events {
-            Some(selection) => selection.events().collect(),
-            None => top.events()?,
-        };
+        let formats = Formats::read(dir, events)?;
         Ok(Self {
             header_page: dir.file("events/header_page").read()?,
             header_event: dir.file("events/header_event").read()?,
-            ftrace_formats: ftrace_formats(&top)?,
-            event_formats: formats(&top, names)?,
+            ftrace_formats: formats.ftrace,
+            event_formats: formats.events,
             kallsyms: optional(&ControlFile::at("/proc/kallsyms")),
             printk_formats: optional(&dir.file("printk_formats")),
         })

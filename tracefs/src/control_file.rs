@@ -82,6 +82,41 @@ impl ControlFile {
             .map_err(|source| self.error(Action::Append(value.to_owned()), source))
     }
 
+    /// Adds `line` and the end of it, for files that take commands one a line.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn append_line(&self, line: &str) -> Result<(), Error> {
+        self.put(OpenOptions::new().append(true), &format!("{line}\n"))
+            .map_err(|source| self.error(Action::Append(line.to_owned()), source))
+    }
+
+    /// Adds lines, each by a write of its own, so that the one that is refused is known.
+    pub(crate) fn append_lines(&self, lines: &[String]) -> Result<(), Error> {
+        lines.iter().try_for_each(|line| self.append_line(line))
+    }
+
+    /// Reads its beginning.
+    pub(crate) fn read_head(&self, len: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        File::open(&self.path)
+            .and_then(|file| file.take(len).read_to_end(&mut bytes))
+            .map_err(|source| self.error(Action::Read, source))?;
+        Ok(bytes)
+    }
+
+    /// Reads it as a number.
+    pub(crate) fn read_number(&self) -> Result<u64, Error> {
+        let text = self.read_text()?;
+        text.parse().map_err(|_| self.unexpected(&text, "a number"))
+    }
+
+    /// It holds something else than it should.
+    pub(crate) fn unexpected(&self, text: &str, expected: &'static str) -> Error {
+        let text = text.chars().take(80).collect();
+        Error::Unexpected { path: self.path.clone(), text, expected }
+    }
+
     /// Empties it, by opening it for truncation.
     ///
     /// # Errors
@@ -120,7 +155,7 @@ impl ControlFile {
                 Error::Refused { path, action, source }
             }
             _ => {
-                let explanation = self.explain(&action);
+                let explanation = self.explain(&action).map(Box::new);
                 Error::Control { path, action, explanation, source }
             }
         }

@@ -113,11 +113,7 @@ impl Instance {
     pub fn cpu_mask(&self) -> Result<CpuMask, Error> {
         let file = self.file("tracing_cpumask");
         let text = file.read_text()?;
-        CpuMask::parse_mask(&text).ok_or_else(|| Error::Unexpected {
-            path: file.path().to_owned(),
-            text: text.chars().take(80).collect(),
-            expected: "a CPU mask",
-        })
+        CpuMask::parse_mask(&text).ok_or_else(|| file.unexpected(&text, "a CPU mask"))
     }
 
     /// Traces these CPUs only.

@@ -52,14 +52,14 @@ pub enum Error {
         source: io::Error,
     },
     /// A control file could not be read or written, or did not accept a value.
-    #[error("{action} {}{}", path.display(), explained(explanation.as_ref()))]
+    #[error("{action} {}{}", path.display(), explained(explanation.as_deref()))]
     Control {
         /// The control file.
         path: PathBuf,
         /// What was tried.
         action: Action,
         /// The kernel's own words, from `error_log`.
-        explanation: Option<Explanation>,
+        explanation: Option<Box<Explanation>>,
         /// What the kernel answered.
         source: io::Error,
     },
@@ -80,6 +80,20 @@ pub enum Error {
         pattern: String,
         /// Names close to it, best first.
         nearest: Vec<String>,
+    },
+    /// No function matches a pattern.
+    #[error("no function matches '{pattern}'")]
+    UnknownFunction {
+        /// The pattern, as asked.
+        pattern: String,
+    },
+    /// A pattern that is neither a glob nor a regular expression.
+    #[error("'{pattern}' is neither a glob nor a regular expression")]
+    InvalidPattern {
+        /// The pattern, as asked.
+        pattern: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The kernel does not have this clock, tracer or option.
     #[error("no {kind} '{name}'; available: {}", available.join(" "))]

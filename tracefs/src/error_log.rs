@@ -2,9 +2,17 @@
 
 use std::fmt;
 
+/// What the kernel puts before the command in each entry.
+const COMMAND: &str = "  Command: ";
+
+/// Commands shorter than this are found in others by chance.
+const TELLING: usize = 3;
+
 /// One entry of `error_log`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
+    /// Which part of the kernel complains: `hist:sched:sched_switch`, `trace_kprobe`.
+    pub source: String,
     /// What the kernel complains about: `Field not found`.
     pub message: String,
     /// The command it was given.
@@ -14,33 +22,64 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Reads the newest entry that is about `command`, from the text of `error_log`.
-    pub fn find(log: &str, command: &str) -> Option<Self> {
-        let mut newest = None;
-        let mut message = None;
+    /// Reads all entries of the text of `error_log`, oldest first.
+    pub fn parse(log: &str) -> Vec<Self> {
+        let mut entries = Vec::new();
+        let mut heading = None;
         let mut lines = log.lines().peekable();
         while let Some(line) = lines.next() {
-            if let Some(text) = line.strip_prefix("  Command: ") {
+            if let Some(text) = line.strip_prefix(COMMAND) {
                 let caret = lines.peek().and_then(|next| next.find('^'));
-                let position = caret.map_or(0, |column| column.saturating_sub("  Command: ".len()));
-                if let Some(message) = message.take()
-                    && text.trim() == command.trim()
-                {
-                    newest = Some(Self { message, command: text.to_owned(), position });
+                let position = caret.map_or(0, |column| column.saturating_sub(COMMAND.len()));
+                if let Some((source, message)) = heading.take() {
+                    entries.push(Self { source, message, command: text.to_owned(), position });
                 }
             } else if line.starts_with('[')
-                && let Some((_, text)) = line.split_once("error: ")
+                && let Some((_, rest)) = line.split_once("] ")
+                && let Some((source, message)) = rest.split_once(": error: ")
             {
-                message = Some(text.rsplit("error: ").next().unwrap_or(text).to_owned());
+                // Filters say "error" twice.
+                let message = message.trim_start_matches("error: ");
+                heading = Some((source.to_owned(), message.to_owned()));
             }
         }
-        newest
+        entries
     }
 
-    /// The part of the command the kernel points at, up to the next space.
+    /// Finds the newest entry that is about `command`. The kernel logs some commands without
+    /// what stands before or after, or cut off; the entry found is about the whole of it.
+    pub fn find(log: &str, command: &str) -> Option<Self> {
+        let command = command.trim();
+        Self::parse(log).into_iter().rev().find_map(|entry| entry.within(command))
+    }
+
+    /// This entry, told of `command`, of which the kernel may have logged a part.
+    fn within(self, command: &str) -> Option<Self> {
+        let logged = self.command.trim();
+        if logged != command && logged.len() < TELLING {
+            return None;
+        }
+        let begin = command.find(logged)?;
+        let position = (begin + self.position).min(command.len());
+        Some(Self { command: command.to_owned(), position, ..self })
+    }
+
+    /// The part of the command the kernel points at: up to the next space, or the next sign that
+    /// separates the parts of a trigger.
     pub fn token(&self) -> &str {
         let rest = self.command.get(self.position..).unwrap_or_default();
-        rest.split_whitespace().next().unwrap_or_default()
+        let end = rest
+            .char_indices()
+            .skip(1)
+            .find(|(_, c)| c.is_whitespace() || matches!(c, ',' | ':' | ';' | '(' | ')'))
+            .map_or(rest.len(), |(index, _)| index);
+        rest.get(..end).unwrap_or_default().trim()
+    }
+
+    /// The command, and below it a caret at the place the kernel points at.
+    pub fn pointed(&self) -> String {
+        let before = self.command.get(..self.position).unwrap_or_default();
+        format!("{}\n{:width$}^", self.command, "", width = before.chars().count())
     }
 }
 
@@ -68,6 +107,12 @@ mod tests {
 [  102.000001] event filter parse error: error: Field not found
   Command: pid == 1 && bar > 3
                        ^
+[  103.000001] trace_kprobe: error: Failed to register probe event
+  Command: p:kprobes/mine nosuch arg=%ax
+                          ^
+[  104.000001] synthetic_events: error: Illegal synthetic event field type
+  Command: lat u46 us
+               ^
 ";
 
     #[test]
@@ -77,6 +122,24 @@ mod tests {
         assert_eq!(found.to_string(), "Field not found, at \"bar\"");
         let hist = Explanation::find(LOG, "hist:keys=pdi").unwrap();
         assert_eq!(hist.to_string(), "Couldn't find field, at \"pdi\"");
+        assert_eq!(hist.source, "hist:sched:sched_switch");
+    }
+
+    #[test]
+    fn a_caret_stands_below_the_offending_word() {
+        let probe = Explanation::find(LOG, "p:kprobes/mine nosuch arg=%ax\n").unwrap();
+        assert_eq!(probe.to_string(), "Failed to register probe event, at \"nosuch\"");
+        let lines = "p:kprobes/mine nosuch arg=%ax\n               ^";
+        assert_eq!(probe.pointed(), lines);
+    }
+
+    #[test]
+    fn a_part_that_was_logged_is_found_in_the_whole() {
+        let synthetic = Explanation::find(LOG, "s:lat u46 us").unwrap();
+        assert_eq!(synthetic.token(), "u46");
+        assert_eq!(synthetic.pointed(), "s:lat u46 us\n      ^");
+        let hist = Explanation::find(LOG, "hist:keys=pdi:sort=pid if pid > 1").unwrap();
+        assert_eq!(hist.token(), "pdi");
     }
 
     #[test]
@@ -84,5 +147,15 @@ mod tests {
         assert_eq!(Explanation::find(LOG, "prio > 3"), None);
         assert_eq!(Explanation::find("  Command: x\n", "x"), None);
         assert_eq!(Explanation::find("[garbage", ""), None);
+        let short = "[ 1.0] x: error: y\n  Command: p\n  ^\n";
+        assert_eq!(Explanation::find(short, "prio > 3"), None);
+    }
+
+    #[test]
+    fn a_place_outside_the_command_is_no_place() {
+        let log = "[ 1.0] x: error: y\n  Command: p\u{e4}x\n             ^     \n";
+        let found = Explanation::find(log, "p\u{e4}x").unwrap();
+        assert_eq!(found.token(), "", "in the middle of a character");
+        assert!(found.pointed().starts_with("p\u{e4}x\n"));
     }
 }

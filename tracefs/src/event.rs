@@ -47,9 +47,9 @@ struct SystemSelection {
 
 impl EventSelection {
     /// Every one of `events`.
-    pub(crate) fn everything(events: Vec<EventName>) -> Self {
+    pub(crate) fn everything(events: &[EventName]) -> Self {
         let mut selection = Self { everything: true, ..Self::default() };
-        events.into_iter().for_each(|name| selection.insert(name, true));
+        events.iter().cloned().for_each(|name| selection.insert(name, true));
         selection
     }
 
@@ -184,8 +184,7 @@ impl Instance {
     /// # Errors
     /// [`Error::UnknownEvent`] with the nearest names when nothing matches.
     pub fn select(&self, pattern: &str) -> Result<EventSelection, Error> {
-        let events = self.events()?;
-        event_pattern::select(events, pattern)
+        select_from(&self.events()?, pattern)
     }
 
     /// Enables or disables what is selected, in as few writes as possible.
@@ -255,6 +254,16 @@ impl Instance {
     pub fn event_file(&self, name: &EventName, file: &str) -> ControlFile {
         self.file(&format!("events/{}/{}/{file}", name.system, name.event))
     }
+}
+
+/// Resolves a pattern as [`Instance::select`] does, against events that were listed before by
+/// [`Instance::events`]: the kernel takes milliseconds to make that list, so several patterns
+/// share one.
+///
+/// # Errors
+/// [`Error::UnknownEvent`] with the nearest names when nothing matches.
+pub fn select_from(events: &[EventName], pattern: &str) -> Result<EventSelection, Error> {
+    event_pattern::select(events, pattern)
 }
 
 /// Reads `system:event` lines; those that name a module to come are no events yet.

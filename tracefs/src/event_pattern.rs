@@ -9,7 +9,7 @@ use crate::event::{EventName, EventSelection};
 const PROPOSALS: usize = 3;
 
 /// Selects from `events`, which are sorted.
-pub(crate) fn select(events: Vec<EventName>, pattern: &str) -> Result<EventSelection, Error> {
+pub(crate) fn select(events: &[EventName], pattern: &str) -> Result<EventSelection, Error> {
     if pattern == "all" && !events.is_empty() {
         return Ok(EventSelection::everything(events));
     }
@@ -32,7 +32,7 @@ pub(crate) fn select(events: Vec<EventName>, pattern: &str) -> Result<EventSelec
         None => take("", &|name| matches(pattern, &name.event)),
     }
     if selection.is_empty() {
-        let nearest = nearest(&events, pattern);
+        let nearest = nearest(events, pattern);
         return Err(Error::UnknownEvent { pattern: pattern.to_owned(), nearest });
     }
     Ok(selection)
@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn selected(pattern: &str) -> Vec<String> {
-        let selection = select(events(), pattern).unwrap();
+        let selection = select(&events(), pattern).unwrap();
         selection.events().map(|name| name.to_string()).collect()
     }
 
@@ -183,16 +183,16 @@ mod tests {
 
     #[test]
     fn whole_systems_are_known_as_such() {
-        assert!(select(events(), "irq").unwrap().is_whole("irq"));
-        assert!(select(events(), "irq:*").unwrap().is_whole("irq"));
-        assert!(select(events(), "s*").unwrap().is_whole("syscalls"));
-        assert!(!select(events(), "irq:*entry").unwrap().is_whole("irq"));
-        assert!(select(events(), "all").unwrap().is_everything());
+        assert!(select(&events(), "irq").unwrap().is_whole("irq"));
+        assert!(select(&events(), "irq:*").unwrap().is_whole("irq"));
+        assert!(select(&events(), "s*").unwrap().is_whole("syscalls"));
+        assert!(!select(&events(), "irq:*entry").unwrap().is_whole("irq"));
+        assert!(select(&events(), "all").unwrap().is_everything());
     }
 
     #[test]
     fn an_unknown_event_is_answered_with_names_like_it() {
-        let near = |pattern: &str| match select(events(), pattern).unwrap_err() {
+        let near = |pattern: &str| match select(&events(), pattern).unwrap_err() {
             Error::UnknownEvent { nearest, .. } => nearest,
             error => panic!("{error}"),
         };

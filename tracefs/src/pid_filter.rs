@@ -3,21 +3,31 @@
 use crate::error::Error;
 use crate::instance::Instance;
 
-/// A list of tasks that events are compared with.
+/// A list of tasks that events or functions are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PidFilter {
     /// Events of these tasks only: `set_event_pid`.
     Only,
     /// Events of all tasks but these: `set_event_notrace_pid`, since Linux 5.7.
     Except,
+    /// Functions are traced in these tasks only: `set_ftrace_pid`.
+    FunctionsOnly,
+    /// Functions are traced in all tasks but these: `set_ftrace_notrace_pid`, since Linux 5.7.
+    FunctionsExcept,
 }
 
 impl PidFilter {
+    /// All lists, in the order of their declaration.
+    pub const ALL: [Self; 4] =
+        [Self::Only, Self::Except, Self::FunctionsOnly, Self::FunctionsExcept];
+
     /// Name of the control file.
     pub fn file_name(self) -> &'static str {
         match self {
             Self::Only => "set_event_pid",
             Self::Except => "set_event_notrace_pid",
+            Self::FunctionsOnly => "set_ftrace_pid",
+            Self::FunctionsExcept => "set_ftrace_notrace_pid",
         }
     }
 }

@@ -1,0 +1,101 @@
+//! What the kernel does when a function is called.
+
+use std::fmt;
+
+use crate::event::EventName;
+
+/// A command of `set_ftrace_filter`. `Display` gives the kernel's text: `schedule:traceoff:3`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionCommand {
+    /// The function, or a glob.
+    pub function: String,
+    /// What is done.
+    pub action: FunctionAction,
+    /// How many times; `None` is without end.
+    pub count: Option<u64>,
+}
+
+/// What a call does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FunctionAction {
+    /// Lets the ring buffers take events.
+    TraceOn,
+    /// Keeps events out of the ring buffers.
+    TraceOff,
+    /// Takes a snapshot.
+    Snapshot,
+    /// Records a stack trace.
+    Stacktrace,
+    /// Prints the ring buffers to the console.
+    Dump,
+    /// Prints the ring buffer of this CPU to the console.
+    CpuDump,
+    /// Enables an event.
+    EnableEvent(EventName),
+    /// Disables an event.
+    DisableEvent(EventName),
+}
+
+impl FunctionCommand {
+    /// A command without end.
+    pub fn new(function: impl Into<String>, action: FunctionAction) -> Self {
+        Self { function: function.into(), action, count: None }
+    }
+
+    /// Limits how many times it acts.
+    #[must_use]
+    pub fn times(mut self, count: u64) -> Self {
+        self.count = Some(count);
+        self
+    }
+
+    /// The text that takes it away again.
+    pub fn removal(&self) -> String {
+        // What has a count is found only when told that there is one, whatever is left of it.
+        let count = if self.count.is_some() { ":0" } else { "" };
+        format!("!{}:{}{count}", self.function, self.action)
+    }
+}
+
+impl fmt::Display for FunctionCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.function, self.action)?;
+        match self.count {
+            Some(count) => write!(f, ":{count}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for FunctionAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TraceOn => f.write_str("traceon"),
+            Self::TraceOff => f.write_str("traceoff"),
+            Self::Snapshot => f.write_str("snapshot"),
+            Self::Stacktrace => f.write_str("stacktrace"),
+            Self::Dump => f.write_str("dump"),
+            Self::CpuDump => f.write_str("cpudump"),
+            Self::EnableEvent(event) => write!(f, "enable_event:{event}"),
+            Self::DisableEvent(event) => write!(f, "disable_event:{event}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_written_as_the_kernel_reads_them() {
+        let off = FunctionCommand::new("do_exit", FunctionAction::TraceOff);
+        assert_eq!(
+            (off.to_string().as_str(), off.removal().as_str()),
+            ("do_exit:traceoff", "!do_exit:traceoff")
+        );
+        let event = EventName::new("sched", "sched_switch");
+        let enable = FunctionCommand::new("schedule", FunctionAction::EnableEvent(event)).times(2);
+        assert_eq!(enable.to_string(), "schedule:enable_event:sched:sched_switch:2");
+        assert_eq!(enable.removal(), "!schedule:enable_event:sched:sched_switch:0");
+    }
+}
