@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::error_log::Explanation;
+use crate::event::EventName;
 
 /// A failure to control or read the kernel's tracing.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +119,30 @@ pub enum Error {
         kind: &'static str,
         /// The name, as asked.
         name: String,
+    },
+    /// A dynamic event of this name is there, made by somebody else.
+    #[error("an event '{name}' exists already")]
+    EventExists {
+        /// The name.
+        name: EventName,
+    },
+    /// The journal of changes could not be written or read.
+    #[error("journal of changes {}", path.display())]
+    Journal {
+        /// The file, or its directory.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A journal of changes holds what no journal holds; nothing of it was carried out.
+    #[error("journal of changes {}, line {line}: {reason}", path.display())]
+    BadJournal {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1; 0 for the file itself.
+        line: usize,
+        /// What is wrong.
+        reason: &'static str,
     },
     /// A thread, a descriptor or a system call of the recorder failed before recording began.
     #[error("recording CPU {cpu}: {action}")]

@@ -60,6 +60,35 @@ impl EventSelection {
         system.events.insert(name.event);
     }
 
+    /// Adds all events of a system, whatever they are.
+    pub(crate) fn insert_system(&mut self, system: &str) {
+        self.systems.entry(system.to_owned()).or_default().whole = true;
+    }
+
+    /// Adds all events, whatever they are.
+    pub(crate) fn insert_everything(&mut self) {
+        self.everything = true;
+    }
+
+    /// Whether an event is selected, by itself or with its system.
+    pub(crate) fn covers(&self, name: &EventName) -> bool {
+        self.everything || self.is_whole(&name.system) || self.contains(&name.system, &name.event)
+    }
+
+    /// The selection as words: `all`, `sched:*`, `irq:irq_handler_entry`.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        words.extend(self.everything.then(|| "all".to_owned()));
+        for (system, selection) in &self.systems {
+            if selection.whole {
+                words.push(format!("{system}:*"));
+            } else {
+                words.extend(selection.events.iter().map(|event| format!("{system}:{event}")));
+            }
+        }
+        words
+    }
+
     /// All selected events, sorted.
     pub fn events(&self) -> impl Iterator<Item = EventName> + '_ {
         self.systems.iter().flat_map(|(system, selection)| {

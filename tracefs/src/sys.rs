@@ -23,8 +23,13 @@ pub(crate) fn page_size() -> usize {
 
 /// Whether this process has root's user id.
 pub(crate) fn is_root() -> bool {
+    user_id() == 0
+}
+
+/// The user this process acts as.
+pub(crate) fn user_id() -> u32 {
     // SAFETY: geteuid takes nothing and cannot fail.
-    unsafe { libc::geteuid() == 0 }
+    unsafe { libc::geteuid() }
 }
 
 /// The id of the calling thread, as the kernel and its traces number it.
