@@ -232,20 +232,43 @@ impl Changes {
         selection: &EventSelection,
         filter: &str,
     ) -> Result<(), Error> {
-        if !self.is_created(instance) {
-            let mut old = Vec::new();
-            for name in selection.events() {
-                // Some events have no filter file; the kernel passes over them too.
-                match instance.event_filter(&name) {
-                    Ok(Some(text)) => old.push((name, text)),
-                    Ok(None) | Err(Error::NotSupported { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            let touched = selection.clone();
-            self.remember(Undo::Filters { instance: instance.clone(), touched, old })?;
-        }
+        self.touch_filters(instance, selection)?;
         instance.set_event_filter(selection, Some(filter))
+    }
+
+    /// Remembers the filters of events that are not remembered yet.
+    fn touch_filters(
+        &mut self,
+        instance: &Instance,
+        selection: &EventSelection,
+    ) -> Result<(), Error> {
+        if self.is_created(instance) {
+            return Ok(());
+        }
+        let is_known = |name: &EventName| {
+            self.undos.iter().any(|undo| match undo {
+                Undo::Filters { instance: of, touched, .. } => {
+                    of == instance && touched.covers(name)
+                }
+                _ => false,
+            })
+        };
+        let new: Vec<EventName> = selection.events().filter(|name| !is_known(name)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut old = Vec::new();
+        for name in &new {
+            // Some events have no filter file; the kernel passes over them too.
+            match instance.event_filter(name) {
+                Ok(Some(text)) => old.push((name.clone(), text)),
+                Ok(None) | Err(Error::NotSupported { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let all = new.len() == selection.len();
+        let touched = if all { selection.clone() } else { new.into_iter().collect() };
+        self.remember(Undo::Filters { instance: instance.clone(), touched, old })
     }
 
     /// Adds a trigger to an event.
