@@ -3,7 +3,9 @@
 mod command;
 mod error;
 mod exit_code;
+mod json;
 mod output;
+mod sys;
 
 use std::process::ExitCode;
 

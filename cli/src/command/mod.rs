@@ -12,7 +12,9 @@ mod record;
 mod report;
 mod restore;
 mod split;
+mod tracing_plan;
 mod virt_server;
+mod workload;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -46,7 +48,8 @@ const SUBCOMMANDS: &[Subcommand] = &[
 ];
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not permitted, 4 not a trace or damaged, 5 guest not reachable.
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not permitted, 4 not a trace or damaged, 5 guest not reachable, \
+6 data lost (record --fail-on-loss), 22 events not understood (report --check-events).
 
 Try:
   trace-cmd record -e sched sleep 1     record scheduler events while a command runs

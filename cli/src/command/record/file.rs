@@ -32,12 +32,8 @@ pub(crate) struct Format {
 impl Format {
     /// Reads `--file-version` and `--compression`; version 6 has no compression.
     pub(crate) fn new(args: &Args) -> Result<Self, Error> {
-        let codec = match (args.file_version, args.compression.as_str()) {
-            (6, "any" | "none") => Codec::None,
-            (6, name) => {
-                return Err(Error::usage(format!("--compression {name} needs --file-version 7"))
-                    .hint("leave one of the two out"));
-            }
+        let codec = match (args.file_version, args.compression.as_deref().unwrap_or("any")) {
+            (6, _) => Codec::None,
             (_, "any") => Codec::Zstd,
             (_, name) => Codec::from_name(name)
                 .ok_or_else(|| Error::usage(format!("no compression '{name}'")))?,

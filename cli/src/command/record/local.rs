@@ -3,25 +3,31 @@
 //! The same on a host, where sinks are files, and in a guest, where they are virtio ports.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracefs::capture::{self, PendingCapture};
 use tracefs::{
-    Capture, Changes, EventSelection, Instance, Ledger, Recorder, RecorderOptions, Sink,
-    TracingDir, Way,
+    Capture, Changes, Instance, Ledger, Recorder, RecorderOptions, Sink, TracingDir, Way,
 };
 
-use super::args::Args;
-use super::plan::{InstancePlan, MachinePlan};
+use super::args::{Args, RecorderArgs};
+use crate::command::tracing_plan::{Applied, Choices, MachinePlan};
 use crate::error::Error;
 use crate::exit_code::Exit;
-use crate::output::tell;
+use crate::sys;
 
-/// What holds for all instances.
-#[derive(Clone, Copy, Debug, Default)]
+/// How is recorded, on all instances.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
+    pub(crate) choices: Choices,
+    /// Tracing is left as it was set.
+    pub(crate) keep_after: bool,
     pub(crate) all_formats: bool,
-    pub(crate) ignore_missing: bool,
-    pub(crate) no_splice: bool,
+    pub(crate) recorder: RecorderArgs,
+    /// What the recorder does itself is recorded too.
+    pub(crate) no_filter: bool,
+    /// The task of the command.
+    pub(crate) command: Option<i32>,
 }
 
 /// A running recording. Dropping it puts tracefs back and loses what was not yet read.
@@ -31,6 +37,7 @@ pub(crate) struct LocalRecording {
     capture: Capturing,
     changes: Changes,
     dir: TracingDir,
+    keep_after: bool,
 }
 
 /// The kernel's texts: on their way, or here.
@@ -73,6 +80,7 @@ pub(crate) struct RecordedBuffer {
 }
 
 /// An instance that asks for the sinks of its CPUs.
+#[derive(Clone)]
 pub(crate) struct SinkRequest {
     /// `None` for the top-level instance.
     pub(crate) name: Option<String>,
@@ -93,54 +101,40 @@ impl LocalRecording {
     /// An unknown event, clock or filter, or what the kernel refuses; everything is put back.
     pub(crate) fn start(
         plan: &MachinePlan,
-        settings: Settings,
+        settings: &Settings,
         sinks: MakeSinks<'_>,
     ) -> Result<Self, Error> {
-        let dir = TracingDir::find_or_mount().map_err(kernel_error)?;
-        let mut changes = Changes::new();
-        let mut instances = Vec::new();
-        let mut formats = EventSelection::default();
-        if plan.uses_top() {
-            let prepared = Prepared::new(&dir.top(), &plan.top, settings)?;
-            instances.push(prepared);
-        }
-        for (name, part) in &plan.instances {
-            let (instance, _) = changes.create_instance(&dir, name).map_err(kernel_error)?;
-            instances.push(Prepared::new(&instance, part, settings)?);
-        }
-        for prepared in &instances {
-            prepared.apply(&mut changes)?;
-            for (selection, _) in &prepared.events {
-                formats.add(selection);
-            }
-            // What someone else had enabled there is recorded too, so its formats are needed.
-            let others = prepared.instance.enabled_events().unwrap_or_default();
-            formats.add(&others.into_iter().collect());
-        }
-
-        let mut options = RecorderOptions::default();
-        options.way = if settings.no_splice { Way::Read } else { Way::Auto };
-        let requests = instances.iter().map(Prepared::request).collect::<Result<Vec<_>, _>>()?;
-        let sinks = sinks(&dir, &requests)?;
+        let mut applied = Applied::new(plan, settings.choices, settings.command)?;
+        let requests = applied.instances.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+        let sinks = sinks(&applied.dir, &requests)?;
+        let options = recorder_options(&settings.recorder);
         let mut running = Vec::new();
-        for ((prepared, request), sinks) in instances.into_iter().zip(requests).zip(sinks) {
-            let instance = prepared.instance;
-            let sinks = request.cpus.into_iter().zip(sinks).collect();
-            let recorder = Recorder::start(&instance, sinks, &options).map_err(kernel_error)?;
-            running.push(Running { instance, recorder });
-        }
-        for one in &running {
-            // What the recorder does itself would fill the trace; kernels before 5.7 cannot leave it out.
-            match changes.exclude_pids(&one.instance, one.recorder.thread_ids()) {
-                Err(error) if !error.is_unavailable() => return Err(kernel_error(error)),
-                _ => {}
+        for ((instance, request), sinks) in applied.instances.iter().zip(requests).zip(sinks) {
+            if settings.recorder.sleep.is_some_and(|sleep| sleep.is_zero()) {
+                // Zero percent wakes at every event.
+                let wake = applied.changes.set_buffer_percent(instance, 0);
+                wake.or_else(unless_unavailable)?;
             }
-            changes.set_tracing_on(&one.instance, true).map_err(kernel_error)?;
+            let sinks = request.cpus.into_iter().zip(sinks).collect();
+            let recorder = Recorder::start(instance, sinks, &options).map_err(kernel_error)?;
+            settings.recorder.prioritize(recorder.thread_ids())?;
+            running.push(Running { instance: instance.clone(), recorder });
         }
+        if !settings.no_filter {
+            for one in &running {
+                // What the recorder does itself would fill the trace; kernels before 5.7 cannot
+                // leave it out.
+                let ids = one.recorder.thread_ids();
+                let excluded = applied.changes.exclude_pids(&one.instance, ids);
+                excluded.or_else(unless_unavailable)?;
+            }
+        }
+        applied.begin()?;
+        let Applied { dir, changes, events, .. } = applied;
         // Read while tracing goes on: the symbols alone take longer than starting does.
-        let capture =
-            Capturing::Pending(Capture::spawn(&dir, (!settings.all_formats).then_some(formats)));
-        Ok(Self { running, capture, changes, dir })
+        let formats = (!settings.all_formats).then_some(events);
+        let capture = Capturing::Pending(Capture::spawn(&dir, formats));
+        Ok(Self { running, capture, changes, dir, keep_after: settings.keep_after })
     }
 
     /// Whether every sink has failed, so that going on is useless.
@@ -195,7 +189,7 @@ impl LocalRecording {
     /// # Errors
     /// What a reader needs could not be read. Data that was recorded stays in the sinks.
     pub(crate) fn stop(self) -> Result<Recorded, Error> {
-        let Self { running, mut capture, mut changes, dir } = self;
+        let Self { running, mut capture, mut changes, dir, keep_after } = self;
         for one in &running {
             changes.set_tracing_on(&one.instance, false).map_err(kernel_error)?;
         }
@@ -210,6 +204,10 @@ impl LocalRecording {
         }
         let capture = capture.wait()?;
         let machine = Machine::new(&dir, first.as_ref(), capture)?;
+        if keep_after {
+            changes.keep();
+            return Ok(Recorded { machine, buffers, unrestored: None });
+        }
         let unrestored = changes.restore().err();
         let unrestored = unrestored
             .map(|error| Error::failure("tracing is not as it was before").because(error));
@@ -233,70 +231,62 @@ impl Capturing {
 impl From<&Args> for Settings {
     fn from(args: &Args) -> Self {
         Self {
+            choices: args.setup.choices(),
+            keep_after: args.setup.keep_after,
             all_formats: args.all_formats,
-            ignore_missing: args.ignore_missing,
-            no_splice: args.no_splice,
+            recorder: args.recorder.clone(),
+            no_filter: args.no_filter,
+            command: None,
         }
     }
 }
 
-/// An instance with what was selected, before anything is enabled.
-struct Prepared<'a> {
-    instance: Instance,
-    plan: &'a InstancePlan,
-    events: Vec<(EventSelection, Option<&'a str>)>,
-}
-
-impl<'a> Prepared<'a> {
-    fn new(instance: &Instance, plan: &'a InstancePlan, settings: Settings) -> Result<Self, Error> {
-        let mut events = Vec::new();
-        for request in &plan.events {
-            match instance.select(&request.pattern) {
-                Ok(selection) => events.push((selection, request.filter.as_deref())),
-                Err(tracefs::Error::UnknownEvent { .. }) if settings.ignore_missing => {
-                    tell(&format!("no event matches '{}'; going on without", request.pattern));
-                }
-                Err(error) => return Err(kernel_error(error)),
-            }
-        }
-        Ok(Self { instance: instance.clone(), plan, events })
-    }
-
-    fn request(&self) -> Result<SinkRequest, Error> {
-        let instance = &self.instance;
-        Ok(SinkRequest {
-            name: instance.name().map(str::to_owned),
-            clock: instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default(),
-            sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
-            cpus: instance.cpus().map_err(kernel_error)?,
-        })
-    }
-
-    /// Sets clock, sizes, filters and events while tracing is off.
-    fn apply(&self, changes: &mut Changes) -> Result<(), Error> {
-        let instance = &self.instance;
-        changes.set_tracing_on(instance, false).map_err(kernel_error)?;
-        if let Some(clock) = &self.plan.clock {
-            changes.set_trace_clock(instance, clock).map_err(kernel_error)?;
-        }
-        if let Some(kb) = self.plan.buffer_kb {
-            changes.set_buffer_size_kb(instance, kb).map_err(kernel_error)?;
-        }
-        instance.clear().map_err(kernel_error)?;
-        for (selection, filter) in &self.events {
-            if let Some(filter) = filter {
-                changes.set_event_filter(instance, selection, filter).map_err(kernel_error)?;
-            }
-        }
-        for (selection, _) in &self.events {
-            changes.enable(instance, selection).map_err(kernel_error)?;
+impl RecorderArgs {
+    /// Gives the recorder's threads the priority that was asked for.
+    fn prioritize(&self, threads: &[i32]) -> Result<(), Error> {
+        for &thread in threads {
+            let (set, option) = match (self.real_time, self.nice) {
+                (Some(priority), _) => (sys::set_real_time(thread, priority), "-r"),
+                (None, Some(nice)) => (sys::set_nice(thread, nice), "--nice"),
+                (None, None) => return Ok(()),
+            };
+            set.map_err(|error| {
+                Error::failure(format!("cannot do as {option} says"))
+                    .because(error)
+                    .hint("root may, unless its CPU time is limited")
+            })?;
         }
         Ok(())
     }
 }
 
+fn recorder_options(args: &RecorderArgs) -> RecorderOptions {
+    let mut options = RecorderOptions::default();
+    options.way = if args.no_splice { Way::Read } else { Way::Auto };
+    if args.poll {
+        options.interval = Duration::ZERO;
+    } else if let Some(sleep) = args.sleep.filter(|sleep| !sleep.is_zero()) {
+        options.interval = sleep;
+    }
+    options
+}
+
+fn request(instance: &Instance) -> Result<SinkRequest, Error> {
+    Ok(SinkRequest {
+        name: instance.name().map(str::to_owned),
+        clock: instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default(),
+        sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
+        cpus: instance.cpus().map_err(kernel_error)?,
+    })
+}
+
+fn unless_unavailable(error: tracefs::Error) -> Result<(), Error> {
+    if error.is_unavailable() { Ok(()) } else { Err(kernel_error(error)) }
+}
+
 impl Machine {
-    fn new(
+    /// Adds what can be said now to what was read before.
+    pub(super) fn new(
         dir: &TracingDir,
         instance: Option<&Instance>,
         capture: Arc<Capture>,

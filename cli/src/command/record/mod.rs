@@ -1,18 +1,26 @@
 //! `trace-cmd record`: events of this kernel, and of its guests, into files.
 //!
-//! `args` (words in order) → `plan` (who records what) → `run` (the kernel is touched).
+//! `args` (words in order) → `plan` (who records what) → `run` (the kernel is touched) → `destination`
+//! (where the data goes).
 
 pub(crate) mod args;
+mod capped;
 mod date;
+mod destination;
+mod dry_run;
+mod extras;
 mod file;
 pub(crate) mod guest_side;
 mod guests;
+mod latency;
 mod live;
 mod local;
 pub(crate) mod plan;
+mod ring;
 mod run;
 mod spool;
 mod summary;
+mod tsc;
 mod wait;
 
 use clap::ArgMatches;
@@ -32,7 +40,14 @@ fn new_trace_id() -> u64 {
 
 /// Runs `record`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
-    let args = args::Args::from_matches(matches);
+    let args = args::Args::from_matches(matches)?;
     let plan = plan::Plan::new(&args)?;
+    if args.setup.dry_run {
+        dry_run::print(&args, &plan)?;
+        return Ok(Exit::Success);
+    }
+    if plan.host.measures_latency() {
+        return latency::record(&args, &plan);
+    }
     run::record(&args, &plan)
 }
