@@ -57,6 +57,16 @@ impl FunctionCommand {
     }
 }
 
+/// The text that takes a command away, from the line the kernel shows for it:
+/// `schedule:traceoff:count=3`.
+pub(crate) fn removal_of_shown_command(line: &str) -> String {
+    let line = line.trim();
+    match line.rsplit_once(":count=") {
+        Some((command, _)) => format!("!{command}:0"),
+        None => format!("!{}", line.strip_suffix(":unlimited").unwrap_or(line)),
+    }
+}
+
 impl fmt::Display for FunctionCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.function, self.action)?;
@@ -97,5 +107,15 @@ mod tests {
         let enable = FunctionCommand::new("schedule", FunctionAction::EnableEvent(event)).times(2);
         assert_eq!(enable.to_string(), "schedule:enable_event:sched:sched_switch:2");
         assert_eq!(enable.removal(), "!schedule:enable_event:sched:sched_switch:0");
+    }
+
+    #[test]
+    fn what_the_kernel_shows_can_be_taken_away() {
+        for (shown, removal) in [
+            ("do_exit:traceoff:unlimited", "!do_exit:traceoff"),
+            ("schedule:stacktrace:count=3", "!schedule:stacktrace:0"),
+        ] {
+            assert_eq!(removal_of_shown_command(shown), removal);
+        }
     }
 }

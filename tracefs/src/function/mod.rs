@@ -3,6 +3,7 @@
 mod command;
 mod pattern;
 
+pub(crate) use command::removal_of_shown_command;
 pub use command::{FunctionAction, FunctionCommand};
 pub use pattern::FunctionPattern;
 
