@@ -5,13 +5,16 @@ mod check_events;
 mod convert;
 mod data_file;
 mod dump;
+mod extract;
 mod hist;
 mod mem;
 mod options;
 mod record;
 mod report;
 mod restore;
+mod set;
 mod split;
+mod start;
 mod tracing_plan;
 mod virt_server;
 mod workload;
@@ -37,13 +40,16 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "check-events", command: check_events::command, run: check_events::run },
     Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },
+    Subcommand { name: "extract", command: extract::command, run: extract::run },
     Subcommand { name: "hist", command: hist::command, run: hist::run },
     Subcommand { name: "mem", command: mem::command, run: mem::run },
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },
     Subcommand { name: "restore", command: restore::command, run: restore::run },
+    Subcommand { name: "set", command: set::command, run: set::run },
     Subcommand { name: "split", command: split::command, run: split::run },
+    Subcommand { name: "start", command: start::command, run: start::run },
     Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
 ];
 

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command, value_parser};
 
-use crate::command::tracing_plan::{Before, Choices, ProfileRequest, Word, options};
+use crate::command::tracing_plan::setup_args::{
+    Refused, SetupArgs, command_arg, command_of, flag, keep_after_arg, keep_arg, profile_args,
+    setup_args, switch,
+};
+use crate::command::tracing_plan::{Before, Word, options};
 use crate::error::Error;
 
 /// What was asked for.
@@ -22,6 +26,8 @@ pub(crate) struct Args {
     pub(crate) max_kb: Option<u64>,
     pub(crate) all_formats: bool,
     pub(crate) setup: SetupArgs,
+    /// `-k`, which `-K` implies.
+    pub(crate) keep_after: bool,
     pub(crate) date: bool,
     pub(crate) ts_offset: Option<i64>,
     pub(crate) tsc_to_nsec: bool,
@@ -34,22 +40,6 @@ pub(crate) struct Args {
     pub(crate) daemonize: bool,
     pub(crate) virt_dir: Option<String>,
     pub(crate) command: Vec<String>,
-}
-
-/// What `record` and `start` have in common.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SetupArgs {
-    pub(crate) ignore_missing: bool,
-    pub(crate) no_function_trace: bool,
-    pub(crate) no_ftrace: bool,
-    /// `-k`, which `-K` implies.
-    pub(crate) keep_after: bool,
-    /// `-K`
-    pub(crate) keep_before: bool,
-    /// `--user`
-    pub(crate) user: Option<String>,
-    pub(crate) dry_run: bool,
-    pub(crate) profile: ProfileRequest,
 }
 
 /// How sub-buffers are taken.
@@ -66,10 +56,7 @@ pub(crate) struct RecorderArgs {
 
 const FILE: &str = "File";
 const RECORDER: &str = "Recorder";
-const BEFORE_AND_AFTER: &str = "Before and after";
 const OUTPUT: &str = "What is said";
-const PROFILE: &str = "Profile";
-const LATER: &str = "not available yet";
 
 const AFTER_HELP: &str = "\
 Options bind to what comes before them: -f and -R to the last -e; -e, -p, -l, -n, -O, -T, -F, -P, -c, -M, -b, \
@@ -109,13 +96,15 @@ pub(crate) fn command() -> Command {
         .args(file_args())
         .args(recorder_args())
         .args(setup_args())
+        .arg(keep_after_arg())
+        .arg(keep_arg("Do not turn off what is set before; with it, -k"))
         .args(profile_args())
         .args(said_args())
-        .args(later_args())
+        .args(REFUSED.iter().map(Refused::arg))
         .arg(command_arg("Record while this command runs; without it, until Ctrl-C"))
 }
 
-fn file_args() -> [Arg; 9] {
+fn file_args() -> [Arg; 10] {
     [
         Arg::new("output").short('o').value_name("FILE").help("Output file [default: trace.dat]"),
         Arg::new("temp")
@@ -140,6 +129,7 @@ fn file_args() -> [Arg; 9] {
             .value_parser(value_parser!(u64).range(1..))
             .help("Keep the last KB KiB of each CPU, between the half of it and all"),
         flag("all-formats", 'a', "Store the formats of all events, not only of those recorded"),
+        switch("proc-map", "Store where the command, or the tasks of -P, have their code mapped"),
         switch("date", "Store the distance of the trace clock to wall time"),
         Arg::new("ts-offset")
             .long("ts-offset")
@@ -179,35 +169,6 @@ fn recorder_args() -> [Arg; 6] {
     .map(|arg| arg.help_heading(RECORDER))
 }
 
-/// Options of `record` and `start` for what is before and after tracing.
-pub(crate) fn setup_args() -> [Arg; 8] {
-    [
-        flag("ignore-missing", 'i', "Go on when an event of -e does not exist"),
-        flag("no-function-trace", 'd', "Trace no functions meanwhile (option function-trace)"),
-        flag("no-ftrace", 'D', "As -d, and stop the function tracing of everybody"),
-        flag("keep-after", 'k', "Leave tracing as it is set when done"),
-        flag("keep-before", 'K', "Do not turn off what is set before; with it, -k"),
-        switch("proc-map", "Store where the command, or the tasks of -P, have their code mapped"),
-        Arg::new("user").long("user").value_name("NAME").help("Run the command as this user"),
-        switch("dry-run", "Print what would be written where; change nothing"),
-    ]
-    .map(|arg| arg.help_heading(BEFORE_AND_AFTER))
-}
-
-/// `--profile` and its companions.
-pub(crate) fn profile_args() -> [Arg; 3] {
-    [
-        switch("profile", "Record what 'report --profile' counts: calls, switches, interrupts"),
-        flag("only-selected", 'S', "With --profile: only the events of -e and -H"),
-        Arg::new("hook")
-            .short('H')
-            .value_name("START/END")
-            .action(ArgAction::Append)
-            .help("With --profile: measure a pair, [SYSTEM:]EVENT,FIELD[,PIDFIELD]/[SYSTEM:]EVENT,FIELD[,FLAGS]"),
-    ]
-    .map(|arg| arg.help_heading(PROFILE))
-}
-
 fn said_args() -> [Arg; 7] {
     [
         flag("quiet", 'q', "Print errors and losses only").long("quiet"),
@@ -230,28 +191,25 @@ fn said_args() -> [Arg; 7] {
     .map(|arg| arg.help_heading(OUTPUT))
 }
 
-/// Options of the C version that have no meaning here so far.
-fn later_args() -> [Arg; 10] {
-    let option =
-        |id: &'static str| Arg::new(id).num_args(0..=1).allow_hyphen_values(true).hide(true);
-    let flag = |id: &'static str| Arg::new(id).action(ArgAction::SetTrue).hide(true);
-    [
-        option("network").short('N'),
-        option("vsock").short('V'),
-        flag("tcp").short('t'),
-        option("agent").short('A'),
-        option("proxy").long("proxy"),
-        option("tsync-interval").long("tsync-interval"),
-        flag("nofifos").long("nofifos"),
-        flag("global-irqs").short('G'),
-        flag("by-comm").long("by-comm"),
-        flag("stderr").long("stderr"),
-    ]
-}
+/// Options of the C version that have no meaning here, or none so far.
+const REFUSED: [Refused; 10] = [
+    refused("N", "sending to another machine is not available yet: record into a file"),
+    refused("V", "sending to another machine is not available yet: record into a file"),
+    refused("t", "it belongs to -N, which is not available yet"),
+    refused("A", "agents are not available yet: record guests with --dom, through virt-server"),
+    refused("proxy", "agents are not available yet: record guests with --dom, through virt-server"),
+    refused("tsync-interval", "clocks of --dom are compared all the time"),
+    refused("nofifos", "it belongs to -A, which is not available yet"),
+    refused("G", "it changes how a profile is printed: give it to 'trace-cmd report --profile'"),
+    refused(
+        "by-comm",
+        "it changes how a profile is printed: give it to 'trace-cmd report --profile'",
+    ),
+    refused("stderr", "a profile is printed by 'trace-cmd report --profile'"),
+];
 
-/// The command behind all options.
-pub(crate) fn command_arg(help: &'static str) -> Arg {
-    Arg::new("command").value_name("COMMAND").num_args(0..).trailing_var_arg(true).help(help)
+const fn refused(name: &'static str, why: &'static str) -> Refused {
+    Refused { name, why }
 }
 
 /// `--virt-dir`, the same on every command that talks of guests.
@@ -269,21 +227,13 @@ impl EnvHint for Arg {
     }
 }
 
-fn flag(name: &'static str, short: char, help: &'static str) -> Arg {
-    Arg::new(name).short(short).action(ArgAction::SetTrue).help(help)
-}
-
-fn switch(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-}
-
 impl Args {
     /// Reads what clap matched.
     ///
     /// # Errors
     /// An option that has no meaning here.
     pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        refuse_later(matches)?;
+        REFUSED.iter().try_for_each(|option| option.check("record", matches))?;
         let text = |name: &str| matches.get_one::<String>(name).cloned();
         let compression = text("compression");
         let version = matches.get_one::<u8>("file-version").copied().unwrap_or(7);
@@ -297,7 +247,9 @@ impl Args {
             compression,
             max_kb: matches.get_one::<u64>("max-kb").copied(),
             all_formats: matches.get_flag("all-formats"),
-            setup: SetupArgs::from_matches(matches)?,
+            setup: SetupArgs::from_matches(matches, Before::Reset)?,
+            // What was not turned off is not put back either.
+            keep_after: matches.get_flag("keep-after") || matches.get_flag("keep-before"),
             date: matches.get_flag("date"),
             ts_offset: matches.get_one::<i64>("ts-offset").copied(),
             tsc_to_nsec: matches.get_flag("tsc2nsec"),
@@ -353,70 +305,6 @@ impl Args {
     }
 }
 
-impl SetupArgs {
-    /// Reads what clap matched of [`setup_args`] and [`profile_args`].
-    pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let hooks: Vec<String> =
-            matches.get_many::<String>("hook").into_iter().flatten().cloned().collect();
-        let profile = matches.get_flag("profile");
-        let only_selected = matches.get_flag("only-selected");
-        if !profile && (only_selected || !hooks.is_empty()) {
-            return Err(Error::usage("-S and -H belong to --profile").hint("add --profile"));
-        }
-        let keep_before = matches.get_flag("keep-before");
-        Ok(Self {
-            ignore_missing: matches.get_flag("ignore-missing"),
-            no_function_trace: matches.get_flag("no-function-trace"),
-            no_ftrace: matches.get_flag("no-ftrace"),
-            keep_after: keep_before || matches.get_flag("keep-after"),
-            keep_before,
-            user: matches.get_one::<String>("user").cloned(),
-            dry_run: matches.get_flag("dry-run"),
-            profile: ProfileRequest { profile, only_selected, hooks },
-        })
-    }
-
-    /// What holds for all instances.
-    pub(crate) fn choices(&self) -> Choices {
-        Choices {
-            before: if self.keep_before { Before::Keep } else { Before::Reset },
-            ignore_missing: self.ignore_missing,
-            no_function_trace: self.no_function_trace,
-            no_ftrace: self.no_ftrace,
-        }
-    }
-}
-
-/// The words of [`command_arg`].
-pub(crate) fn command_of(matches: &ArgMatches) -> Vec<String> {
-    matches.get_many::<String>("command").into_iter().flatten().cloned().collect()
-}
-
-fn refuse_later(matches: &ArgMatches) -> Result<(), Error> {
-    let given = |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
-    for (id, option, instead) in [
-        ("network", "-N", "record into a file"),
-        ("vsock", "-V", "record into a file"),
-        ("tcp", "-t", "it belongs to -N"),
-        ("agent", "-A", "record guests with --dom, through virt-server"),
-        ("proxy", "--proxy", "record guests with --dom, through virt-server"),
-        ("tsync-interval", "--tsync-interval", "guests of --dom are compared all the time"),
-        ("nofifos", "--nofifos", "it belongs to -A"),
-    ] {
-        if given(id) {
-            return Err(Error::usage(format!("{option} is {LATER}")).hint(instead));
-        }
-    }
-    for (id, option) in [("global-irqs", "-G"), ("by-comm", "--by-comm"), ("stderr", "--stderr")] {
-        if given(id) {
-            let message =
-                format!("{option} changes how a profile is printed, not what is recorded");
-            return Err(Error::usage(message).hint("give it to 'trace-cmd report --profile'"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -470,18 +358,19 @@ mod tests {
 
     #[test]
     fn keeping_what_was_before_keeps_it_after() {
-        let setup = parse(&["-K", "-i"]).setup;
-        assert!(setup.keep_before && setup.keep_after && setup.ignore_missing);
-        assert_eq!(setup.choices().before, Before::Keep);
-        assert!(!parse(&["-k"]).setup.keep_before);
+        let args = parse(&["-K", "-i"]);
+        assert!(args.keep_after && args.setup.ignore_missing);
+        assert_eq!(args.setup.choices().before, Before::Keep);
+        assert_eq!(parse(&["-k"]).setup.before, Before::Reset);
     }
 
     #[test]
     fn options_of_other_times_and_places_say_where_to_go() {
         for (words, part) in [
-            (&["-N", "host:1"][..], "-N is not available yet"),
+            (&["-N", "host:1"][..], "-N is not for 'record'; sending"),
             (&["-A", "g1", "-e", "x"], "--dom"),
-            (&["--tsync-interval", "-1"], "--tsync-interval"),
+            (&["--tsync-interval", "-1"], "compared all the time"),
+            (&["-t", "-e", "x"], "belongs to -N"),
             (&["--profile", "--by-comm"], "report --profile"),
             (&["-H", "a,b/c,d"], "belong to --profile"),
             (&["--date", "--ts-offset", "3"], "--ts-offset"),

@@ -31,7 +31,7 @@ pub(crate) fn print(args: &Args, plan: &Plan) -> Result<(), Error> {
     } else {
         writeln!(out, "run: {}", args.command.join(" "))?;
     }
-    if !args.setup.keep_after {
+    if !args.keep_after {
         writeln!(out, "put back what was written")?;
     }
     Ok(out.flush()?)

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use tracedat::write::{TextData, Version, Writer};
-use tracefs::Capture;
+use tracefs::{Capture, Instance};
 
 use super::args::Args;
 use super::extras;
@@ -50,9 +50,13 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
     for instance in &applied.instances {
         applied.changes.set_tracing_on(instance, false).map_err(kernel_error)?;
     }
-    store(&output, format, args, &applied, &Extra { trace_id: super::new_trace_id(), options })?;
-    let Applied { changes, .. } = applied;
-    if args.setup.keep_after {
+    let extra = Extra { trace_id: super::new_trace_id(), options, ..Extra::default() };
+    let Applied { dir, changes, instances, events, .. } = applied;
+    let formats = (!args.all_formats).then_some(&events);
+    let capture = Capture::read(&dir, formats).map_err(kernel_error)?;
+    let machine = Machine::new(&dir, instances.first(), capture.into())?;
+    store(&output, format, &machine, &instances, &extra)?;
+    if args.keep_after {
         changes.keep();
     } else {
         changes
@@ -62,25 +66,23 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-fn store(
+/// Writes the text of `trace` of each instance.
+pub(crate) fn store(
     output: &Output,
     format: Format,
-    args: &Args,
-    applied: &Applied,
+    machine: &Machine,
+    instances: &[Instance],
     extra: &Extra,
 ) -> Result<(), Error> {
-    let formats = (!args.all_formats).then_some(&applied.events);
-    let capture = Capture::read(&applied.dir, formats).map_err(kernel_error)?;
-    let machine = Machine::new(&applied.dir, applied.instances.first(), capture.into())?;
     let mut texts = Vec::new();
-    for instance in &applied.instances {
+    for instance in instances {
         let clock = instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default();
         let text = instance.file("trace").read().map_err(kernel_error)?;
         texts.push((instance.name().unwrap_or_default(), clock, Cursor::new(text)));
     }
     let failed = |error| output.failed(error);
-    let head = file::head(&machine, &[], extra);
-    let settings = file::settings(&machine, format)?;
+    let head = file::head(machine, &[], extra);
+    let settings = file::settings(machine, format)?;
     let writer = Writer::create(output.emptied()?, settings, &head).map_err(failed)?;
     let texts = texts.iter_mut().map(|(name, clock, text)| TextData { name, clock, data: text });
     writer.finish_text(&[], texts.collect()).map_err(failed)

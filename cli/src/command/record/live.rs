@@ -18,7 +18,7 @@ use tracedat::write::{
 };
 use tracefs::{Capture, Sink, TracingDir, capture};
 
-use super::file::{self, Extra, Format, Output};
+use super::file::{self, Extra, Format, KernelText, Output};
 use super::local::{Machine, RecordedBuffer, SinkRequest, kernel_error};
 use crate::error::Error;
 
@@ -135,6 +135,9 @@ impl LiveFile {
         } else {
             if !machine.cmdlines.is_empty() {
                 writer.add_cmdlines(&machine.cmdlines).map_err(failed)?;
+            }
+            for KernelText { id, name, text } in &extra.sections {
+                writer.add_section(*id, name, text).map_err(failed)?;
             }
             writer.close(&file::last_options(buffers, extra), &layout, &recorded)
         };

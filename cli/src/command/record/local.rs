@@ -89,6 +89,18 @@ pub(crate) struct SinkRequest {
     pub(crate) cpus: Vec<u32>,
 }
 
+impl SinkRequest {
+    /// What an instance needs.
+    pub(crate) fn of(instance: &Instance) -> Result<Self, Error> {
+        Ok(Self {
+            name: instance.name().map(str::to_owned),
+            clock: instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default(),
+            sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
+            cpus: instance.cpus().map_err(kernel_error)?,
+        })
+    }
+}
+
 /// Gives the sinks of all instances, by CPU. All that can be wrong with events, clocks and filters
 /// is known then, and nothing is traced yet.
 pub(crate) type MakeSinks<'a> =
@@ -105,7 +117,8 @@ impl LocalRecording {
         sinks: MakeSinks<'_>,
     ) -> Result<Self, Error> {
         let mut applied = Applied::new(plan, settings.choices, settings.command)?;
-        let requests = applied.instances.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+        let requests =
+            applied.instances.iter().map(SinkRequest::of).collect::<Result<Vec<_>, _>>()?;
         let sinks = sinks(&applied.dir, &requests)?;
         let options = recorder_options(&settings.recorder);
         let mut running = Vec::new();
@@ -232,7 +245,7 @@ impl From<&Args> for Settings {
     fn from(args: &Args) -> Self {
         Self {
             choices: args.setup.choices(),
-            keep_after: args.setup.keep_after,
+            keep_after: args.keep_after,
             all_formats: args.all_formats,
             recorder: args.recorder.clone(),
             no_filter: args.no_filter,
@@ -271,22 +284,13 @@ fn recorder_options(args: &RecorderArgs) -> RecorderOptions {
     options
 }
 
-fn request(instance: &Instance) -> Result<SinkRequest, Error> {
-    Ok(SinkRequest {
-        name: instance.name().map(str::to_owned),
-        clock: instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default(),
-        sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
-        cpus: instance.cpus().map_err(kernel_error)?,
-    })
-}
-
 fn unless_unavailable(error: tracefs::Error) -> Result<(), Error> {
     if error.is_unavailable() { Ok(()) } else { Err(kernel_error(error)) }
 }
 
 impl Machine {
     /// Adds what can be said now to what was read before.
-    pub(super) fn new(
+    pub(crate) fn new(
         dir: &TracingDir,
         instance: Option<&Instance>,
         capture: Arc<Capture>,

@@ -5,21 +5,21 @@
 
 pub(crate) mod args;
 mod capped;
-mod date;
+pub(super) mod date;
 mod destination;
-mod dry_run;
+pub(super) mod dry_run;
 mod extras;
-mod file;
+pub(super) mod file;
 pub(crate) mod guest_side;
 mod guests;
-mod latency;
-mod live;
-mod local;
+pub(super) mod latency;
+pub(super) mod live;
+pub(super) mod local;
 pub(crate) mod plan;
 mod ring;
 mod run;
 mod spool;
-mod summary;
+pub(super) mod summary;
 mod tsc;
 mod wait;
 
@@ -32,7 +32,7 @@ pub(crate) use args::command;
 pub(super) use local::kernel_error;
 
 /// A number that ties the files of one run together.
-fn new_trace_id() -> u64 {
+pub(super) fn new_trace_id() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // Each RandomState has new random keys, so even the hash of nothing is unique.
     RandomState::new().hash_one(std::process::id())

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::Args;
-use crate::command::tracing_plan::{MachinePlan, Word};
+use crate::command::tracing_plan::{Before, MachinePlan, Word};
 use crate::error::Error;
 
 /// The clock of sessions with guests: user space reads the same one, so machines can be compared.
@@ -62,7 +62,8 @@ impl Plan {
             return Err(Error::usage(format!("-B {name} behind -v would delete it"))
                 .hint("delete it with 'trace-cmd set -v -B NAME'; put -B before -v to record it"));
         }
-        if self.guests.is_empty() && !host.traces_something() && !args.setup.keep_before {
+        if self.guests.is_empty() && !host.traces_something() && args.setup.before == Before::Reset
+        {
             return Err(Error::usage("no event was specified")
                 .hint("name what to record, for instance -e sched, or -p TRACER"));
         }

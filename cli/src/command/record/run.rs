@@ -86,7 +86,7 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
     let Ended { destination, recorded, guests, workload } = session.end(trace_id);
 
     options.extend(extras::maps(&maps, workload.as_ref()));
-    let mut extra = Extra { trace_id, options };
+    let mut extra = Extra { trace_id, options, ..Extra::default() };
     for guest in &guests {
         match guest {
             Ok(guest) => extra.options.push(guest.option()),

@@ -7,11 +7,12 @@ mod applied;
 pub(super) mod options;
 pub(super) mod plan;
 mod profile;
+pub(super) mod setup_args;
 mod step;
 mod steps;
 mod word;
 
 pub(super) use applied::Applied;
-pub(super) use plan::{MachinePlan, ProfileRequest};
+pub(super) use plan::MachinePlan;
 pub(super) use steps::{Before, Choices, Setup};
 pub(super) use word::Word;

@@ -13,6 +13,11 @@ const TSC_TO_NSEC: &str = "tsc2nsec";
 const LATENCY_TRACERS: [&str; 5] =
     ["irqsoff", "preemptoff", "preemptirqsoff", "wakeup", "wakeup_rt"];
 
+/// Whether a tracer keeps the text of its largest latency, and no events.
+pub(crate) fn is_latency_tracer(name: &str) -> bool {
+    LATENCY_TRACERS.contains(&name)
+}
+
 /// What one machine traces.
 #[derive(Debug, Default)]
 pub(crate) struct MachinePlan {
@@ -194,8 +199,7 @@ impl MachinePlan {
 
     /// Whether some tracer measures latencies, so that `trace` is what there is to keep.
     pub(crate) fn measures_latency(&self) -> bool {
-        let is_latency = |name: &String| LATENCY_TRACERS.contains(&name.as_str());
-        self.all().any(|(_, plan)| plan.tracer.as_ref().is_some_and(is_latency))
+        self.all().any(|(_, plan)| plan.tracer.as_deref().is_some_and(is_latency_tracer))
     }
 
     /// Whether some instance is for the command only.

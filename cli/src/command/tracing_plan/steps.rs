@@ -2,19 +2,25 @@
 
 use tracefs::capture;
 use tracefs::function::FunctionList;
-use tracefs::{CpuMask, EventName, EventSelection, PidFilter, TracingDir, select_from};
+use tracefs::{CpuMask, EventName, EventSelection, Instance, PidFilter, TracingDir, select_from};
 
 use super::plan::{Cpus, EventRequest, InstancePlan, MachinePlan};
 use super::step::{Change, Place, Step, Task};
 
+/// What takes the filter of an event away.
+const NO_FILTER: &str = "0";
+
 /// What becomes of what is set already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Before {
-    /// It is turned off: events, tracer, lists of tasks and functions.
+    /// It is turned off: events, tracer, filters of the events that are wanted, lists of tasks and
+    /// functions.
     #[default]
     Reset,
-    /// It stays (`-K`).
+    /// It stays (`-K`), and nothing is traced until all is set.
     Keep,
+    /// It stays, and tracing goes on or rests meanwhile as before (`set`).
+    GoOn,
 }
 
 /// What holds for all instances.
@@ -58,11 +64,14 @@ impl Setup {
         }
         for (name, instance) in plan.all() {
             let place = Place::of(name);
-            if name.is_none() && !plan.uses_top() {
-                continue;
+            let is_used = name.is_some() || plan.uses_top();
+            // Settings alone are worth something only where they stay and all else does.
+            if is_used || choices.before == Before::GoOn {
+                setup.add_instance(&place, instance, choices, dir, &known)?;
             }
-            setup.add_instance(&place, instance, choices, dir, &known)?;
-            setup.places.push(place);
+            if is_used {
+                setup.places.push(place);
+            }
         }
         setup.add_global(plan, choices);
         for (name, instance) in plan.all() {
@@ -101,7 +110,9 @@ impl Setup {
         if let Place::Instance(_) = place {
             self.add(place, Change::CreateInstance);
         }
-        self.add(place, Change::TracingOn(false));
+        if choices.before != Before::GoOn {
+            self.add(place, Change::TracingOn(false));
+        }
         if let Some(instance) = &instance {
             let on: EventSelection =
                 instance.enabled_events().unwrap_or_default().into_iter().collect();
@@ -151,7 +162,7 @@ impl Setup {
         }
         self.add_functions(place, plan, reset);
         self.add_tasks(place, plan);
-        self.add_events(place, plan, choices, known)
+        self.add_events(place, plan, choices, known, instance.as_ref())
     }
 
     fn add_functions(&mut self, place: &Place, plan: &InstancePlan, reset: bool) {
@@ -181,7 +192,7 @@ impl Setup {
         if pids.is_empty() {
             return;
         }
-        let of = |filter| Change::Pids { filter, pids: pids.clone(), replace: false };
+        let of = |filter| Change::Pids { filter, pids: pids.clone(), replace: true };
         self.add(place, of(PidFilter::Only));
         // Only functions need it, which some kernels have not, or refuse.
         let functions = Step::new(place, of(PidFilter::FunctionsOnly));
@@ -201,6 +212,7 @@ impl Setup {
         plan: &InstancePlan,
         choices: Choices,
         known: &[EventName],
+        instance: Option<&Instance>,
     ) -> Result<(), tracefs::Error> {
         let mut chosen: Vec<(EventSelection, &EventRequest)> = Vec::new();
         for request in &plan.events {
@@ -211,6 +223,16 @@ impl Setup {
                     self.skipped.push(request.pattern.clone());
                 }
                 Err(error) => return Err(error),
+            }
+        }
+        if choices.before == Before::Reset
+            && let Some(instance) = instance
+        {
+            let filtered = chosen.iter().flat_map(|(selection, _)| selection.events());
+            let is_filtered = |name: &EventName| matches!(instance.event_filter(name), Ok(Some(_)));
+            let filtered: EventSelection = filtered.filter(is_filtered).collect();
+            if !filtered.is_empty() {
+                self.add(place, Change::Filter(filtered, NO_FILTER.to_owned()));
             }
         }
         for (selection, request) in &chosen {
@@ -277,8 +299,11 @@ mod tests {
             ("current_tracer", "function\n"),
             ("available_tracers", "function_graph function nop\n"),
             ("set_event_pid", "7\n"),
+            ("events/sched/sched_waking/filter", "pid > 1\n"),
         ] {
-            std::fs::write(temp.path().join(name), text).unwrap();
+            let path = temp.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
         }
         let dir = TracingDir::at(temp.path());
         (temp, dir)
@@ -305,6 +330,7 @@ mod tests {
             text(&setup.unwrap()),
             "tracing_on: 0\nevents/irq/softirq_raise/enable: 0\ncurrent_tracer: nop\n\
              set_event_pid: emptied\nbuffer_size_kb: 64\ntrace: emptied\ntrace_options: nofoo\n\
+             events/sched/sched_waking/filter: 0\n\
              events/sched/sched_switch/filter: (prev_pid>1)\n\
              events/sched/enable: 1\nevents/sched/sched_switch/enable: 1\n"
         );
@@ -319,6 +345,24 @@ mod tests {
     }
 
     #[test]
+    fn set_adds_to_what_goes_on() {
+        let choices = Choices { before: Before::GoOn, ..Choices::default() };
+        let setup = setup("-e sched -f pid>2 -v -e softirq_raise", choices).unwrap();
+        assert_eq!(
+            text(&setup),
+            "events/sched/filter: (pid>2)\nevents/sched/enable: 1\n\
+             events/irq/softirq_raise/enable: 0\n"
+        );
+    }
+
+    #[test]
+    fn set_takes_settings_alone() {
+        let choices = Choices { before: Before::GoOn, ..Choices::default() };
+        let setup = setup("-O foo -B other -e irq", choices).unwrap();
+        assert!(text(&setup).starts_with("trace_options: foo\ninstances/other: made"));
+    }
+
+    #[test]
     fn instances_alone_leave_the_top_one_as_it_is() {
         let line = "-B foo -p function -l sched* -n x -F -c -P 9 -e irq -M 3 -v -e softirq_raise";
         let setup = setup(line, Choices::default()).unwrap();
@@ -327,8 +371,8 @@ mod tests {
              tracing_on: 0\ntracing_cpumask: 3\ntrace: emptied\n\
              set_ftrace_filter: emptied\nset_ftrace_filter: sched*\n\
              set_ftrace_notrace: emptied\nset_ftrace_notrace: x\n\
-             set_event_pid: 9\nset_event_pid: the command's pid\n\
-             set_ftrace_pid: 9\nset_ftrace_pid: the command's pid\n\
+             set_event_pid: emptied\nset_event_pid: 9\nset_event_pid: the command's pid\n\
+             set_ftrace_pid: emptied\nset_ftrace_pid: 9\nset_ftrace_pid: the command's pid\n\
              trace_options: event-fork\ntrace_options: function-fork\n\
              events/irq/enable: 1\nevents/irq/softirq_raise/enable: 0\ncurrent_tracer: function\n";
         let wanted: Vec<String> = wanted

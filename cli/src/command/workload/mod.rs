@@ -6,7 +6,7 @@ mod proc_maps;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command};
 use std::thread::{self, JoinHandle};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -149,12 +149,18 @@ impl Workload {
         }
     }
 
-    /// Waits for its end.
-    pub(super) fn wait(mut self) -> io::Result<Option<ExitStatus>> {
-        match &mut self.state {
-            State::Running(child) => child.wait().map(Some),
-            _ => Ok(None),
-        }
+    /// Waits for the end of one that runs.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub(super) fn wait(mut self) -> Result<(), Error> {
+        let ended = match &mut self.state {
+            State::Running(child) => child.wait().map(drop),
+            _ => Ok(()),
+        };
+        ended.map_err(|error| {
+            Error::failure(format!("cannot wait for '{}'", self.program)).because(error)
+        })
     }
 
     /// Its memory map as it ended, if it was watched and has.
