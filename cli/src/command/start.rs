@@ -108,9 +108,7 @@ pub(super) fn apply(
     let mut workload = Workload::hold(command, setup.user.as_deref())?;
     let pid = workload.as_ref().map(Workload::pid);
     let mut applied = Applied::new(plan, setup.choices(), pid)?;
-    if setup.before != Before::GoOn {
-        applied.begin()?;
-    }
+    applied.begin()?;
     if let Some(workload) = &mut workload {
         workload.release()?;
     }

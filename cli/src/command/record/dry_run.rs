@@ -46,7 +46,7 @@ pub(crate) fn print_setup(
     let found = TracingDir::find().and_then(|dir| dir.ok_or(tracefs::Error::NoTracefs));
     let dir = found.map_err(kernel_error)?;
     let setup = Setup::new(plan, choices, &dir).map_err(kernel_error)?;
-    for step in setup.steps.iter().cloned().chain(setup.begin()) {
+    for step in setup.steps.iter().chain(setup.begin()) {
         write!(out, "{step}")?;
     }
     Ok(setup.places.iter().map(ToString::to_string).collect())

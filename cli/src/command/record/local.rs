@@ -36,8 +36,9 @@ pub(crate) struct LocalRecording {
     running: Vec<Running>,
     capture: Capturing,
     changes: Changes,
+    /// What is put back also where the rest is kept; then only the rest is in `changes`.
+    own: Option<Changes>,
     dir: TracingDir,
-    keep_after: bool,
 }
 
 /// The kernel's texts: on their way, or here.
@@ -121,11 +122,14 @@ impl LocalRecording {
             applied.instances.iter().map(SinkRequest::of).collect::<Result<Vec<_>, _>>()?;
         let sinks = sinks(&applied.dir, &requests)?;
         let options = recorder_options(&settings.recorder);
+        // With -k what was asked for stays, and not what only the recorder needs.
+        let mut own = settings.keep_after.then(Changes::new);
         let mut running = Vec::new();
         for ((instance, request), sinks) in applied.instances.iter().zip(requests).zip(sinks) {
             if settings.recorder.sleep.is_some_and(|sleep| sleep.is_zero()) {
                 // Zero percent wakes at every event.
-                let wake = applied.changes.set_buffer_percent(instance, 0);
+                let changes = own.as_mut().unwrap_or(&mut applied.changes);
+                let wake = changes.set_buffer_percent(instance, 0);
                 wake.or_else(unless_unavailable)?;
             }
             let sinks = request.cpus.into_iter().zip(sinks).collect();
@@ -138,7 +142,8 @@ impl LocalRecording {
                 // What the recorder does itself would fill the trace; kernels before 5.7 cannot
                 // leave it out.
                 let ids = one.recorder.thread_ids();
-                let excluded = applied.changes.exclude_pids(&one.instance, ids);
+                let changes = own.as_mut().unwrap_or(&mut applied.changes);
+                let excluded = changes.exclude_pids(&one.instance, ids);
                 excluded.or_else(unless_unavailable)?;
             }
         }
@@ -147,7 +152,7 @@ impl LocalRecording {
         // Read while tracing goes on: the symbols alone take longer than starting does.
         let formats = (!settings.all_formats).then_some(events);
         let capture = Capturing::Pending(Capture::spawn(&dir, formats));
-        Ok(Self { running, capture, changes, dir, keep_after: settings.keep_after })
+        Ok(Self { running, capture, changes, own, dir })
     }
 
     /// Whether every sink has failed, so that going on is useless.
@@ -202,7 +207,7 @@ impl LocalRecording {
     /// # Errors
     /// What a reader needs could not be read. Data that was recorded stays in the sinks.
     pub(crate) fn stop(self) -> Result<Recorded, Error> {
-        let Self { running, mut capture, mut changes, dir, keep_after } = self;
+        let Self { running, mut capture, mut changes, own, dir } = self;
         for one in &running {
             changes.set_tracing_on(&one.instance, false).map_err(kernel_error)?;
         }
@@ -217,11 +222,14 @@ impl LocalRecording {
         }
         let capture = capture.wait()?;
         let machine = Machine::new(&dir, first.as_ref(), capture)?;
-        if keep_after {
-            changes.keep();
-            return Ok(Recorded { machine, buffers, unrestored: None });
-        }
-        let unrestored = changes.restore().err();
+        let restored = match own {
+            Some(own) => {
+                changes.keep();
+                own.restore()
+            }
+            None => changes.restore(),
+        };
+        let unrestored = restored.err();
         let unrestored = unrestored
             .map(|error| Error::failure("tracing is not as it was before").because(error));
         Ok(Recorded { machine, buffers, unrestored })

@@ -46,11 +46,11 @@ impl Applied {
         }
         let instances = setup.places.iter().map(|place| place.instance(&dir));
         let instances = instances.collect::<Result<_, _>>().map_err(kernel_error)?;
-        let begin = setup.begin().collect();
+        let begin = setup.begin().cloned().collect();
         Ok(Self { dir, changes, instances, events: setup.events, begin })
     }
 
-    /// Lets the ring buffers take events.
+    /// Does what comes last: lets the ring buffers take events, sets triggers.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         let mut steps = self.begin.iter();
         steps

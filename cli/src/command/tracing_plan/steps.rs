@@ -39,6 +39,8 @@ pub(crate) struct Choices {
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) steps: Vec<Step>,
+    begin: Vec<Step>,
+    triggers: Vec<Step>,
     /// Where is traced: the top-level instance first, if it is used.
     pub(crate) places: Vec<Place>,
     /// All events that may occur.
@@ -70,6 +72,9 @@ impl Setup {
                 setup.add_instance(&place, instance, choices, dir, &known)?;
             }
             if is_used {
+                if choices.before != Before::GoOn {
+                    setup.begin.push(Step::new(&place, Change::TracingOn(true)));
+                }
                 setup.places.push(place);
             }
         }
@@ -84,9 +89,10 @@ impl Setup {
         Ok(setup)
     }
 
-    /// What lets the ring buffers take events, once all else is done.
-    pub(crate) fn begin(&self) -> impl Iterator<Item = Step> + '_ {
-        self.places.iter().map(|place| Step::new(place, Change::TracingOn(true)))
+    /// What is done last: the ring buffers are let take events, and triggers are set. These count
+    /// also while nothing is recorded.
+    pub(crate) fn begin(&self) -> impl Iterator<Item = &Step> {
+        self.begin.iter().chain(&self.triggers)
     }
 
     fn add(&mut self, place: &Place, change: Change) {
@@ -236,15 +242,15 @@ impl Setup {
             }
         }
         for (selection, request) in &chosen {
-            let mut step = |change| {
+            let step = |change| {
                 let step = Step::new(place, change);
-                self.steps.push(if request.optional { step.optional() } else { step });
+                if request.optional { step.optional() } else { step }
             };
             if let Some(filter) = &request.filter {
-                step(Change::Filter(selection.clone(), filter.clone()));
+                self.steps.push(step(Change::Filter(selection.clone(), filter.clone())));
             }
             for trigger in &request.triggers {
-                step(Change::Trigger(selection.clone(), trigger.clone()));
+                self.triggers.push(step(Change::Trigger(selection.clone(), trigger.clone())));
             }
         }
         for (selection, request) in chosen {
@@ -383,16 +389,16 @@ mod tests {
             })
             .collect();
         assert_eq!(text(&setup).lines().collect::<Vec<_>>(), wanted);
-        let begin: String = setup.begin().map(|step| step.to_string()).collect();
+        let begin: String = setup.begin().map(ToString::to_string).collect();
         assert_eq!(begin, "instances/foo/tracing_on: 1\n");
     }
 
     #[test]
     fn a_trigger_of_an_inverted_event_leaves_the_event_alone() {
         let setup = setup("-v -e sched_switch -R traceoff:1", Choices::default()).unwrap();
-        let text = text(&setup);
-        assert!(text.contains("events/sched/sched_switch/trigger: traceoff:1\n"), "{text}");
-        assert!(!text.contains("sched_switch/enable"), "{text}");
+        assert!(!text(&setup).contains("sched_switch/enable"));
+        let begin: String = setup.begin().map(ToString::to_string).collect();
+        assert_eq!(begin, "tracing_on: 1\nevents/sched/sched_switch/trigger: traceoff:1\n");
     }
 
     #[test]
