@@ -88,6 +88,11 @@ pub enum Error {
         /// The pattern, as asked.
         pattern: String,
     },
+    /// Stack traces of every function of the kernel were asked for.
+    #[error(
+        "stack traces of all functions would bring the machine to a halt; filter functions first"
+    )]
+    UnfilteredStacks,
     /// A pattern that is neither a glob nor a regular expression.
     #[error("'{pattern}' is neither a glob nor a regular expression")]
     InvalidPattern {

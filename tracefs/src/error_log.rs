@@ -5,6 +5,9 @@ use std::fmt;
 /// What the kernel puts before the command in each entry.
 const COMMAND: &str = "  Command: ";
 
+/// What filters say when a word is no field; they point behind it.
+const FIELD_NOT_FOUND: &str = "Field not found";
+
 /// Commands shorter than this are found in others by chance.
 const TELLING: usize = 3;
 
@@ -32,7 +35,12 @@ impl Explanation {
                 let caret = lines.peek().and_then(|next| next.find('^'));
                 let position = caret.map_or(0, |column| column.saturating_sub(COMMAND.len()));
                 if let Some((source, message)) = heading.take() {
-                    entries.push(Self { source, message, command: text.to_owned(), position });
+                    let command = text.to_owned();
+                    let mut entry = Self { source, message, command, position };
+                    if entry.message == FIELD_NOT_FOUND {
+                        entry.point_at_word();
+                    }
+                    entries.push(entry);
                 }
             } else if line.starts_with('[')
                 && let Some((_, rest)) = line.split_once("] ")
@@ -51,6 +59,20 @@ impl Explanation {
     pub fn find(log: &str, command: &str) -> Option<Self> {
         let command = command.trim();
         Self::parse(log).into_iter().rev().find_map(|entry| entry.within(command))
+    }
+
+    /// Goes back from the sign behind a word to the word.
+    fn point_at_word(&mut self) {
+        let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+        let Some((before, after)) = self.command.split_at_checked(self.position) else { return };
+        if after.starts_with(is_word) {
+            return;
+        }
+        let before = before.trim_end();
+        let word = before.rsplit(|c| !is_word(c)).next().unwrap_or_default();
+        if !word.is_empty() {
+            self.position = before.len() - word.len();
+        }
     }
 
     /// This entry, told of `command`, of which the kernel may have logged a part.
@@ -96,6 +118,7 @@ impl fmt::Display for Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LOG: &str = "\
 [  100.000001] event filter parse error: error: Field not found
@@ -106,7 +129,7 @@ mod tests {
                      ^
 [  102.000001] event filter parse error: error: Field not found
   Command: pid == 1 && bar > 3
-                       ^
+                           ^
 [  103.000001] trace_kprobe: error: Failed to register probe event
   Command: p:kprobes/mine nosuch arg=%ax
                           ^
@@ -157,5 +180,20 @@ mod tests {
         let found = Explanation::find(log, "p\u{e4}x").unwrap();
         assert_eq!(found.token(), "", "in the middle of a character");
         assert!(found.pointed().starts_with("p\u{e4}x\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_log_is_read_and_points_into_its_command(
+            message in "[ -~]{0,20}",
+            command in any::<String>(),
+            column in 0usize..60,
+        ) {
+            let log = format!("[ 1.0] x: error: {message}\n  Command: {command}\n{:column$}^\n", "");
+            for entry in Explanation::parse(&log) {
+                prop_assert!(entry.pointed().ends_with('^'));
+                prop_assert!(entry.command.contains(entry.token()));
+            }
+        }
     }
 }

@@ -204,7 +204,13 @@ impl Instance {
     /// # Errors
     /// What the kernel answers.
     pub fn enabled_events(&self) -> Result<BTreeSet<EventName>, Error> {
-        Ok(parse_names(&self.file("set_event").read_text()?).into_iter().collect())
+        let listed = parse_names(&self.file("set_event").read_text()?);
+        Ok(listed.into_iter().filter(|name| !self.is_on_for_triggers_only(name)).collect())
+    }
+
+    /// The kernel lists an event that is off as if it were on when it has a trigger.
+    fn is_on_for_triggers_only(&self, name: &EventName) -> bool {
+        self.event_file(name, "enable").read_text().is_ok_and(|state| state == "0*")
     }
 
     /// Resolves `system`, `system:event`, `system/event`, `event` or `all`, with globs
@@ -235,7 +241,8 @@ impl Instance {
     /// What the kernel answers.
     pub fn event_filter(&self, name: &EventName) -> Result<Option<String>, Error> {
         let text = self.event_file(name, "filter").read_text()?;
-        Ok((text != "none").then_some(text))
+        // A filter that was refused is shown with the cause, and filters nothing.
+        Ok((text != "none" && !text.contains("\nparse_error: ")).then_some(text))
     }
 
     /// Sets the filter of what is selected; `None` removes it. Of a whole system, the events

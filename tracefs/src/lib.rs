@@ -1,10 +1,12 @@
 //! Control of Linux ftrace through the tracefs file system, and the recorder of its ring buffers.
 //!
 //! ```text
-//! TracingDir ──► Instance (top or named) ──► events, filters, clock, sizes, options, pids
+//! TracingDir ──► Instance (top or named) ──► events, filters, triggers, functions, clock, sizes …
 //!     │               │
-//!     │               ├──► Changes   remembers what was there, puts it back
+//!     │               ├──► Changes   remembers what was there, puts it back; Journal: by another
+//!     │               ├──► Reset     puts back what it is after boot
 //!     │               └──► Recorder  one thread per CPU: trace_pipe_raw ──► Sink ──► Ledger
+//!     ├──► DynamicEvent, SqlQuery   probes and synthetic events, made and listed
 //!     └──► Capture    what a trace must carry along, as plain bytes
 //! ```
 //!

@@ -212,6 +212,26 @@ fn events_somebody_else_enabled_stay_enabled() {
 }
 
 #[test]
+fn events_that_are_listed_for_their_triggers_are_not_on() {
+    let fake = Fake::new();
+    let top = fake.top();
+    fake.put("set_event", "sched:sched_switch\nsched:sched_waking\n");
+    fake.put("events/sched/sched_switch/enable", "0*\n");
+    fake.put("events/sched/sched_waking/enable", "1*\n");
+    let enabled: Vec<String> =
+        top.enabled_events().unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(enabled, ["sched:sched_waking"]);
+}
+
+#[test]
+fn a_filter_that_was_refused_is_none() {
+    let fake = Fake::new();
+    fake.put("events/irq/irq_entry/filter", "nosuch == 2\n^\nparse_error: Field not found\n");
+    let name = tracefs::EventName::new("irq", "irq_entry");
+    assert_eq!(fake.top().event_filter(&name).unwrap(), None);
+}
+
+#[test]
 fn filters_are_put_back_by_event() {
     let fake = Fake::new();
     let top = fake.top();

@@ -36,10 +36,11 @@ fn main() -> ExitCode {
         be_killed(&place);
         return ExitCode::SUCCESS;
     }
-    let tests: [(&'static str, fn()); 8] = [
+    let tests: [(&'static str, fn()); 9] = [
         ("state_is_as_before_after_any_changes", any_changes_restored),
         ("state_is_as_before_when_another_process_repairs", any_changes_repaired),
         ("a_killed_process_is_repaired_and_a_living_one_is_not", killed),
+        ("a_process_killed_at_any_moment_is_repaired", killed_at_any_moment),
         ("kept_changes_leave_no_journal", kept),
         ("what_is_refused_is_not_undone", refused),
         ("what_cannot_be_undone_stays_in_the_journal", stays),
@@ -295,9 +296,62 @@ fn killed() {
     victim.wait().unwrap();
 }
 
+fn killed_at_any_moment() {
+    let mut kernel = FakeKernel::new();
+    let journals = TempDir::new().unwrap();
+    let before = kernel.state();
+    let again = Path::new("again");
+    let place = std::env::join_paths([kernel.path(), journals.path(), again]).unwrap();
+    let mut repaired = 0;
+    for round in 0..60 {
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .env(VICTIM, &place)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(victim.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        // Steps that are prime to how long its rounds take.
+        std::thread::sleep(std::time::Duration::from_micros(round * 97 % 1500));
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let found = Journal::stale(&kernel.dir(), journals.path()).unwrap();
+        assert!(found.unreadable.is_empty(), "{:?}", found.unreadable);
+        for journal in found.journals {
+            repaired += 1;
+            journal.repair().unwrap();
+        }
+        kernel.settle();
+        assert_same(&before, &kernel.state());
+        assert_eq!(names(journals.path()), [""; 0]);
+    }
+    assert!(repaired > 0, "none was killed while something was changed");
+}
+
+/// Makes changes and puts them back, without end.
+fn change_without_end(dir: &TracingDir, journals: &Path) {
+    println!("changing");
+    std::io::stdout().flush().unwrap();
+    loop {
+        let mut changes = Changes::journaled(dir, journals).unwrap();
+        let top = dir.top();
+        changes.set_tracing_on(&top, false).unwrap();
+        changes.set_trace_option(&top, "event-fork", true).unwrap();
+        changes.set_cpu_mask(&top, &CpuMask::from_iter([1])).unwrap();
+        changes.create_instance(dir, "mine").unwrap();
+        changes.set_functions(&top, FunctionList::Notrace, &["do_exit".to_owned()]).unwrap();
+        changes.add_pids(&top, PidFilter::Only, &[42]).unwrap();
+        changes.set_max_graph_depth(dir, 2).unwrap();
+        changes.restore().unwrap();
+    }
+}
+
 fn be_killed(place: &OsStr) {
     let places: Vec<PathBuf> = std::env::split_paths(place).collect();
     let dir = TracingDir::at(&places[0]);
+    if places.len() > 2 {
+        return change_without_end(&dir, &places[1]);
+    }
     let top: Instance = dir.top();
     let mut changes = Changes::journaled(&dir, &places[1]).unwrap();
     changes.set_tracing_on(&top, false).unwrap();

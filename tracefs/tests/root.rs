@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
+use tracefs::dynamic_event::{FetchArg, Uprobe};
 use tracefs::pid_filter::PidFilter;
 use tracefs::{
-    Capture, Changes, Error, EventName, Instance, Ledger, Recorder, RecorderOptions, Sink,
-    TracingDir, Way,
+    Capture, Changes, CommandTrigger, DynamicEvent, Error, EventName, Instance, Journal, Ledger,
+    Recorder, RecorderOptions, Sink, TracingDir, TriggerCommand, Way,
 };
 
 type Test = fn(&TracingDir) -> Result<(), Failed>;
@@ -36,6 +37,10 @@ const TESTS: &[(&str, Test)] = &[
     ("root_function_tracer_files_work_or_are_refused", function_tracer),
     ("root_capture_has_what_a_trace_needs", capture),
     ("root_recorder_threads_can_be_left_out", left_out),
+    ("root_uprobes_are_listed_as_they_were_made", uprobes),
+    ("root_triggers_come_and_go", triggers),
+    ("root_raw_markers_are_entries", raw_markers),
+    ("root_journaled_changes_are_put_back", journaled),
 ];
 
 fn main() -> ExitCode {
@@ -388,5 +393,75 @@ fn left_out(dir: &TracingDir) -> Result<(), Failed> {
         drop(recorder);
         changes.restore()?;
         Ok(())
+    })
+}
+
+fn uprobes(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let program = std::env::current_exe()?;
+        let probe = Uprobe::new("root_test", &program, 0x1000);
+        let probe = DynamicEvent::from(probe.arg(FetchArg::new("%ip").named("ip").of_type("x64")));
+        if !dir.file("uprobe_events").exists() {
+            let lacking = dir.create_dynamic_event(&probe);
+            return check(lacking.is_err_and(|error: Error| error.is_unavailable()), || {
+                "taken".to_owned()
+            });
+        }
+        let mut changes = Changes::new();
+        changes.create_dynamic_event(dir, &probe)?;
+        check(dir.dynamic_events()?.contains(&probe), || format!("{:?}", dir.dynamic_events()))?;
+        let exists = changes.create_dynamic_event(dir, &probe);
+        check(matches!(exists, Err(Error::EventExists { .. })), || format!("{exists:?}"))?;
+        changes.restore()?;
+        check(!dir.dynamic_events()?.contains(&probe), || "left behind".to_owned())
+    })
+}
+
+fn triggers(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let mut changes = Changes::new();
+        let (instance, _) = changes.create_instance(dir, "root-test-trigger")?;
+        let event = EventName::new("sched", "sched_switch");
+        let off = CommandTrigger::new(TriggerCommand::TraceOff).times(3).only_if("prev_pid == -1");
+        let off = off.into();
+        instance.add_trigger(&event, &off)?;
+        let shown = instance.event_triggers(&event)?;
+        check(shown == ["traceoff:count=3 if prev_pid == -1"], || format!("{shown:?}"))?;
+        let listed = instance.enabled_events()?;
+        check(listed.is_empty(), || format!("a trigger is no enabling: {listed:?}"))?;
+        instance.remove_trigger(&event, &off)?;
+        let shown = instance.event_triggers(&event)?;
+        check(shown.is_empty(), || format!("{shown:?}"))?;
+        changes.restore()?;
+        Ok(())
+    })
+}
+
+fn raw_markers(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let mut changes = Changes::new();
+        let (instance, _) = changes.create_instance(dir, "root-test-raw")?;
+        instance.raw_marker()?.write(7, b"four")?;
+        let text = instance.file("trace").read_text()?;
+        check(text.contains("# 7 buf:"), || text.clone())?;
+        changes.restore()?;
+        Ok(())
+    })
+}
+
+fn journaled(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let journals = TempDir::new()?;
+        let top = dir.top();
+        let mut changes = Changes::journaled(dir, journals.path())?;
+        changes.set_tracing_on(&top, false)?;
+        changes.set_buffer_percent(&top, 17)?;
+        changes.enable(&top, &top.select("sched:sched_switch")?)?;
+        let (instance, _) = changes.create_instance(dir, "root-test-journal")?;
+        changes.set_trace_clock(&instance, "mono")?;
+        let stale = Journal::stale(dir, journals.path())?;
+        check(stale.journals.is_empty(), || format!("{stale:?}"))?;
+        changes.restore()?;
+        check(fs::read_dir(journals.path())?.next().is_none(), || "a journal is left".to_owned())
     })
 }

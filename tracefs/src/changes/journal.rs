@@ -21,6 +21,18 @@ const SUFFIX: &str = ".journal";
 const LIMIT: u64 = 16 << 20;
 
 /// What a process that is gone had changed and not put back.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let dir = tracefs::TracingDir::find_or_mount()?;
+/// let found = tracefs::Journal::stale(&dir, std::path::Path::new("/run/trace-cmd"))?;
+/// for journal in found.journals {
+///     println!("process {} left {} changes", journal.pid(), journal.changes().count());
+///     journal.repair()?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,

@@ -8,7 +8,7 @@ use crate::cpu_mask::CpuMask;
 use crate::dynamic_event::DynamicEvent;
 use crate::error::Error;
 use crate::event::{EventName, EventSelection};
-use crate::function::{FunctionCommand, FunctionList};
+use crate::function::{FUNCTION_STACKS, FunctionCommand, FunctionList};
 use crate::instance::Instance;
 use crate::pid_filter::PidFilter;
 use crate::tracing_dir::TracingDir;
@@ -120,6 +120,15 @@ impl Changes {
             self.remember_value(&file, if old { "1" } else { "0" }.to_owned())?;
         }
         instance.set_trace_option(name, on)
+    }
+
+    /// Records a stack trace with every function the function tracer sees, or not.
+    ///
+    /// # Errors
+    /// As [`Instance::set_function_stacks`].
+    pub fn set_function_stacks(&mut self, instance: &Instance, on: bool) -> Result<(), Error> {
+        instance.check_function_stacks(on)?;
+        self.set_trace_option(instance, FUNCTION_STACKS, on)
     }
 
     /// Traces these CPUs only.

@@ -77,7 +77,10 @@ impl Undo {
                 file.clear()?;
                 file.append_lines(old)
             }
-            Self::Append { file, line } => file.append_line(line),
+            Self::Append { file, line } => file.append_line(line).or_else(|error| {
+                // A process may be killed when it has just undone this itself.
+                if is_gone(file, line, &error) { Ok(()) } else { Err(error) }
+            }),
             Self::Triggers { file, old } => {
                 let now = file.read_text()?;
                 let mut gone = old.iter().filter(|line| !now.lines().any(|other| other == *line));
@@ -93,6 +96,26 @@ impl Undo {
             }
         }
     }
+}
+
+/// Whether a removal was refused because there is nothing left to remove.
+fn is_gone(file: &ControlFile, removal: &str, error: &Error) -> bool {
+    let Error::Control { source, .. } = error else { return false };
+    let Some(removed) = removal.strip_prefix('!') else {
+        return source.raw_os_error() == Some(libc::ENOENT);
+    };
+    let head = shown_head(removed);
+    file.read_text().is_ok_and(|shown| !shown.lines().any(|line| line.starts_with(head)))
+}
+
+/// How the kernel begins the line it shows for a trigger or command: what comes behind may be
+/// written in another way.
+fn shown_head(text: &str) -> &str {
+    if let Some(rest) = text.strip_prefix("hist:") {
+        let keys = rest.find(':').unwrap_or(rest.len());
+        return text.get(.."hist:".len() + keys).unwrap_or(text);
+    }
+    text.strip_suffix(":0").unwrap_or(text)
 }
 
 /// Turns off what was turned on and turns on what was turned off, among the events `touched`.
@@ -116,4 +139,21 @@ fn restore_events(
     let turn_on: EventSelection = gone.cloned().collect();
     let off = instance.enable(&turn_off, false);
     instance.enable(&turn_on, true).and(off)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removals_are_found_in_what_is_shown() {
+        for (removed, head) in [
+            ("traceoff", "traceoff"),
+            ("schedule:stacktrace:0", "schedule:stacktrace"),
+            ("hist:keys=pid:us=common_timestamp if pid > 1", "hist:keys=pid"),
+            ("hist:keys=pid", "hist:keys=pid"),
+        ] {
+            assert_eq!(shown_head(removed), head);
+        }
+    }
 }

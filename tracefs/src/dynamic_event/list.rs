@@ -78,6 +78,7 @@ fn hex(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::dynamic_event::DynamicKind;
+    use proptest::prelude::*;
 
     #[test]
     fn what_the_kernel_shows_is_what_it_takes() {
@@ -120,6 +121,16 @@ mod tests {
                 matches!(parsed, None | Some(DynamicEvent::Other { .. })),
                 "{garbage:?} {parsed:?}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_once_and_for_all(line in "[prse]?[0-9]{0,3}:?[a-z./]{0,8} [ -~]{0,40}") {
+            if let Some(event) = DynamicEvent::parse(&line) {
+                let again = DynamicEvent::parse(&event.to_string());
+                prop_assert_eq!(again.map(|event| event.kind()), Some(event.kind()));
+            }
         }
     }
 }

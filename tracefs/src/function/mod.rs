@@ -11,6 +11,9 @@ use crate::control_file::ControlFile;
 use crate::error::Error;
 use crate::instance::Instance;
 
+/// The trace option that records stacks with functions.
+pub(crate) const FUNCTION_STACKS: &str = "func_stack_trace";
+
 /// A list of functions that the function tracers are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FunctionList {
@@ -130,6 +133,25 @@ impl Instance {
         self.function_file(FunctionList::Filter).append_line(&command.removal())
     }
 
+    /// Records a stack trace with every function the function tracer sees, or not. The tracer has
+    /// to run already.
+    ///
+    /// # Errors
+    /// [`Error::UnfilteredStacks`] when no function is filtered in the top-level instance: a stack
+    /// trace of every function call of the kernel brings the machine to a halt.
+    /// [`Error::UnknownName`] when the tracer does not run, or what else the kernel answers.
+    pub fn set_function_stacks(&self, on: bool) -> Result<(), Error> {
+        self.check_function_stacks(on)?;
+        self.set_trace_option(FUNCTION_STACKS, on)
+    }
+
+    pub(crate) fn check_function_stacks(&self, on: bool) -> Result<(), Error> {
+        if on && self.name().is_none() && self.functions(FunctionList::Filter)?.is_empty() {
+            return Err(Error::UnfilteredStacks);
+        }
+        Ok(())
+    }
+
     /// How deep calls are followed by the function graph tracer; 0 means without limit. One value
     /// for all instances.
     ///
@@ -162,6 +184,8 @@ fn parse_commands(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracing_dir::TracingDir;
+    use tempfile::TempDir;
 
     const SHOWN: &str = "\
 schedule
@@ -175,6 +199,22 @@ schedule:stacktrace:count=3
         assert_eq!(parse_functions(SHOWN), ["schedule", "kvm_vcpu_block"]);
         let commands = ["do_exit:traceoff:unlimited", "schedule:stacktrace:count=3"];
         assert_eq!(parse_commands(SHOWN), commands);
+    }
+
+    #[test]
+    fn stacks_of_all_functions_are_refused() {
+        let temp = TempDir::new().unwrap();
+        let top = TracingDir::at(temp.path()).top();
+        let option = temp.path().join("options/func_stack_trace");
+        std::fs::create_dir(temp.path().join("options")).unwrap();
+        std::fs::write(&option, "0").unwrap();
+        let filter = temp.path().join("set_ftrace_filter");
+        std::fs::write(&filter, "#### all functions enabled ####\n").unwrap();
+        assert!(matches!(top.set_function_stacks(true), Err(Error::UnfilteredStacks)));
+        top.set_function_stacks(false).unwrap();
+        std::fs::write(&filter, "schedule\n").unwrap();
+        top.set_function_stacks(true).unwrap();
+        assert_eq!(std::fs::read_to_string(&option).unwrap(), "1");
     }
 
     #[test]

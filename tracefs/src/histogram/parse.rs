@@ -96,6 +96,7 @@ fn is_name(name: &str) -> bool {
 mod tests {
     use super::super::{HistogramTotals, KeyValue};
     use super::*;
+    use proptest::prelude::*;
 
     const TWO: &str = "\
 # event histogram
@@ -185,5 +186,21 @@ Totals:
         assert_eq!(histograms(open).len(), 2);
         let huge = "# trigger info: hist:keys=a\n{ a: 1 } hitcount: 99999999999999999999\n";
         assert_eq!(histograms(huge)[0].entries[0].hit_count(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_lines_are_read_or_passed_over(
+            lines in prop::collection::vec(prop_oneof![
+                Just("# trigger info: hist:keys=a,b.hex:vals=hitcount".to_owned()),
+                Just("{ a: 1, b: 2 } hitcount: 3".to_owned()),
+                Just("{ a:".to_owned()),
+                "[{} a-z:,\\t0-9]{0,30}",
+                any::<String>(),
+            ], 0..12),
+        ) {
+            let found = histograms(&lines.join("\n"));
+            prop_assert!(found.iter().map(|one| one.entries.len()).sum::<usize>() <= lines.len());
+        }
     }
 }
