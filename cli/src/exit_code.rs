@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     BadData = 4,
     /// A guest, its server or its client cannot be reached, or refused.
     Guest = 5,
+    /// `record --fail-on-loss`: the file is complete, and some events or bytes are missing in it.
+    Lost = 6,
     /// `report --check-events`: not all events are understood. The C version has the same number.
     NotUnderstood = 22,
 }

@@ -5,6 +5,7 @@ mod error;
 mod exit_code;
 mod json;
 mod output;
+mod sys;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ mod clear;
 mod convert;
 mod data_file;
 mod dump;
+mod extract;
 mod hist;
 mod list;
 mod mem;
@@ -15,14 +16,18 @@ mod report;
 mod reset;
 mod restart;
 mod restore;
+mod set;
 mod show;
 mod snapshot;
 mod split;
 mod stack;
+mod start;
 mod stat;
 mod stop;
 mod tracing;
+mod tracing_plan;
 mod virt_server;
+mod workload;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -46,6 +51,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "clear", command: clear::command, run: clear::run },
     Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },
+    Subcommand { name: "extract", command: extract::command, run: extract::run },
     Subcommand { name: "hist", command: hist::command, run: hist::run },
     Subcommand { name: "list", command: list::command, run: list::run },
     Subcommand { name: "mem", command: mem::command, run: mem::run },
@@ -55,17 +61,20 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "reset", command: reset::command, run: reset::run },
     Subcommand { name: "restart", command: restart::command, run: restart::run },
     Subcommand { name: "restore", command: restore::command, run: restore::run },
+    Subcommand { name: "set", command: set::command, run: set::run },
     Subcommand { name: "show", command: show::command, run: show::run },
     Subcommand { name: "snapshot", command: snapshot::command, run: snapshot::run },
     Subcommand { name: "split", command: split::command, run: split::run },
     Subcommand { name: "stack", command: stack::command, run: stack::run },
+    Subcommand { name: "start", command: start::command, run: start::run },
     Subcommand { name: "stat", command: stat::command, run: stat::run },
     Subcommand { name: "stop", command: stop::command, run: stop::run },
     Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
 ];
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not permitted, 4 not a trace or damaged, 5 guest not reachable.
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not permitted, 4 not a trace or damaged, 5 guest not reachable, \
+6 data lost (record --fail-on-loss), 22 events not understood (report --check-events).
 
 Try:
   trace-cmd record -e sched sleep 1     record scheduler events while a command runs

@@ -86,6 +86,8 @@ pub(crate) fn tracing_state(dir: &Path) -> Vec<String> {
         "events/enable",
         "events/sched/filter",
         "events/sched/sched_switch/filter",
+        "events/sched/sched_switch/trigger",
+        "saved_cmdlines_size",
     ];
     let read = |name: &&str| format!("{name}: {:?}", fs::read_to_string(dir.join(name)).ok());
     let mut state: Vec<String> = names.iter().map(read).collect();

@@ -54,6 +54,8 @@ pub struct RecorderOptions {
     pub priority: Priority,
     /// How long a sink that takes nothing is waited for once recording was stopped.
     pub stop_timeout: Duration,
+    /// The snapshot is taken instead of the ring buffer that is written to.
+    pub snapshot: bool,
 }
 
 impl Default for RecorderOptions {
@@ -63,6 +65,7 @@ impl Default for RecorderOptions {
             interval: Duration::from_secs(1),
             priority: Priority::Realtime(1),
             stop_timeout: Duration::from_secs(5),
+            snapshot: false,
         }
     }
 }
@@ -126,7 +129,8 @@ impl Recorder {
                 }
                 _ => None,
             };
-            let buffer = CpuBuffer::open(instance, cpu)?;
+            let open = if options.snapshot { CpuBuffer::open_snapshot } else { CpuBuffer::open };
+            let buffer = open(instance, cpu)?;
             let capacity = capacity(instance, cpu);
             let waiter = Waiter::new(Arc::clone(&stopped));
             let worker = Worker::new(buffer, sink, waiter, capacity, options)

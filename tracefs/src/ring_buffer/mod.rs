@@ -45,7 +45,19 @@ impl CpuBuffer {
     /// # Errors
     /// What the kernel answers; `EBUSY` while a pipe reader of all CPUs is open.
     pub fn open(instance: &Instance, cpu: u32) -> Result<Self, Error> {
-        let file = instance.cpu_file(cpu, "trace_pipe_raw");
+        Self::open_file(instance, cpu, "trace_pipe_raw")
+    }
+
+    /// Opens the snapshot of one CPU instead.
+    ///
+    /// # Errors
+    /// What the kernel answers; [`Error::NotSupported`] without `CONFIG_TRACER_SNAPSHOT`.
+    pub fn open_snapshot(instance: &Instance, cpu: u32) -> Result<Self, Error> {
+        Self::open_file(instance, cpu, "snapshot_raw")
+    }
+
+    fn open_file(instance: &Instance, cpu: u32, name: &str) -> Result<Self, Error> {
+        let file = instance.cpu_file(cpu, name);
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file.path());
         let raw = opened.map_err(|source| file.error(Action::Read, source))?;
         Ok(Self { raw, cpu, sub_buffer_size: instance.sub_buffer_size()? })

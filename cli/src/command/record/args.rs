@@ -1,54 +1,84 @@
-//! The words of `record`, in the order they were typed.
-//!
-//! Options bind to what comes before them: `-f` to the last `-e`, `-e` to the last `-B` or `--dom`.
-//! So parsing gives an ordered list of [`Word`]s, and `plan` reads meaning into the order.
+//! The words of `record`: what is traced, in the order it was typed, and how it is recorded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, value_parser};
 
-/// One option with its value, as typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
-    /// `-e EVENT`
-    Event(String),
-    /// `-f FILTER`
-    Filter(String),
-    /// `-b KB`
-    BufferKb(u64),
-    /// `-C CLOCK`
-    Clock(String),
-    /// `-B NAME`
-    Instance(String),
-    /// `--dom NAME`
-    Guest(String),
-    /// `--exec COMMAND ARGUMENT… ;`
-    Exec(Vec<String>),
-}
+use crate::command::tracing_plan::setup_args::{
+    Refused, SetupArgs, command_arg, command_of, flag, keep_after_arg, keep_arg, profile_args,
+    setup_args, switch,
+};
+use crate::command::tracing_plan::{Before, Word, options};
+use crate::error::Error;
 
-/// Options that mean the same wherever they stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Args {
+    /// Options that bind to what is before them.
     pub(crate) words: Vec<Word>,
     pub(crate) output: Option<String>,
+    /// Where files go that are needed while recording only.
+    pub(crate) temp: Option<PathBuf>,
     pub(crate) file_version: u8,
-    pub(crate) compression: String,
+    pub(crate) compression: Option<String>,
+    /// `-m`: KiB to keep of each CPU.
+    pub(crate) max_kb: Option<u64>,
     pub(crate) all_formats: bool,
-    pub(crate) ignore_missing: bool,
+    pub(crate) setup: SetupArgs,
+    /// `-k`, which `-K` implies.
+    pub(crate) keep_after: bool,
     pub(crate) date: bool,
-    pub(crate) no_splice: bool,
+    pub(crate) ts_offset: Option<i64>,
+    pub(crate) tsc_to_nsec: bool,
+    pub(crate) recorder: RecorderArgs,
+    pub(crate) no_filter: bool,
+    pub(crate) proc_map: bool,
     pub(crate) quiet: bool,
+    pub(crate) json: bool,
+    pub(crate) fail_on_loss: bool,
+    pub(crate) daemonize: bool,
     pub(crate) virt_dir: Option<String>,
     pub(crate) command: Vec<String>,
 }
 
+/// How sub-buffers are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RecorderArgs {
+    /// `-s`; zero wakes at every event.
+    pub(crate) sleep: Option<Duration>,
+    /// `-r`
+    pub(crate) real_time: Option<i32>,
+    pub(crate) nice: Option<i32>,
+    pub(crate) poll: bool,
+    pub(crate) no_splice: bool,
+}
+
+const FILE: &str = "File";
+const RECORDER: &str = "Recorder";
+const OUTPUT: &str = "What is said";
+
 const AFTER_HELP: &str = "\
-Options bind to what comes before them: -f to the last -e; -e, -b and -C to the last -B or --dom.
+Options bind to what comes before them: -f and -R to the last -e; -e, -p, -l, -n, -O, -T, -F, -P, -c, -M, -b, \
+--subbuf-size, --module and -C to the last -B or --dom. -v turns the events of later -e off.
+
+What tracing was set to is turned off before, and put back after: -K and -k leave it. With a latency tracer \
+(irqsoff, preemptoff, preemptirqsoff, wakeup, wakeup_rt) the text of the largest latency is kept instead of events.
+
+Exit code 6 with --fail-on-loss: the file is complete, and events are missing in it. --json prints one object: \
+\"output\", \"buffers\" (per instance and CPU: bytes, lost events by kind, discarded bytes, error, place in the \
+file), \"guests\".
 
 Examples:
   trace-cmd record -e sched -e irq sleep 1
   trace-cmd record -e sched_switch -f 'prev_pid != 0' -o switch.dat make
   trace-cmd record -e sched -B interrupts -e irq -b 8192
+  trace-cmd record -F -c -e syscalls -e exceptions ls      only ls and its children
+  trace-cmd record -P 1234 -e all                          until that task ends
+  trace-cmd record -p function -l 'vfs_*' -n vfs_read ls
+  trace-cmd record -p function_graph -g do_sys_openat2 --max-graph-depth 3 ls
+  trace-cmd record -e sched_switch -R 'stacktrace if prev_state & 2' sleep 10
+  trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
 
 The guests' events go to OUTPUT-GUEST (trace.dat and trace-guest1.dat); print all on one clock with
@@ -60,75 +90,126 @@ pub(crate) fn command() -> Command {
         .about("Record events of this kernel, and of its guests, into a file")
         .override_usage("trace-cmd record [OPTIONS] [COMMAND [ARGUMENT]...]")
         .after_help(AFTER_HELP)
-        .args([
-            many(
-                "event",
-                'e',
-                "EVENT",
-                "Record events: SYSTEM, SYSTEM:EVENT, EVENT, with globs, or 'all'",
-            ),
-            many(
-                "filter",
-                'f',
-                "FILTER",
-                "Kernel filter for the events of the last -e; several are joined with &&",
-            ),
-            many("buffer-kb", 'b', "KB", "Ring buffer size of each CPU in KiB")
-                .value_parser(clap::value_parser!(u64).range(1..)),
-            many(
-                "clock",
-                'C',
-                "CLOCK",
-                "Trace clock; with guests: mono (default), mono_raw, boot, tai or x86-tsc",
-            ),
-            many("instance", 'B', "NAME", "Record what follows in the tracing instance NAME"),
-            Arg::new("dom")
-                .long("dom")
-                .value_name("GUEST")
-                .action(ArgAction::Append)
-                .help("Record what follows in the guest GUEST, through virt-server"),
-            Arg::new("exec")
-                .long("exec")
-                .value_name("COMMAND")
-                .action(ArgAction::Append)
-                .num_args(1..)
-                .value_terminator(";")
-                .allow_hyphen_values(true)
-                .help("Run COMMAND in the guest; ends with a word ';'. The guest must allow it"),
-            Arg::new("output")
-                .short('o')
-                .value_name("FILE")
-                .help("Output file [default: trace.dat]"),
-            Arg::new("file-version")
-                .long("file-version")
-                .value_name("N")
-                .default_value("7")
-                .value_parser(clap::value_parser!(u8).range(6..=7))
-                .help("Version of trace.dat"),
-            Arg::new("compression")
-                .long("compression")
-                .value_name("NAME")
-                .default_value("any")
-                .value_parser(["any", "none", "zlib", "zstd"])
-                .help("Compression of a version 7 file"),
-            flag("all-formats", 'a', "Store the formats of all events, not only of those recorded"),
-            flag("ignore-missing", 'i', "Go on when an event of -e does not exist"),
-            flag("quiet", 'q', "Print errors and losses only").long("quiet"),
-            Arg::new("date")
-                .long("date")
-                .action(ArgAction::SetTrue)
-                .help("Store the distance of the trace clock to wall time"),
-            Arg::new("nosplice")
-                .long("nosplice")
-                .action(ArgAction::SetTrue)
-                .help("Copy through memory instead of splicing"),
-            virt_dir(),
-            Arg::new("command")
-                .value_name("COMMAND")
-                .num_args(0..)
-                .trailing_var_arg(true)
-                .help("Record while this command runs; without it, until Ctrl-C"),
-        ])
+        .args(options::args())
+        .args(options::guest_args())
+        .arg(virt_dir().help_heading(options::heading::GUESTS))
+        .args(file_args())
+        .args(recorder_args())
+        .args(setup_args())
+        .arg(keep_after_arg())
+        .arg(keep_arg("Do not turn off what is set before; with it, -k"))
+        .args(profile_args())
+        .args(said_args())
+        .args(REFUSED.iter().map(Refused::arg))
+        .arg(command_arg("Record while this command runs; without it, until Ctrl-C"))
+}
+
+fn file_args() -> [Arg; 10] {
+    [
+        Arg::new("output").short('o').value_name("FILE").help("Output file [default: trace.dat]"),
+        Arg::new("temp")
+            .long("temp")
+            .value_name("DIR")
+            .value_parser(value_parser!(PathBuf))
+            .help("Directory for data on its way, of -m and of guests [default: that of FILE]"),
+        Arg::new("file-version")
+            .long("file-version")
+            .value_name("N")
+            .default_value("7")
+            .value_parser(value_parser!(u8).range(6..=7))
+            .help("Version of trace.dat; with a --compression it is 7"),
+        Arg::new("compression")
+            .long("compression")
+            .value_name("NAME")
+            .value_parser(["any", "none", "zlib", "zstd"])
+            .help("Compression of a version 7 file [default: any]"),
+        Arg::new("max-kb")
+            .short('m')
+            .value_name("KB")
+            .value_parser(value_parser!(u64).range(1..))
+            .help("Keep the last KB KiB of each CPU, between the half of it and all"),
+        flag("all-formats", 'a', "Store the formats of all events, not only of those recorded"),
+        switch("proc-map", "Store where the command, or the tasks of -P, have their code mapped"),
+        switch("date", "Store the distance of the trace clock to wall time"),
+        Arg::new("ts-offset")
+            .long("ts-offset")
+            .value_name("N")
+            .allow_hyphen_values(true)
+            .value_parser(value_parser!(i64))
+            .conflicts_with("date")
+            .help("Store N, in units of the trace clock, to be added to all stamps"),
+        switch("tsc2nsec", "Store the factor from TSC cycles to nanoseconds; the clock stays"),
+    ]
+    .map(|arg| arg.help_heading(FILE))
+}
+
+fn recorder_args() -> [Arg; 6] {
+    [
+        Arg::new("sleep")
+            .short('s')
+            .value_name("USEC")
+            .value_parser(value_parser!(u64))
+            .help("Look at the buffers this often, in microseconds; 0 for at every event"),
+        Arg::new("real-time")
+            .short('r')
+            .value_name("PRIORITY")
+            .value_parser(value_parser!(i32).range(1..=99))
+            .conflicts_with("nice")
+            .help("Real-time priority (SCHED_FIFO) of the recorder, 1 to 99"),
+        Arg::new("nice")
+            .long("nice")
+            .value_name("N")
+            .allow_hyphen_values(true)
+            .value_parser(value_parser!(i32).range(-20..=19))
+            .help("Nice value of the recorder, -20 (first) to 19 (last)"),
+        switch("poll", "Look at the buffers all the time, without being woken"),
+        switch("nosplice", "Copy through memory instead of splicing"),
+        switch("no-filter", "Record what the recorder itself does, too"),
+    ]
+    .map(|arg| arg.help_heading(RECORDER))
+}
+
+fn said_args() -> [Arg; 7] {
+    [
+        flag("quiet", 'q', "Print errors and losses only").long("quiet"),
+        switch("json", "Print what was recorded, and what was lost, as one JSON object"),
+        switch("fail-on-loss", "End with exit code 6 if anything was lost"),
+        switch("daemonize", "Go on in the background once recording has begun"),
+        switch(
+            "notimeout",
+            "Taken for compatibility: recordings here wait by deadlines of their own",
+        ),
+        switch("debug", "As --verbose=debug"),
+        Arg::new("verbose")
+            .long("verbose")
+            .value_name("LEVEL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("info")
+            .help("Taken for compatibility: what goes wrong is always said"),
+    ]
+    .map(|arg| arg.help_heading(OUTPUT))
+}
+
+/// Options of the C version that have no meaning here, or none so far.
+const REFUSED: [Refused; 10] = [
+    refused("N", "sending to another machine is not available yet: record into a file"),
+    refused("V", "sending to another machine is not available yet: record into a file"),
+    refused("t", "it belongs to -N, which is not available yet"),
+    refused("A", "agents are not available yet: record guests with --dom, through virt-server"),
+    refused("proxy", "agents are not available yet: record guests with --dom, through virt-server"),
+    refused("tsync-interval", "clocks of --dom are compared all the time"),
+    refused("nofifos", "it belongs to -A, which is not available yet"),
+    refused("G", "it changes how a profile is printed: give it to 'trace-cmd report --profile'"),
+    refused(
+        "by-comm",
+        "it changes how a profile is printed: give it to 'trace-cmd report --profile'",
+    ),
+    refused("stderr", "a profile is printed by 'trace-cmd report --profile'"),
+];
+
+const fn refused(name: &'static str, why: &'static str) -> Refused {
+    Refused { name, why }
 }
 
 /// `--virt-dir`, the same on every command that talks of guests.
@@ -146,59 +227,61 @@ impl EnvHint for Arg {
     }
 }
 
-fn many(name: &'static str, short: char, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).short(short).value_name(value).action(ArgAction::Append).help(help)
-}
-
-fn flag(name: &'static str, short: char, help: &'static str) -> Arg {
-    Arg::new(name).short(short).action(ArgAction::SetTrue).help(help)
-}
-
 impl Args {
-    /// Reads what clap matched, restoring the order in which options stood.
-    pub(crate) fn from_matches(matches: &ArgMatches) -> Self {
-        let mut placed = Vec::new();
-        let mut texts = |name: &str, word: fn(String) -> Word| {
-            let values = matches.get_many::<String>(name).into_iter().flatten().cloned();
-            placed.extend(matches.indices_of(name).into_iter().flatten().zip(values.map(word)));
-        };
-        texts("event", Word::Event);
-        texts("filter", Word::Filter);
-        texts("clock", Word::Clock);
-        texts("instance", Word::Instance);
-        texts("dom", Word::Guest);
-        let sizes = matches.get_many::<u64>("buffer-kb").into_iter().flatten().copied();
-        placed.extend(
-            matches.indices_of("buffer-kb").into_iter().flatten().zip(sizes.map(Word::BufferKb)),
-        );
-        // An --exec has one index per word; its first one is its place.
-        let mut indices = matches.indices_of("exec").into_iter().flatten();
-        for words in matches.get_occurrences::<String>("exec").into_iter().flatten() {
-            let words: Vec<String> = words.cloned().collect();
-            let place = indices.by_ref().take(words.len()).min().unwrap_or(usize::MAX);
-            placed.push((place, Word::Exec(words)));
-        }
-        placed.sort_by_key(|(place, _)| *place);
-
+    /// Reads what clap matched.
+    ///
+    /// # Errors
+    /// An option that has no meaning here.
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        REFUSED.iter().try_for_each(|option| option.check("record", matches))?;
         let text = |name: &str| matches.get_one::<String>(name).cloned();
-        Self {
-            words: placed.into_iter().map(|(_, word)| word).collect(),
+        let compression = text("compression");
+        let version = matches.get_one::<u8>("file-version").copied().unwrap_or(7);
+        let compresses = compression.as_ref().is_some_and(|name| name != "none");
+        Ok(Self {
+            words: options::words(matches),
             output: text("output"),
-            file_version: matches.get_one::<u8>("file-version").copied().unwrap_or(7),
-            compression: text("compression").unwrap_or_default(),
+            temp: matches.get_one::<PathBuf>("temp").cloned(),
+            // As the C version: asking for a compression is asking for version 7.
+            file_version: if compresses { 7 } else { version },
+            compression,
+            max_kb: matches.get_one::<u64>("max-kb").copied(),
             all_formats: matches.get_flag("all-formats"),
-            ignore_missing: matches.get_flag("ignore-missing"),
+            setup: SetupArgs::from_matches(matches, Before::Reset)?,
+            // What was not turned off is not put back either.
+            keep_after: matches.get_flag("keep-after") || matches.get_flag("keep-before"),
             date: matches.get_flag("date"),
-            no_splice: matches.get_flag("nosplice"),
+            ts_offset: matches.get_one::<i64>("ts-offset").copied(),
+            tsc_to_nsec: matches.get_flag("tsc2nsec"),
+            recorder: RecorderArgs {
+                sleep: matches.get_one::<u64>("sleep").copied().map(Duration::from_micros),
+                real_time: matches.get_one::<i32>("real-time").copied(),
+                nice: matches.get_one::<i32>("nice").copied(),
+                poll: matches.get_flag("poll"),
+                no_splice: matches.get_flag("nosplice"),
+            },
+            no_filter: matches.get_flag("no-filter"),
+            proc_map: matches.get_flag("proc-map"),
             quiet: matches.get_flag("quiet"),
+            json: matches.get_flag("json"),
+            fail_on_loss: matches.get_flag("fail-on-loss"),
+            daemonize: matches.get_flag("daemonize"),
             virt_dir: text("virt-dir"),
-            command: matches.get_many::<String>("command").into_iter().flatten().cloned().collect(),
-        }
+            command: command_of(matches),
+        })
     }
 
     /// The file of this machine.
     pub(crate) fn output_path(&self) -> PathBuf {
         PathBuf::from(self.output.as_deref().unwrap_or("trace.dat"))
+    }
+
+    /// Where data on its way to `output` lies.
+    pub(crate) fn temp_path(&self, output: &Path) -> PathBuf {
+        match &self.temp {
+            Some(dir) => dir.join(output.file_name().unwrap_or_default()),
+            None => output.to_owned(),
+        }
     }
 
     /// Parses words as they come from a host's request, without a command line around them.
@@ -208,7 +291,7 @@ impl Args {
     pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
         let words = std::iter::once("record").chain(words.iter().map(String::as_str));
         match command().no_binary_name(false).try_get_matches_from(words) {
-            Ok(matches) => Ok(Self::from_matches(&matches)),
+            Ok(matches) => Self::from_matches(&matches).map_err(|error| error.to_string()),
             Err(error) => {
                 let text = error.to_string();
                 Err(text
@@ -226,8 +309,12 @@ impl Args {
 mod tests {
     use super::*;
 
+    fn try_parse(words: &[&str]) -> Result<Args, String> {
+        Args::parse(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>())
+    }
+
     fn parse(words: &[&str]) -> Args {
-        Args::parse(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()).unwrap()
+        try_parse(words).unwrap()
     }
 
     #[test]
@@ -258,5 +345,46 @@ mod tests {
     fn refused_words_are_named_in_one_line() {
         let error = Args::parse(&["--frobnicate".to_owned()]).unwrap_err();
         assert!(error.contains("--frobnicate") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn asking_for_a_compression_is_asking_for_version_7() {
+        let version = |words: &[&str]| parse(words).file_version;
+        assert_eq!(version(&["--file-version", "6", "--compression", "zlib"]), 7);
+        assert_eq!(version(&["--file-version", "6", "--compression", "none"]), 6);
+        assert_eq!(version(&["--file-version", "6"]), 6);
+        assert_eq!(version(&[]), 7);
+    }
+
+    #[test]
+    fn keeping_what_was_before_keeps_it_after() {
+        let args = parse(&["-K", "-i"]);
+        assert!(args.keep_after && args.setup.ignore_missing);
+        assert_eq!(args.setup.choices().before, Before::Keep);
+        assert_eq!(parse(&["-k"]).setup.before, Before::Reset);
+    }
+
+    #[test]
+    fn options_of_other_times_and_places_say_where_to_go() {
+        for (words, part) in [
+            (&["-N", "host:1"][..], "-N is not for 'record'; sending"),
+            (&["-A", "g1", "-e", "x"], "--dom"),
+            (&["--tsync-interval", "-1"], "compared all the time"),
+            (&["-t", "-e", "x"], "belongs to -N"),
+            (&["--profile", "--by-comm"], "report --profile"),
+            (&["-H", "a,b/c,d"], "belong to --profile"),
+            (&["--date", "--ts-offset", "3"], "--ts-offset"),
+        ] {
+            let error = try_parse(words).unwrap_err();
+            assert!(error.contains(part), "{words:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_in_their_units() {
+        let args = parse(&["-s", "1500", "-r", "5", "-m", "100", "--ts-offset", "-7"]);
+        assert_eq!(args.recorder.sleep, Some(Duration::from_micros(1500)));
+        assert_eq!((args.recorder.real_time, args.max_kb), (Some(5), Some(100)));
+        assert_eq!(args.ts_offset, Some(-7));
     }
 }

@@ -27,19 +27,20 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    /// Reads `--file-version` and `--compression`; version 6 has no compression.
+    /// Reads `--file-version` and `--compression`.
     pub(crate) fn new(args: &Args) -> Result<Self, Error> {
-        let codec = match (args.file_version, args.compression.as_str()) {
-            (6, "any" | "none") => Codec::None,
-            (6, name) => {
-                return Err(Error::usage(format!("--compression {name} needs --file-version 7"))
-                    .hint("leave one of the two out"));
-            }
+        Self::of(args.file_version, args.compression.as_deref())
+    }
+
+    /// A version and the name of a compression; version 6 has none.
+    pub(crate) fn of(version: u8, compression: Option<&str>) -> Result<Self, Error> {
+        let codec = match (version, compression.unwrap_or("any")) {
+            (6, _) => Codec::None,
             (_, "any") => Codec::Zstd,
             (_, name) => Codec::from_name(name)
                 .ok_or_else(|| Error::usage(format!("no compression '{name}'")))?,
         };
-        Ok(Self { version: if args.file_version == 6 { Version::V6 } else { Version::V7 }, codec })
+        Ok(Self { version: if version == 6 { Version::V6 } else { Version::V7 }, codec })
     }
 
     /// Whether sizes on disk differ from those recorded.
@@ -53,6 +54,17 @@ impl Format {
 pub(crate) struct Extra {
     pub(crate) trace_id: u64,
     pub(crate) options: Vec<(OptionId, Vec<u8>)>,
+    /// Texts of the kernel that few recordings need; version 6 has no place for them.
+    pub(crate) sections: Vec<KernelText>,
+}
+
+/// A text of the kernel, in a section of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct KernelText {
+    pub(crate) id: OptionId,
+    /// The name of its section.
+    pub(crate) name: &'static str,
+    pub(crate) text: Vec<u8>,
 }
 
 /// The file as bytes up to its CPU data: what a guest sends to its host.
@@ -66,7 +78,7 @@ pub(crate) fn head_bytes(
     format: Format,
 ) -> Result<Vec<u8>, Error> {
     let mut bytes = Cursor::new(Vec::new());
-    let head = head(machine, buffers, &Extra { trace_id, options: Vec::new() });
+    let head = head(machine, buffers, &Extra { trace_id, ..Extra::default() });
     Writer::create(&mut bytes, settings(machine, format)?, &head)
         .map_err(|error| Error::failure("cannot make the head of the trace").because(error))?;
     Ok(bytes.into_inner())

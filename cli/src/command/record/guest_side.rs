@@ -9,7 +9,7 @@ use tracefs::{Sink, TracingDir};
 use super::args::Args;
 use super::file::{Format, head_bytes};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
-use super::plan::MachinePlan;
+use super::plan;
 use crate::error::Error;
 use crate::output::tell;
 
@@ -36,7 +36,7 @@ impl GuestRecorder for Recorder {
 
 fn start(args: &[String], data: Vec<OwnedFd>) -> Result<Box<dyn GuestRecording>, Error> {
     let args = Args::parse(args).map_err(Error::usage)?;
-    let plan = MachinePlan::of_guest(&args)?;
+    let plan = plan::of_guest(&args)?;
     let format = Format::new(&args)?;
     let ports = data.len();
     let mut data: Vec<Option<OwnedFd>> = data.into_iter().map(Some).collect();
@@ -51,7 +51,7 @@ fn start(args: &[String], data: Vec<OwnedFd>) -> Result<Box<dyn GuestRecording>,
         let of_one = |request: &SinkRequest| request.cpus.iter().map(|&cpu| port(cpu)).collect();
         requests.iter().map(of_one).collect()
     };
-    let local = LocalRecording::start(&plan, Settings::from(&args), &mut sinks)?;
+    let local = LocalRecording::start(&plan, &Settings::from(&args), &mut sinks)?;
     let sub_buffer_size = local.sub_buffer_size()?;
     Ok(Box::new(Recording { local, format, trace_id: super::new_trace_id(), sub_buffer_size }))
 }

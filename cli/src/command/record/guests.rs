@@ -68,11 +68,12 @@ pub(crate) struct FinishedGuest {
 }
 
 impl RunningGuest {
-    /// Starts the recording in the guest and the flow of its data.
+    /// Starts the recording in the guest and the flow of its data, by way of files at `spools_at`.
     pub(crate) fn start(
         guest: Guest,
         plan: &GuestPlan,
         path: &Path,
+        spools_at: &Path,
         trace_id: u64,
     ) -> Result<Self, Error> {
         let output = Output::open(path)?;
@@ -88,13 +89,13 @@ impl RunningGuest {
         let mut spools = Vec::new();
         let mut sinks = Vec::new();
         for cpu in 0..session.cpus {
-            let spool = Spool::create(path, cpu)?;
+            let spool = Spool::create(spools_at, cpu)?;
             sinks.push(Sink { to: spool.sink()?, offset: Some(0) });
             spools.push(spool);
         }
         session.collect(sinks, None).map_err(guest_error)?;
         Ok(Self {
-            name: plan.name.clone(),
+            name: plan.title().to_owned(),
             session,
             output,
             spools,

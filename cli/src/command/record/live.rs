@@ -18,7 +18,7 @@ use tracedat::write::{
 };
 use tracefs::{Capture, Priority, Sink, TracingDir, capture};
 
-use super::file::{self, Extra, Format};
+use super::file::{self, Extra, Format, KernelText};
 use super::local::{Machine, RecordedBuffer, SinkRequest, kernel_error};
 use super::output::Output;
 use crate::error::Error;
@@ -171,6 +171,9 @@ impl LiveFile {
             if !machine.cmdlines.is_empty() {
                 writer.add_cmdlines(&machine.cmdlines).map_err(failed)?;
             }
+            for KernelText { id, name, text } in &extra.sections {
+                writer.add_section(*id, name, text).map_err(failed)?;
+            }
             writer.close(&file::last_options(buffers, extra), &layout, &recorded)
         };
         let closing = closing.map_err(failed)?;
@@ -178,6 +181,7 @@ impl LiveFile {
         close_up(file, &closing).map_err(|error| output.failed(error))?;
         file.set_len(closing.file_len()).map_err(|error| output.failed(error))?;
         let placements = closing.commit().map_err(failed)?;
+        output.publish()?;
         problem.map_or(Ok(placements), |error| Err(output.failed(error)))
     }
 

@@ -2,28 +2,34 @@
 //!
 //! The same on a host, where sinks are files, and in a guest, where they are virtio ports.
 
+use std::io;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use tracefs::buffer_control::BufferSize;
 use tracefs::capture::{self, PendingCapture};
 use tracefs::{
-    Capture, Changes, EventSelection, Instance, Ledger, Priority, Recorder, RecorderOptions, Sink,
-    TracingDir, Way,
+    Capture, Changes, Instance, Ledger, Priority, Recorder, RecorderOptions, Sink, TracingDir, Way,
 };
 
-use super::args::Args;
-use super::plan::{InstancePlan, MachinePlan};
+use super::args::{Args, RecorderArgs};
+use crate::command::tracing_plan::{Applied, Choices, MachinePlan};
 use crate::error::Error;
 use crate::exit_code::Exit;
-use crate::output::tell;
 
-/// What holds for all instances.
-#[derive(Clone, Copy, Debug)]
+/// How is recorded, on all instances.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
+    pub(crate) choices: Choices,
+    /// Tracing is left as it was set.
+    pub(crate) keep_after: bool,
     pub(crate) all_formats: bool,
-    pub(crate) ignore_missing: bool,
-    pub(crate) no_splice: bool,
-    pub(crate) priority: Priority,
+    pub(crate) recorder: RecorderArgs,
+    /// What the recorder does itself is recorded too.
+    pub(crate) no_filter: bool,
+    /// The task of the command.
+    pub(crate) command: Option<i32>,
 }
 
 /// A running recording. Dropping it puts tracefs back and loses what was not yet read.
@@ -32,6 +38,8 @@ pub(crate) struct LocalRecording {
     running: Vec<Running>,
     capture: Capturing,
     changes: Changes,
+    /// What is put back also where the rest is kept; then only the rest is in `changes`.
+    own: Option<Changes>,
     dir: TracingDir,
 }
 
@@ -75,12 +83,25 @@ pub(crate) struct RecordedBuffer {
 }
 
 /// An instance that asks for the sinks of its CPUs.
+#[derive(Clone)]
 pub(crate) struct SinkRequest {
     /// `None` for the top-level instance.
     pub(crate) name: Option<String>,
     pub(crate) clock: String,
     pub(crate) sub_buffer_size: usize,
     pub(crate) cpus: Vec<u32>,
+}
+
+impl SinkRequest {
+    /// What an instance needs.
+    pub(crate) fn of(instance: &Instance) -> Result<Self, Error> {
+        Ok(Self {
+            name: instance.name().map(str::to_owned),
+            clock: instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default(),
+            sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
+            cpus: instance.cpus().map_err(kernel_error)?,
+        })
+    }
 }
 
 /// Gives the sinks of all instances, by CPU. All that can be wrong with events, clocks and filters
@@ -95,55 +116,44 @@ impl LocalRecording {
     /// An unknown event, clock or filter, or what the kernel refuses; everything is put back.
     pub(crate) fn start(
         plan: &MachinePlan,
-        settings: Settings,
+        settings: &Settings,
         sinks: MakeSinks<'_>,
     ) -> Result<Self, Error> {
-        let dir = TracingDir::find_or_mount().map_err(kernel_error)?;
-        let mut changes = Changes::new();
-        let mut instances = Vec::new();
-        let mut formats = EventSelection::default();
-        if plan.uses_top() {
-            let prepared = Prepared::new(&dir.top(), &plan.top, settings)?;
-            instances.push(prepared);
-        }
-        for (name, part) in &plan.instances {
-            let (instance, _) = changes.create_instance(&dir, name).map_err(kernel_error)?;
-            instances.push(Prepared::new(&instance, part, settings)?);
-        }
-        for prepared in &instances {
-            prepared.apply(&mut changes)?;
-            for (selection, _) in &prepared.events {
-                formats.add(selection);
-            }
-            // What someone else had enabled there is recorded too, so its formats are needed.
-            let others = prepared.instance.enabled_events().unwrap_or_default();
-            formats.add(&others.into_iter().collect());
-        }
-
-        let mut options = RecorderOptions::default();
-        options.way = if settings.no_splice { Way::Read } else { Way::Auto };
-        options.priority = settings.priority;
-        let requests = instances.iter().map(Prepared::request).collect::<Result<Vec<_>, _>>()?;
-        let sinks = sinks(&dir, &requests)?;
+        let mut applied = Applied::new(plan, settings.choices, settings.command)?;
+        let requests =
+            applied.instances.iter().map(SinkRequest::of).collect::<Result<Vec<_>, _>>()?;
+        let sinks = sinks(&applied.dir, &requests)?;
+        let options = recorder_options(&settings.recorder)?;
+        // With -k what was asked for stays, and not what only the recorder needs.
+        let mut own = settings.keep_after.then(Changes::new);
         let mut running = Vec::new();
-        for ((prepared, request), sinks) in instances.into_iter().zip(requests).zip(sinks) {
-            let instance = prepared.instance;
-            let sinks = request.cpus.into_iter().zip(sinks).collect();
-            let recorder = Recorder::start(&instance, sinks, &options).map_err(kernel_error)?;
-            running.push(Running { instance, recorder });
-        }
-        for one in &running {
-            // What the recorder does itself would fill the trace; kernels before 5.7 cannot leave it out.
-            match changes.exclude_pids(&one.instance, one.recorder.thread_ids()) {
-                Err(error) if !error.is_unavailable() => return Err(kernel_error(error)),
-                _ => {}
+        for ((instance, request), sinks) in applied.instances.iter().zip(requests).zip(sinks) {
+            if settings.recorder.sleep.is_some_and(|sleep| sleep.is_zero()) {
+                // Zero percent wakes at every event.
+                let changes = own.as_mut().unwrap_or(&mut applied.changes);
+                let wake = changes.set_buffer_percent(instance, 0);
+                wake.or_else(unless_unavailable)?;
             }
-            changes.set_tracing_on(&one.instance, true).map_err(kernel_error)?;
+            let sinks = request.cpus.into_iter().zip(sinks).collect();
+            let recorder = Recorder::start(instance, sinks, &options).map_err(kernel_error)?;
+            running.push(Running { instance: instance.clone(), recorder });
         }
+        if !settings.no_filter {
+            for one in &running {
+                // What the recorder does itself would fill the trace; kernels before 5.7 cannot
+                // leave it out.
+                let ids = one.recorder.thread_ids();
+                let changes = own.as_mut().unwrap_or(&mut applied.changes);
+                let excluded = changes.exclude_pids(&one.instance, ids);
+                excluded.or_else(unless_unavailable)?;
+            }
+        }
+        applied.begin()?;
+        let Applied { dir, changes, events, .. } = applied;
         // Read while tracing goes on: the symbols alone take longer than starting does.
-        let capture =
-            Capturing::Pending(Capture::spawn(&dir, (!settings.all_formats).then_some(formats)));
-        Ok(Self { running, capture, changes, dir })
+        let formats = (!settings.all_formats).then_some(events);
+        let capture = Capturing::Pending(Capture::spawn(&dir, formats));
+        Ok(Self { running, capture, changes, own, dir })
     }
 
     /// Whether every sink has failed, so that going on is useless.
@@ -198,7 +208,7 @@ impl LocalRecording {
     /// # Errors
     /// What a reader needs could not be read. Data that was recorded stays in the sinks.
     pub(crate) fn stop(self) -> Result<Recorded, Error> {
-        let Self { running, mut capture, mut changes, dir } = self;
+        let Self { running, mut capture, mut changes, own, dir } = self;
         for one in &running {
             changes.set_tracing_on(&one.instance, false).map_err(kernel_error)?;
         }
@@ -213,7 +223,14 @@ impl LocalRecording {
         }
         let capture = capture.wait()?;
         let machine = Machine::new(&dir, first.as_ref(), capture)?;
-        let unrestored = changes.restore().err();
+        let restored = match own {
+            Some(own) => {
+                changes.keep();
+                own.restore()
+            }
+            None => changes.restore(),
+        };
+        let unrestored = restored.err();
         let unrestored = unrestored
             .map(|error| Error::failure("tracing is not as it was before").because(error));
         Ok(Recorded { machine, buffers, unrestored })
@@ -236,67 +253,34 @@ impl Capturing {
 impl From<&Args> for Settings {
     fn from(args: &Args) -> Self {
         Self {
+            choices: args.setup.choices(),
+            keep_after: args.keep_after,
             all_formats: args.all_formats,
-            ignore_missing: args.ignore_missing,
-            no_splice: args.no_splice,
-            priority: RecorderOptions::default().priority,
+            recorder: args.recorder.clone(),
+            no_filter: args.no_filter,
+            command: None,
         }
     }
 }
 
-/// An instance with what was selected, before anything is enabled.
-struct Prepared<'a> {
-    instance: Instance,
-    plan: &'a InstancePlan,
-    events: Vec<(EventSelection, Option<&'a str>)>,
-}
-
-impl<'a> Prepared<'a> {
-    fn new(instance: &Instance, plan: &'a InstancePlan, settings: Settings) -> Result<Self, Error> {
-        let mut events = Vec::new();
-        for request in &plan.events {
-            match instance.select(&request.pattern) {
-                Ok(selection) => events.push((selection, request.filter.as_deref())),
-                Err(tracefs::Error::UnknownEvent { .. }) if settings.ignore_missing => {
-                    tell(&format!("no event matches '{}'; going on without", request.pattern));
-                }
-                Err(error) => return Err(kernel_error(error)),
-            }
-        }
-        Ok(Self { instance: instance.clone(), plan, events })
-    }
-
-    fn request(&self) -> Result<SinkRequest, Error> {
-        let instance = &self.instance;
-        Ok(SinkRequest {
-            name: instance.name().map(str::to_owned),
-            clock: instance.trace_clocks().map(|clocks| clocks.current).unwrap_or_default(),
-            sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
-            cpus: instance.cpus().map_err(kernel_error)?,
+impl RecorderArgs {
+    /// How urgent the recorder is.
+    ///
+    /// # Errors
+    /// What was asked for may not be had.
+    pub(crate) fn priority(&self) -> Result<Priority, Error> {
+        let (priority, option) = match (self.real_time, self.nice) {
+            (Some(priority), _) => (Priority::Realtime(priority), "-r"),
+            (None, Some(nice)) => (Priority::Nice(nice), "--nice"),
+            (None, None) => return Ok(RecorderOptions::default().priority),
+        };
+        let tried = thread::spawn(move || priority.apply()).join();
+        let tried = tried.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        tried.map(|()| priority).map_err(|error| {
+            Error::failure(format!("cannot do as {option} says"))
+                .because(error)
+                .hint("root may, unless its CPU time is limited")
         })
-    }
-
-    /// Sets clock, sizes, filters and events while tracing is off.
-    fn apply(&self, changes: &mut Changes) -> Result<(), Error> {
-        let instance = &self.instance;
-        changes.set_tracing_on(instance, false).map_err(kernel_error)?;
-        if let Some(clock) = &self.plan.clock {
-            changes.set_trace_clock(instance, clock).map_err(kernel_error)?;
-        }
-        match self.plan.buffer_kb {
-            Some(kb) => changes.set_buffer_size_kb(instance, kb).map_err(kernel_error)?,
-            None => enlarge_buffer(instance, changes),
-        }
-        instance.clear().map_err(kernel_error)?;
-        for (selection, filter) in &self.events {
-            if let Some(filter) = filter {
-                changes.set_event_filter(instance, selection, filter).map_err(kernel_error)?;
-            }
-        }
-        for (selection, _) in &self.events {
-            changes.enable(instance, selection).map_err(kernel_error)?;
-        }
-        Ok(())
     }
 }
 
@@ -318,8 +302,25 @@ fn enlarge_buffer(instance: &Instance, changes: &mut Changes) {
     }
 }
 
+fn recorder_options(args: &RecorderArgs) -> Result<RecorderOptions, Error> {
+    let mut options = RecorderOptions::default();
+    options.way = if args.no_splice { Way::Read } else { Way::Auto };
+    options.priority = args.priority()?;
+    if args.poll {
+        options.interval = Duration::ZERO;
+    } else if let Some(sleep) = args.sleep.filter(|sleep| !sleep.is_zero()) {
+        options.interval = sleep;
+    }
+    Ok(options)
+}
+
+fn unless_unavailable(error: tracefs::Error) -> Result<(), Error> {
+    if error.is_unavailable() { Ok(()) } else { Err(kernel_error(error)) }
+}
+
 impl Machine {
-    fn new(
+    /// Adds what can be said now to what was read before.
+    pub(crate) fn new(
         dir: &TracingDir,
         instance: Option<&Instance>,
         capture: Arc<Capture>,

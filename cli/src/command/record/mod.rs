@@ -1,19 +1,27 @@
 //! `trace-cmd record`: events of this kernel, and of its guests, into files.
 //!
-//! `args` (words in order) → `plan` (who records what) → `run` (the kernel is touched).
+//! `args` (words in order) → `plan` (who records what) → `run` (the kernel is touched) → `destination`
+//! (where the data goes).
 
 pub(crate) mod args;
-mod date;
-mod file;
+mod capped;
+pub(super) mod date;
+mod destination;
+pub(super) mod dry_run;
+mod extras;
+pub(super) mod file;
 pub(crate) mod guest_side;
 mod guests;
-mod live;
-mod local;
-mod output;
+pub(super) mod latency;
+pub(super) mod live;
+pub(super) mod local;
+pub(super) mod output;
 pub(crate) mod plan;
+mod ring;
 mod run;
 mod spool;
-mod summary;
+pub(super) mod summary;
+mod tsc;
 mod wait;
 
 use clap::ArgMatches;
@@ -25,7 +33,7 @@ pub(crate) use args::command;
 pub(super) use local::kernel_error;
 
 /// A number that ties the files of one run together.
-fn new_trace_id() -> u64 {
+pub(super) fn new_trace_id() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // Each RandomState has new random keys, so even the hash of nothing is unique.
     RandomState::new().hash_one(std::process::id())
@@ -33,7 +41,14 @@ fn new_trace_id() -> u64 {
 
 /// Runs `record`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
-    let args = args::Args::from_matches(matches);
+    let args = args::Args::from_matches(matches)?;
     let plan = plan::Plan::new(&args)?;
+    if args.setup.dry_run {
+        dry_run::print(&args, &plan)?;
+        return Ok(Exit::Success);
+    }
+    if plan.host.measures_latency() {
+        return latency::record(&args, &plan);
+    }
     run::record(&args, &plan)
 }

@@ -2,48 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{Args, Word};
+use super::args::Args;
+use crate::command::tracing_plan::{Before, MachinePlan, Word};
 use crate::error::Error;
 
 /// The clock of sessions with guests: user space reads the same one, so machines can be compared.
 const CLOCK_WITH_GUESTS: &str = "mono";
 
 /// All machines of one recording.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) host: MachinePlan,
     pub(crate) guests: Vec<GuestPlan>,
-}
-
-/// What one machine records.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct MachinePlan {
-    /// The top-level buffer.
-    pub(crate) top: InstancePlan,
-    /// Named instances, in the order of their `-B`.
-    pub(crate) instances: Vec<(String, InstancePlan)>,
-}
-
-/// What one instance records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct InstancePlan {
-    pub(crate) clock: Option<String>,
-    pub(crate) buffer_kb: Option<u64>,
-    pub(crate) events: Vec<EventRequest>,
-}
-
-/// `-e PATTERN` with its `-f`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EventRequest {
-    pub(crate) pattern: String,
-    /// Several `-f` of one event, joined.
-    pub(crate) filter: Option<String>,
 }
 
 /// What one guest is asked to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct GuestPlan {
     pub(crate) name: String,
+    /// What it is called in files, if not by its name.
+    title: Option<String>,
     /// Its part of the command line, for its own `record` parser.
     pub(crate) arguments: Vec<String>,
     /// The command to run there.
@@ -65,28 +43,51 @@ impl Plan {
                     return Err(Error::usage(format!("--dom {name} is given twice"))
                         .hint("put all its options behind one --dom"));
                 }
-                guests.push(GuestPlan {
-                    name: name.clone(),
-                    arguments: vec!["--compression".to_owned(), args.compression.clone()],
-                    exec: None,
-                    clock: None,
-                });
+                guests.push(GuestPlan::new(name, args));
             } else if let Some(guest) = guests.last_mut() {
                 guest.add(word)?;
             } else {
                 host.add(word)?;
             }
         }
+        host.finish(&args.setup.profile)?;
         let plan = Self { host, guests };
-        if plan.guests.is_empty() && !plan.host.records_something() {
-            return Err(Error::usage("no event was specified")
-                .hint("name what to record, for instance -e sched"));
+        plan.check(args)?;
+        plan.with_common_clock()
+    }
+
+    fn check(&self, args: &Args) -> Result<(), Error> {
+        let host = &self.host;
+        if let Some(name) = host.deleted.first() {
+            return Err(Error::usage(format!("-B {name} behind -v would delete it"))
+                .hint("delete it with 'trace-cmd set -v -B NAME'; put -B before -v to record it"));
         }
-        if let Some(guest) = plan.guests.iter().find(|g| !g.arguments.iter().any(|a| a == "-e")) {
+        if self.guests.is_empty() && !host.traces_something() && args.setup.before == Before::Reset
+        {
+            return Err(Error::usage("no event was specified")
+                .hint("name what to record, for instance -e sched, or -p TRACER"));
+        }
+        if host.wants_command() && args.command.is_empty() {
+            return Err(Error::usage("-F traces the command, and there is none")
+                .hint("put a command at the end, or name tasks with -P"));
+        }
+        if args.setup.user.is_some() && args.command.is_empty() {
+            return Err(Error::usage("--user is for the command, and there is none")
+                .hint("put a command at the end"));
+        }
+        if args.proc_map && args.command.is_empty() && host.pids().is_empty() {
+            return Err(Error::usage("--proc-map is for the command or the tasks of -P")
+                .hint("put a command at the end, or name tasks with -P"));
+        }
+        if host.measures_latency() && !self.guests.is_empty() {
+            return Err(Error::usage("latency tracers cannot be recorded together with guests")
+                .hint("leave --dom out"));
+        }
+        if let Some(guest) = self.guests.iter().find(|guest| !guest.traces_something()) {
             return Err(Error::usage(format!("no event was specified for guest '{}'", guest.name))
                 .hint(format!("for instance --dom {} -e sched", guest.name)));
         }
-        plan.with_common_clock()
+        Ok(())
     }
 
     /// With guests, all machines use one clock that can be compared.
@@ -115,90 +116,47 @@ impl Plan {
     }
 }
 
-impl MachinePlan {
-    /// What a request from a host asks this machine, as its guest, to record.
-    ///
-    /// # Errors
-    /// An option that is the host's alone.
-    pub(crate) fn of_guest(args: &Args) -> Result<Self, Error> {
-        let mut machine = Self::default();
-        for word in &args.words {
-            machine.add(word)?;
-        }
-        if args.output.is_some() || args.virt_dir.is_some() || !args.command.is_empty() {
-            return Err(Error::usage("-o, --virt-dir and commands are not for a guest"));
-        }
-        if !machine.instances.is_empty() {
-            return Err(Error::usage("-B is not available in a guest"));
-        }
-        Ok(machine)
+/// What a request from a host asks this machine, as its guest, to record.
+///
+/// # Errors
+/// An option that is the host's alone.
+pub(crate) fn of_guest(args: &Args) -> Result<MachinePlan, Error> {
+    let machine = MachinePlan::new(&args.words, &args.setup.profile)?;
+    if args.output.is_some() || args.virt_dir.is_some() || !args.command.is_empty() {
+        return Err(Error::usage("-o, --virt-dir and commands are not for a guest"));
     }
-
-    /// Whether the top-level buffer is recorded: not when only instances are.
-    pub(crate) fn uses_top(&self) -> bool {
-        !self.top.events.is_empty() || self.instances.is_empty()
+    if !machine.instances.is_empty() || !machine.deleted.is_empty() {
+        return Err(Error::usage("-B is not available in a guest"));
     }
-
-    fn records_something(&self) -> bool {
-        !self.top.events.is_empty() || !self.instances.is_empty()
+    if machine.wants_command() || machine.measures_latency() {
+        return Err(Error::usage("-F and latency tracers are not available in a guest"));
     }
-
-    fn add(&mut self, word: &Word) -> Result<(), Error> {
-        let inherited = self.top.clock.clone();
-        let instance = self.instances.last_mut().map_or(&mut self.top, |(_, instance)| instance);
-        match word {
-            Word::Event(pattern) => {
-                instance.events.push(EventRequest { pattern: pattern.clone(), filter: None });
-            }
-            Word::Filter(filter) => {
-                let Some(event) = instance.events.last_mut() else {
-                    return Err(Error::usage(format!("-f '{filter}' stands before any -e"))
-                        .hint("put the filter behind its event"));
-                };
-                event.filter = Some(match event.filter.take() {
-                    Some(first) => format!("{first}&&({filter})"),
-                    None => format!("({filter})"),
-                });
-            }
-            Word::BufferKb(kb) => instance.buffer_kb = Some(*kb),
-            Word::Clock(clock) => instance.clock = Some(clock.clone()),
-            Word::Instance(name) => {
-                if name.is_empty() || name.contains('/') || name.starts_with('.') {
-                    return Err(Error::usage(format!("-B '{name}' is not an instance name"))
-                        .hint("use letters, digits, '-' and '_'"));
-                }
-                // -B with a name seen before goes on with that instance.
-                let known = self.instances.iter().position(|(known, _)| known == name);
-                let instance = known.map(|place| self.instances.remove(place));
-                let new =
-                    || (name.clone(), InstancePlan { clock: inherited, ..InstancePlan::default() });
-                self.instances.push(instance.unwrap_or_else(new));
-            }
-            Word::Exec(_) => {
-                return Err(Error::usage(
-                    "--exec runs a command in a guest, but no --dom is before it",
-                )
-                .hint("a command of this host stands at the end, without --exec"));
-            }
-            Word::Guest(_) => return Err(Error::usage("--dom is not for a guest")),
-        }
-        Ok(())
-    }
+    Ok(machine)
 }
 
 impl GuestPlan {
+    fn new(name: &str, args: &Args) -> Self {
+        let compression = args.compression.clone().unwrap_or_else(|| "any".to_owned());
+        Self {
+            name: name.to_owned(),
+            title: None,
+            arguments: vec!["--compression".to_owned(), compression],
+            exec: None,
+            clock: None,
+        }
+    }
+
+    /// What it is called in files.
+    pub(crate) fn title(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.name)
+    }
+
+    fn traces_something(&self) -> bool {
+        self.arguments.iter().any(|word| word == "-e" || word == "-p")
+    }
+
     fn add(&mut self, word: &Word) -> Result<(), Error> {
-        let mut option = |name: &str, value: &str| {
-            self.arguments.extend([name.to_owned(), value.to_owned()]);
-        };
         match word {
-            Word::Event(pattern) => option("-e", pattern),
-            Word::Filter(filter) => option("-f", filter),
-            Word::BufferKb(kb) => option("-b", &kb.to_string()),
-            Word::Clock(clock) => {
-                option("-C", clock);
-                self.clock = Some(clock.clone());
-            }
             Word::Exec(command) if self.exec.is_none() => self.exec = Some(command.clone()),
             Word::Exec(_) => {
                 return Err(Error::usage(format!("guest '{}' has two --exec", self.name))
@@ -208,8 +166,15 @@ impl GuestPlan {
                 return Err(Error::usage(format!("-B {name} stands behind --dom {}", self.name))
                     .hint("instances are recorded on the host only: put -B before --dom"));
             }
-            Word::Guest(_) => {}
+            Word::OnlyCommand => {
+                return Err(Error::usage(format!("-F stands behind --dom {}", self.name))
+                    .hint("in a guest, name tasks with -P"));
+            }
+            Word::GuestTitle(title) => self.title = Some(title.clone()),
+            Word::Clock(clock) => self.clock = Some(clock.clone()),
+            _ => {}
         }
+        self.arguments.extend(word.to_arguments());
         Ok(())
     }
 }
@@ -231,17 +196,6 @@ mod tests {
     fn plan(words: &str) -> Result<Plan, Error> {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
         Plan::new(&Args::parse(&words).unwrap())
-    }
-
-    #[test]
-    fn filters_bind_to_the_event_before_and_events_to_the_instance_before() {
-        let plan = plan("-e sched -f a<1 -f b<2 -B foo -e irq -b 64 -C mono").unwrap();
-        assert_eq!(plan.host.top.events[0].filter.as_deref(), Some("(a<1)&&(b<2)"));
-        let (name, foo) = &plan.host.instances[0];
-        assert_eq!(name, "foo");
-        assert_eq!(foo.events[0].pattern, "irq");
-        assert_eq!((foo.buffer_kb, foo.clock.as_deref()), (Some(64), Some("mono")));
-        assert_eq!(plan.host.top.buffer_kb, None);
     }
 
     #[test]
@@ -268,8 +222,16 @@ mod tests {
             ("--dom g -e a --dom g -e b", "twice"),
             ("--dom g", "no event was specified for guest"),
             ("-b 100", "no event"),
+            ("-B foo", "no event"),
             ("-e x -B a/b -e y", "not an instance name"),
             ("-e x --dom g -C mono_raw -e y", "has clock"),
+            ("-e x -F", "there is none"),
+            ("-e x --user nobody", "there is none"),
+            ("-e x --proc-map", "--proc-map is for"),
+            ("-e x --name g", "before any --dom"),
+            ("-e x --dom g -e y -F", "behind --dom"),
+            ("-p wakeup --dom g -e y", "latency tracers"),
+            ("-e x -v -B foo -e y", "would delete it"),
         ] {
             let error = plan(words).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains("; "), "{words}: {error}");

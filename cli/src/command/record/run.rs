@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use trace_virt::host::Guest;
 use trace_virt::setup::VirtDir;
-use tracedat::write;
 use tracefs::TracingDir;
 
 use super::args::Args;
-use super::date;
+use super::destination::Destination;
+use super::extras;
 use super::file::{Extra, Format};
 use super::guests::{self, FinishedGuest, RunningGuest, joined};
-use super::live::LiveFile;
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::{GuestPlan, Plan, guest_output};
 use super::summary;
-use super::wait::{Event, Signals, Workload};
+use super::wait::{Event, Signals, Tasks};
+use crate::command::workload::{Workload, maps_of};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
@@ -43,70 +43,94 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
         connected.push(guests::connect(&virt_dir, guest)?);
     }
 
-    let clock = plan.host.top.clock.as_deref();
-    let date = args.date.then(|| date::microseconds_to_wall_time(clock)).transpose()?;
-
+    let mut options = extras::before(args, plan)?;
     Workload::check(&args.command)?;
-    let settings = Settings::from(args);
-    let priority = settings.priority;
+    let priority = args.recorder.priority()?;
+    let pids = plan.host.pids();
+    let tasks = Tasks::open(&pids)?;
+    let maps: Vec<_> =
+        if args.proc_map { pids.iter().filter_map(|&pid| maps_of(pid)).collect() } else { vec![] };
+    let mut workload = Workload::hold(&args.command, args.setup.user.as_deref())?;
+    if let Some(workload) = workload.as_mut().filter(|_| args.proc_map) {
+        workload.watch_maps();
+    }
+
     let mut output = Some(output);
-    let mut live = None;
+    let mut destination = None;
     let mut sinks = |dir: &TracingDir, requests: &[SinkRequest]| {
         let output = output.take().ok_or_else(|| Error::failure("sinks were made before"))?;
-        let (file, sinks) = LiveFile::create(output, format, trace_id, dir, requests, priority)?;
-        live = Some(file);
-        Ok(sinks)
+        let created = Destination::create(args, output, format, trace_id, dir, requests, priority)?;
+        destination = Some(created.0);
+        Ok(created.1)
     };
-    let local = LocalRecording::start(&plan.host, settings, &mut sinks);
-    let (local, live) = match (local, live) {
-        (Ok(local), Some(live)) => (local, live),
-        (Err(error), live) => {
-            if let Some(live) = live {
-                live.abort();
+    let command = workload.as_ref().map(Workload::pid);
+    let settings = Settings { command, ..Settings::from(args) };
+    let local = LocalRecording::start(&plan.host, &settings, &mut sinks);
+    let (local, destination) = match (local, destination) {
+        (Ok(local), Some(destination)) => (local, destination),
+        (Err(error), destination) => {
+            if let Some(destination) = destination {
+                destination.abort();
             }
             return Err(error);
         }
         (Ok(_), None) => return Err(Error::failure("nothing is recorded here")),
     };
-    let mut session = Session { local, live, guests: Vec::new(), workload: None };
+    let mut session = Session { local, destination, guests: Vec::new(), workload, tasks };
     let begun = session.begin(connected, plan, args, trace_id);
-    if let Err(error) = begun.and_then(|()| session.live.publish()) {
+    if let Err(error) = begun.and_then(|()| session.destination.publish()) {
         session.abort();
         return Err(error);
     }
-    let mut outcome = session.run(&signals, args).map(|()| Exit::Success);
-    let (live, recorded, guests) = session.end(trace_id);
+    if !args.quiet && !args.json {
+        summary::tracers(&plan.host);
+    }
+    let outcome = session.run(&signals, args).map(|()| Exit::Success);
+    let Ended { destination, recorded, guests, workload } = session.end(trace_id);
 
-    let mut extra =
-        Extra { trace_id, options: date.map(write::option::date).into_iter().collect() };
+    options.extend(extras::maps(&maps, workload.as_ref()));
+    let mut extra = Extra { trace_id, options, ..Extra::default() };
     for guest in &guests {
         match guest {
             Ok(guest) => extra.options.push(guest.option()),
             Err(error) => tell(&format!("{error}")),
         }
     }
-    let path = live.path();
-    let kept = |error: Error| {
-        error.hint(format!("what was recorded can be read: trace-cmd report {}", path.display()))
+    let path = destination.path();
+    let readable = destination.readable();
+    let kept = |error: Error| match &readable {
+        Some(path) => error
+            .hint(format!("what was recorded can be read: trace-cmd report {}", path.display())),
+        None => error,
     };
     let Recorded { machine, buffers, unrestored } = recorded.map_err(kept)?;
-    let placements = live.close(&machine, &buffers, &extra).map_err(kept);
-    let placements = match placements {
+    let overwritten = destination.overwritten();
+    let placements = match destination.close(&machine, &buffers, &extra).map_err(kept) {
         Ok(placements) => placements,
         Err(error) => {
             summary::losses(&buffers);
             return Err(error);
         }
     };
-    if !args.quiet {
+    if args.json {
+        summary::print_json(&path, &buffers, &placements, overwritten, &guests)?;
+    } else if !args.quiet {
         summary::placements(&placements, format.is_compressed())?;
     }
     summary::losses(&buffers);
+    let mut lost = summary::has_losses(&buffers);
+    let mut outcome = outcome;
     for guest in guests {
         match guest {
-            Ok(guest) => summary::of_guest(&guest, args.quiet)?,
+            Ok(guest) => {
+                lost |= guest.missing_bytes > 0;
+                summary::of_guest(&guest, args.quiet || args.json)?;
+            }
             Err(_) => outcome = outcome.map(|_| Exit::Guest),
         }
+    }
+    if lost && args.fail_on_loss {
+        outcome = outcome.map(|exit| if exit == Exit::Success { Exit::Lost } else { exit });
     }
     // The file is whole; that tracing is not as it was comes last, where it is seen.
     unrestored.map_or(outcome, Err)
@@ -115,8 +139,17 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
 /// Everything that records at the same time.
 struct Session {
     local: LocalRecording,
-    live: LiveFile,
+    destination: Destination,
     guests: Vec<RunningGuest>,
+    workload: Option<Workload>,
+    tasks: Tasks,
+}
+
+/// What is left of a session.
+struct Ended {
+    destination: Destination,
+    recorded: Result<Recorded, Error>,
+    guests: Vec<Result<FinishedGuest, Error>>,
     workload: Option<Workload>,
 }
 
@@ -132,7 +165,8 @@ impl Session {
         let output = args.output_path();
         let started: Vec<Result<RunningGuest, Error>> = thread::scope(|scope| {
             let start = |(guest, plan): (Guest, &GuestPlan)| {
-                RunningGuest::start(guest, plan, &guest_output(&output, &plan.name), trace_id)
+                let path = guest_output(&output, plan.title());
+                RunningGuest::start(guest, plan, &path, &args.temp_path(&path), trace_id)
             };
             let starting = connected.into_iter().zip(&plan.guests);
             let threads: Vec<_> = starting.map(|one| scope.spawn(move || start(one))).collect();
@@ -144,20 +178,21 @@ impl Session {
         for guest in &mut self.guests {
             guest.exec();
         }
-        self.workload = Workload::start(&args.command)?;
-        Ok(())
+        self.workload.as_mut().map_or(Ok(()), Workload::release)
     }
 
-    /// Runs the command of this machine, or waits for those of the guests, or for Ctrl-C.
+    /// Runs the command of this machine, or waits for those of the guests, for the tasks that are
+    /// traced, or for Ctrl-C.
     fn run(&mut self, signals: &Signals, args: &Args) -> Result<(), Error> {
         let alone = self.workload.is_none();
         let ends_with_guests = alone && self.guests.iter().any(RunningGuest::has_command);
-        if alone && !ends_with_guests && !args.quiet {
-            summary::pass_on(&mut std::io::stdout(), b"Hit Ctrl^C to stop recording\n");
+        let ends_with_tasks = alone && !self.tasks.have_ended();
+        if alone && !ends_with_guests && !ends_with_tasks && !args.quiet && !args.json {
+            summary::how_to_stop();
         }
         let tick = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
         loop {
-            match signals.wait(Some(tick))? {
+            match signals.wait(&self.tasks, Some(tick))? {
                 Event::Interrupted => return Ok(()),
                 Event::Child | Event::Timeout => {}
             }
@@ -165,13 +200,16 @@ impl Session {
                 guest.take_news();
             }
             if let Some(capture) = self.local.capture() {
-                self.live.describe(&capture)?;
+                self.destination.describe(&capture)?;
             }
             self.local.write_back();
             if self.workload.as_mut().is_some_and(Workload::has_ended) {
                 return Ok(());
             }
             if ends_with_guests && !self.guests.iter().any(RunningGuest::is_running) {
+                return Ok(());
+            }
+            if self.tasks.have_ended() && ends_with_tasks {
                 return Ok(());
             }
             if self.local.has_failed() {
@@ -184,21 +222,19 @@ impl Session {
     /// Puts everything back and keeps nothing.
     fn abort(self) {
         self.local.abort();
-        self.live.abort();
+        self.destination.abort();
     }
 
     /// Ends host and guests side by side; each is asked for what it has, whatever became of the others.
-    fn end(
-        self,
-        trace_id: u64,
-    ) -> (LiveFile, Result<Recorded, Error>, Vec<Result<FinishedGuest, Error>>) {
-        let Self { local, live, guests, .. } = self;
-        thread::scope(move |scope| {
+    fn end(self, trace_id: u64) -> Ended {
+        let Self { local, destination, guests, workload, .. } = self;
+        let (recorded, guests) = thread::scope(move |scope| {
             let ending =
                 guests.into_iter().map(|guest| scope.spawn(move || guest.finish(trace_id)));
             let ending: Vec<_> = ending.collect();
             let recorded = local.stop();
-            (live, recorded, ending.into_iter().map(joined).collect())
-        })
+            (recorded, ending.into_iter().map(joined).collect())
+        });
+        Ended { destination, recorded, guests, workload }
     }
 }

@@ -2,19 +2,114 @@
 
 use std::error::Error as _;
 use std::io::Write;
+use std::path::Path;
 
 use trace_virt::host::ExecStatus;
 use tracedat::write::Placement;
+use tracefs::CpuLedger;
 
 use super::guests::{Exec, FinishedGuest};
 use super::local::RecordedBuffer;
+use crate::command::tracing_plan::MachinePlan;
 use crate::error::Error;
+use crate::json::Json;
 use crate::output;
 use crate::output::tell;
 
 /// Passes output of a guest's command on; a terminal that is gone is no reason to end a recording.
 pub(crate) fn pass_on(to: &mut dyn Write, bytes: &[u8]) {
     let _ = to.write_all(bytes).and_then(|()| to.flush());
+}
+
+/// Says how a recording without an end of its own is ended.
+pub(crate) fn how_to_stop() {
+    pass_on(&mut std::io::stdout(), b"Hit Ctrl^C to stop recording\n");
+}
+
+/// Whether anything that was to be recorded is missing.
+pub(crate) fn has_losses(buffers: &[RecordedBuffer]) -> bool {
+    let mut cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
+    cpus.any(|cpu| cpu.stats.lost_events() > 0 || cpu.discarded_bytes > 0 || cpu.error.is_some())
+}
+
+/// Says which tracers run.
+pub(crate) fn tracers(plan: &MachinePlan) {
+    for (_, instance) in plan.all() {
+        if let Some(tracer) = &instance.tracer {
+            pass_on(&mut std::io::stdout(), format!("  plugin '{tracer}'\n").as_bytes());
+        }
+    }
+}
+
+/// Prints what was recorded, and what became of it, as one JSON object.
+pub(crate) fn print_json(
+    output: &Path,
+    buffers: &[RecordedBuffer],
+    placements: &[Placement],
+    overwritten: u64,
+    guests: &[Result<FinishedGuest, Error>],
+) -> Result<(), Error> {
+    let of_guest = |guest: &Result<FinishedGuest, Error>| match guest {
+        Ok(guest) => json_of_guest(guest),
+        Err(error) => Json::object([("error", Json::from(error.to_string()))]),
+    };
+    let object = Json::object([
+        ("output", Json::from(output.display().to_string())),
+        ("buffers", json(buffers, placements)),
+        ("overwritten_bytes", overwritten.into()),
+        ("guests", guests.iter().map(of_guest).collect()),
+    ]);
+    let mut out = output::stdout();
+    writeln!(out, "{object}")?;
+    Ok(out.flush()?)
+}
+
+/// What became of the data of this machine, by instance and CPU.
+fn json(buffers: &[RecordedBuffer], placements: &[Placement]) -> Json {
+    let of_buffer = |buffer: &RecordedBuffer| {
+        let name = buffer.name.as_deref();
+        let of_cpu = |cpu: &CpuLedger| {
+            let place = placements
+                .iter()
+                .find(|place| place.cpu == cpu.cpu && place.buffer == name.unwrap_or_default());
+            Json::object([
+                ("cpu", Json::from(u64::from(cpu.cpu))),
+                ("bytes", cpu.bytes.into()),
+                ("lost_events", cpu.stats.lost_events().into()),
+                ("overrun", cpu.stats.overrun.into()),
+                ("commit_overrun", cpu.stats.commit_overrun.into()),
+                ("dropped_events", cpu.stats.dropped_events.into()),
+                ("discarded_bytes", cpu.discarded_bytes.into()),
+                ("error", cpu.error.as_ref().map(ToString::to_string).into()),
+                ("offset", place.map(|place| place.offset).into()),
+                ("size_on_disk", place.map(|place| place.size_on_disk).into()),
+                ("size", place.map(|place| place.size).into()),
+            ])
+        };
+        let cpus: Json = buffer.ledger.cpus.iter().map(of_cpu).collect();
+        Json::object([("instance", Json::from(name)), ("cpus", cpus)])
+    };
+    buffers.iter().map(of_buffer).collect()
+}
+
+/// What a guest brought.
+fn json_of_guest(guest: &FinishedGuest) -> Json {
+    let of_cpu = |place: &Placement| {
+        Json::object([
+            ("cpu", Json::from(u64::from(place.cpu))),
+            ("offset", place.offset.into()),
+            ("size_on_disk", place.size_on_disk.into()),
+            ("size", place.size.into()),
+        ])
+    };
+    Json::object([
+        ("name", Json::from(guest.name.as_str())),
+        ("output", guest.path.display().to_string().into()),
+        ("missing_bytes", guest.missing_bytes.into()),
+        ("clock_samples", (guest.samples.len() as u64).into()),
+        ("problems", guest.problems.iter().map(ToString::to_string).collect()),
+        ("cpus", guest.placements.iter().map(of_cpu).collect()),
+    ])
 }
 
 /// Says where each CPU's data lies.

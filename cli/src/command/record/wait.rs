@@ -1,19 +1,15 @@
-//! Runs the traced command and waits for the end of a recording: command done, or Ctrl-C.
+//! Waits for the end of a recording: a child or a task has ended, or Ctrl-C.
 
-use std::os::fd::AsFd;
-use std::path::Path;
-use std::process::{Child, Command};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{AccessFlags, access};
-
-use trace_virt::stop::StopSignals;
 
 use crate::error::Error;
+use crate::sys;
 
 /// SIGINT, SIGTERM, SIGHUP and SIGCHLD as a descriptor.
 ///
@@ -25,7 +21,7 @@ pub(crate) struct Signals(SignalFd);
 pub(crate) enum Event {
     /// SIGINT, SIGTERM or SIGHUP.
     Interrupted,
-    /// Some child ended.
+    /// Some child or task ended.
     Child,
     /// The time is over.
     Timeout,
@@ -44,14 +40,16 @@ impl Signals {
         fd.map(Self).map_err(|error| Error::failure("cannot take over signals").because(error))
     }
 
-    /// Waits for one signal, at most `limit`.
-    pub(crate) fn wait(&self, limit: Option<Duration>) -> Result<Event, Error> {
+    /// Waits for one signal, or the end of a task, at most `limit`.
+    pub(crate) fn wait(&self, tasks: &Tasks, limit: Option<Duration>) -> Result<Event, Error> {
         let failed = |error: Errno| Error::failure("cannot wait for signals").because(error);
         let timeout = limit.map_or(PollTimeout::NONE, |limit| {
             PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
         });
         loop {
-            let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            let others = tasks.0.iter().map(OwnedFd::as_fd);
+            let fds = std::iter::once(self.0.as_fd()).chain(others);
+            let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             match nix::poll::poll(&mut fds, timeout) {
                 Ok(0) => return Ok(Event::Timeout),
                 Ok(_) => {}
@@ -62,51 +60,57 @@ impl Signals {
                 let child = info.ssi_signo == Signal::SIGCHLD as u32;
                 return Ok(if child { Event::Child } else { Event::Interrupted });
             }
+            if fds.iter().skip(1).any(|fd| fd.any().unwrap_or(false)) {
+                return Ok(Event::Child);
+            }
         }
     }
 }
 
-/// A command that runs while tracing.
-pub(crate) struct Workload(Child);
+/// Tasks that are waited for.
+pub(crate) struct Tasks(Vec<OwnedFd>);
 
-impl Workload {
-    /// Sees whether the command can be run at all, before anything is changed.
+impl Tasks {
+    /// Takes hold of tasks that run now.
     ///
     /// # Errors
-    /// There is no such program.
-    pub(crate) fn check(words: &[String]) -> Result<(), Error> {
-        let Some(program) = words.first() else { return Ok(()) };
-        let can_run = |path: &Path| access(path, AccessFlags::X_OK).is_ok() && path.is_file();
-        let found = if program.contains('/') {
-            can_run(Path::new(program))
-        } else {
-            let places = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&places).any(|place| can_run(&place.join(program)))
+    /// There is no such task.
+    pub(crate) fn open(pids: &[i32]) -> Result<Self, Error> {
+        let open = |&pid: &i32| {
+            sys::pidfd_open(pid).map_err(|error| {
+                Error::failure(format!("cannot trace task {pid}"))
+                    .because(error)
+                    .hint("-P takes the numbers of processes that run")
+            })
         };
-        if found {
-            return Ok(());
-        }
-        Err(Error::failure(format!("cannot run '{program}': there is no such program"))
-            .hint("check its name and PATH"))
+        Ok(Self(pids.iter().map(open).collect::<Result<_, _>>()?))
     }
 
-    /// Starts the command.
-    pub(crate) fn start(words: &[String]) -> Result<Option<Self>, Error> {
-        let Some((program, arguments)) = words.split_first() else {
-            return Ok(None);
-        };
-        let mut command = Command::new(program);
-        command.args(arguments);
-        StopSignals::unblock_in(&mut command);
-        command.spawn().map(|child| Some(Self(child))).map_err(|error| {
-            Error::failure(format!("cannot run '{program}'"))
-                .because(error)
-                .hint("check its name and PATH")
-        })
+    /// Whether none of them runs any more; forgets those that have ended.
+    pub(crate) fn have_ended(&mut self) -> bool {
+        self.0.retain(|task| {
+            let mut fds = [PollFd::new(task.as_fd(), PollFlags::POLLIN)];
+            !matches!(nix::poll::poll(&mut fds, PollTimeout::ZERO), Ok(1..))
+        });
+        self.0.is_empty()
     }
+}
 
-    /// Whether it has ended.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        !matches!(self.0.try_wait(), Ok(None))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_waited_for_until_the_last_has_ended() {
+        let start = || std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let (mut one, mut other) = (start(), start());
+        let pids = [one.id().cast_signed(), other.id().cast_signed()];
+        let mut tasks = Tasks::open(&pids).unwrap();
+        assert!(!tasks.have_ended());
+        one.kill().and_then(|()| one.wait().map(drop)).unwrap();
+        assert!(!tasks.have_ended());
+        other.kill().and_then(|()| other.wait().map(drop)).unwrap();
+        assert!(tasks.have_ended());
+        assert!(Tasks::open(&pids).is_err());
     }
 }

@@ -1,0 +1,39 @@
+//! Options of a file that were asked for by name: wall time, offset, factor of the clock, profile
+//! hooks, memory maps.
+
+use tracedat::Abi;
+use tracedat::layout::OptionId;
+use tracedat::metadata::ProcMaps;
+use tracedat::write::option;
+
+use super::args::Args;
+use super::plan::Plan;
+use super::{date, tsc};
+use crate::command::workload::{TaskMaps, Workload, maps_of};
+use crate::error::Error;
+
+/// What can be known before anything is recorded.
+pub(crate) fn before(args: &Args, plan: &Plan) -> Result<Vec<(OptionId, Vec<u8>)>, Error> {
+    let mut options = Vec::new();
+    if args.date {
+        let clock = plan.host.top.clock.as_deref();
+        options.push(option::date(date::microseconds_to_wall_time(clock)?));
+    }
+    options.extend(args.ts_offset.map(option::offset));
+    if args.tsc_to_nsec || plan.host.tsc_to_nsec {
+        options.push(option::tsc_to_nsec(&tsc::factor()?, Abi::NATIVE.byte_order));
+    }
+    options.extend(args.setup.profile.hooks.iter().map(|text| option::hook(text)));
+    Ok(options)
+}
+
+/// The memory maps of the tasks that were traced.
+pub(crate) fn maps(before: &[TaskMaps], workload: Option<&Workload>) -> Vec<(OptionId, Vec<u8>)> {
+    let of_command = workload.and_then(Workload::maps);
+    // Those that still run are asked again: they may have mapped more.
+    let now = before.iter().map(|maps| maps_of(maps.pid).unwrap_or_else(|| maps.clone()));
+    let option = |maps: TaskMaps| {
+        option::proc_maps(&ProcMaps { pid: maps.pid, name: &maps.name, lines: &maps.lines })
+    };
+    now.chain(of_command).map(option).collect()
+}
