@@ -67,27 +67,70 @@ impl Capture {
     /// # Errors
     /// What the kernel answers for the files no trace can be read without: headers and formats.
     pub fn read(dir: &TracingDir, events: Option<&EventSelection>) -> Result<Self, Error> {
+        Self::read_with(dir, events, PendingSymbols(None))
+    }
+
+    /// Reads everything in a thread, while something else goes on.
+    pub fn spawn(dir: &TracingDir, events: Option<EventSelection>) -> PendingCapture {
+        Self::spawn_with(dir, events, PendingSymbols(None))
+    }
+
+    /// The same with symbols that are on their way already.
+    pub fn spawn_with(
+        dir: &TracingDir,
+        events: Option<EventSelection>,
+        symbols: PendingSymbols,
+    ) -> PendingCapture {
+        let reader = {
+            let (dir, events) = (dir.clone(), events.clone());
+            thread::Builder::new()
+                .name("trace-capture".to_owned())
+                .spawn(move || Self::read_with(&dir, events.as_ref(), symbols))
+        };
+        PendingCapture { dir: dir.clone(), events, reader: reader.ok() }
+    }
+
+    fn read_with(
+        dir: &TracingDir,
+        events: Option<&EventSelection>,
+        symbols: PendingSymbols,
+    ) -> Result<Self, Error> {
         let formats = Formats::read(dir, events)?;
         Ok(Self {
             header_page: dir.file("events/header_page").read()?,
             header_event: dir.file("events/header_event").read()?,
             ftrace_formats: formats.ftrace,
             event_formats: formats.events,
-            kallsyms: optional(&ControlFile::at("/proc/kallsyms")),
             printk_formats: optional(&dir.file("printk_formats")),
+            kallsyms: symbols.finish(),
         })
     }
+}
 
-    /// Reads everything in a thread, while something else goes on.
-    pub fn spawn(dir: &TracingDir, events: Option<EventSelection>) -> PendingCapture {
-        let reader = {
-            let (dir, events) = (dir.clone(), events.clone());
-            thread::Builder::new()
-                .name("trace-capture".to_owned())
-                .spawn(move || Self::read(&dir, events.as_ref()))
-        };
-        PendingCapture { dir: dir.clone(), events, reader: reader.ok() }
+/// The symbols of the kernel on their way. They take longer than all else, and depend on nothing, so
+/// they can be asked for before anything else is known.
+#[derive(Debug)]
+pub struct PendingSymbols(Option<JoinHandle<Vec<u8>>>);
+
+impl PendingSymbols {
+    /// Reads `/proc/kallsyms` in a thread.
+    pub fn spawn() -> Self {
+        let reader = thread::Builder::new().name("trace-symbols".to_owned()).spawn(symbols);
+        Self(reader.ok())
     }
+
+    fn finish(self) -> Vec<u8> {
+        match self.0.map(JoinHandle::join) {
+            Some(Ok(symbols)) => symbols,
+            None | Some(Err(_)) => symbols(),
+        }
+    }
+}
+
+/// Empty where they may not be read.
+fn symbols() -> Vec<u8> {
+    // The kernel gives a page at a time, whatever is asked for.
+    optional(&ControlFile::at("/proc/kallsyms"))
 }
 
 /// A capture on its way.

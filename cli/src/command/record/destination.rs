@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tracedat::write::Placement;
-use tracefs::{Capture, Priority, Sink, TracingDir};
+use tracefs::{Priority, Sink, TracingDir};
 
 use super::args::Args;
 use super::capped::CappedFile;
@@ -11,6 +11,7 @@ use super::file::{Extra, Format};
 use super::live::LiveFile;
 use super::local::{Machine, RecordedBuffer, SinkRequest};
 use super::output::Output;
+use super::texts::Texts;
 use crate::error::Error;
 
 /// The file of this machine while it is recorded.
@@ -47,9 +48,9 @@ impl Destination {
     }
 
     /// Adds the kernel's texts, once they are read.
-    pub(crate) fn describe(&mut self, capture: &Capture) -> Result<(), Error> {
+    pub(crate) fn describe(&mut self, texts: &Texts) -> Result<(), Error> {
         match self {
-            Self::Live(file) => file.describe(capture),
+            Self::Live(file) => file.describe(texts),
             Self::Capped(_) => Ok(()),
         }
     }

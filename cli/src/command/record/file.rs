@@ -43,6 +43,11 @@ impl Format {
         Ok(Self { version: if version == 6 { Version::V6 } else { Version::V7 }, codec })
     }
 
+    /// How texts can be compressed before they are written; version 6 takes them as they are.
+    pub(crate) fn packs(self) -> Option<Codec> {
+        (self.version == Version::V7).then_some(self.codec)
+    }
+
     /// Whether sizes on disk differ from those recorded.
     pub(crate) fn is_compressed(self) -> bool {
         self.codec != Codec::None
@@ -158,7 +163,7 @@ fn cpu_source(spool: &Spool) -> Result<CpuSource<'_>, Error> {
 pub(super) fn head(machine: &Machine, buffers: &[RecordedBuffer], extra: &Extra) -> Head {
     let mut options = first_options(&machine.trace_clock, extra.trace_id, machine.cpus);
     options.extend(last_options(buffers, extra));
-    let capture = &machine.capture;
+    let capture = &machine.texts.capture;
     Head {
         header_page: capture.header_page.clone(),
         header_event: capture.header_event.clone(),

@@ -71,8 +71,8 @@ impl GuestRecording for Recording {
     fn stop(self: Box<Self>) -> Result<RecordingEnd, String> {
         let Self { local, format, trace_id, .. } = *self;
         let finish = || -> Result<RecordingEnd, Error> {
-            let Recorded { machine, buffers, unrestored } = local.stop()?;
-            if let Some(error) = unrestored {
+            let Recorded { machine, buffers, restoring } = local.stop()?;
+            if let Some(error) = restoring.finish() {
                 tell(&format!("{error}"));
             }
             let tail = head_bytes(&machine, &buffers, trace_id, format)?;

@@ -16,11 +16,12 @@ use tracedat::write::{
     ChunkSink, Closing, Head, LiveBuffer, LiveLayout, PendingChunks, Placement, Recorded, Settings,
     Version, Writer,
 };
-use tracefs::{Capture, Priority, Sink, TracingDir, capture};
+use tracefs::{Priority, Sink, TracingDir, capture};
 
 use super::file::{self, Extra, Format, KernelText};
 use super::local::{Machine, RecordedBuffer, SinkRequest, kernel_error};
 use super::output::Output;
+use super::texts::Texts;
 use crate::error::Error;
 
 /// Bytes kept free for what is written at the end, so that a full disk is no reason to lose it.
@@ -116,19 +117,23 @@ impl LiveFile {
     }
 
     /// Adds the kernel's texts, once they are read.
-    pub(crate) fn describe(&mut self, capture: &Capture) -> Result<(), Error> {
+    pub(crate) fn describe(&mut self, texts: &Texts) -> Result<(), Error> {
         if self.is_described {
             return Ok(());
         }
         self.is_described = true;
-        let texts = file::texts(capture);
         if self.format.version == Version::V6 {
+            let texts = file::texts(&texts.capture);
             let formats = texts.systems.iter().flat_map(|system| &system.formats);
             let formats = formats.chain(&texts.ftrace_formats).map(Vec::len).sum::<usize>();
             let others = texts.kallsyms.len() + texts.printk_formats.len();
             return self.keep_room((formats + others) as u64);
         }
-        self.writer.add_head(&texts).map_err(|error| self.output.failed(error))?;
+        let added = match &texts.packed {
+            Some(packed) => self.writer.add_packed_head(packed),
+            None => self.writer.add_head(&file::texts(&texts.capture)),
+        };
+        added.map_err(|error| self.output.failed(error))?;
         self.keep_room(0)
     }
 
@@ -158,7 +163,7 @@ impl LiveFile {
         extra: &Extra,
     ) -> Result<Vec<Placement>, Error> {
         let (recorded, problem) = self.recorded(buffers);
-        self.describe(&machine.capture)?;
+        self.describe(&machine.texts)?;
         let Self { output, mut writer, layout, format, .. } = self;
         let failed = |error| output.failed(error);
         let closing = if format.version == Version::V6 {

@@ -3,17 +3,19 @@
 //! The same on a host, where sinks are files, and in a guest, where they are virtio ports.
 
 use std::io;
-use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use tracedat::compress::Codec;
 use tracefs::buffer_control::BufferSize;
-use tracefs::capture::{self, PendingCapture};
+use tracefs::capture::{self, PendingSymbols};
 use tracefs::{
-    Capture, Changes, Instance, Ledger, Priority, Recorder, RecorderOptions, Sink, TracingDir, Way,
+    Capture, Changes, EventSelection, Instance, Ledger, Priority, Recorder, RecorderOptions, Sink,
+    TracingDir, Way,
 };
 
 use super::args::{Args, RecorderArgs};
+use super::texts::{PendingTexts, Texts};
 use crate::command::tracing_plan::{Applied, Choices, MachinePlan};
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -28,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) recorder: RecorderArgs,
     /// What the recorder does itself is recorded too.
     pub(crate) no_filter: bool,
+    /// How the file compresses the kernel's texts, where they go to one.
+    pub(crate) codec: Option<Codec>,
     /// The task of the command.
     pub(crate) command: Option<i32>,
 }
@@ -36,23 +40,18 @@ pub(crate) struct Settings {
 pub(crate) struct LocalRecording {
     // Recorders end before tracefs is put back: an instance in use cannot be removed.
     running: Vec<Running>,
-    capture: Capturing,
+    texts: PendingTexts,
     changes: Changes,
     /// What is put back also where the rest is kept; then only the rest is in `changes`.
     own: Option<Changes>,
     dir: TracingDir,
 }
 
-/// The kernel's texts: on their way, or here.
-enum Capturing {
-    Pending(PendingCapture),
-    Done(Arc<Capture>),
-    Failed,
-}
-
 struct Running {
     instance: Instance,
     recorder: Recorder,
+    /// Whether nobody has said how large its buffers shall be.
+    enlarges: bool,
 }
 
 /// A finished recording: all that its file needs beside the sub-buffers.
@@ -60,13 +59,49 @@ pub(crate) struct Recorded {
     pub(crate) machine: Machine,
     /// One per recorded instance; the top-level one, if recorded, is the first.
     pub(crate) buffers: Vec<RecordedBuffer>,
-    /// Why tracefs could not be put back, which is no reason to lose the recording.
-    pub(crate) unrestored: Option<Error>,
+    /// Tracefs on its way back to what it was.
+    pub(crate) restoring: Restoring,
+}
+
+/// A thread that puts tracefs back. Dropping it waits for its end.
+pub(crate) struct Restoring(Option<JoinHandle<Option<Error>>>);
+
+impl Restoring {
+    /// Puts `changes` back; if the recorder has some of its `own`, only these.
+    fn start(changes: Changes, own: Option<Changes>) -> Self {
+        let restore = move || {
+            let restored = match own {
+                Some(own) => {
+                    changes.keep();
+                    own.restore()
+                }
+                None => changes.restore(),
+            };
+            let failed = |error| Error::failure("tracing is not as it was before").because(error);
+            restored.err().map(failed)
+        };
+        // Without a thread the closure is dropped, and its changes are put back by that.
+        Self(thread::Builder::new().name("trace-restore".to_owned()).spawn(restore).ok())
+    }
+
+    /// Waits for it. Why tracefs could not be put back, which is no reason to lose the recording.
+    pub(crate) fn finish(mut self) -> Option<Error> {
+        let failed = || Some(Error::failure("tracing may not be as it was before"));
+        self.0.take().and_then(|thread| thread.join().unwrap_or_else(|_| failed()))
+    }
+}
+
+impl Drop for Restoring {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// What a reader has to know about the machine.
 pub(crate) struct Machine {
-    pub(crate) capture: Arc<Capture>,
+    pub(crate) texts: Texts,
     pub(crate) cmdlines: Vec<u8>,
     pub(crate) trace_clock: Vec<u8>,
     pub(crate) cpus: u32,
@@ -119,6 +154,7 @@ impl LocalRecording {
         settings: &Settings,
         sinks: MakeSinks<'_>,
     ) -> Result<Self, Error> {
+        let symbols = PendingSymbols::spawn();
         let mut applied = Applied::new(plan, settings.choices, settings.command)?;
         let requests =
             applied.instances.iter().map(SinkRequest::of).collect::<Result<Vec<_>, _>>()?;
@@ -136,9 +172,10 @@ impl LocalRecording {
             }
             let sinks = request.cpus.into_iter().zip(sinks).collect();
             let recorder = Recorder::start(instance, sinks, &options).map_err(kernel_error)?;
-            running.push(Running { instance: instance.clone(), recorder });
+            let enlarges = plan.buffer_kb(instance.name()).is_none();
+            running.push(Running { instance: instance.clone(), recorder, enlarges });
         }
-        if !settings.no_filter {
+        if !settings.no_filter && fills_itself(&applied.events) {
             for one in &running {
                 // What the recorder does itself would fill the trace; kernels before 5.7 cannot
                 // leave it out.
@@ -152,8 +189,9 @@ impl LocalRecording {
         let Applied { dir, changes, events, .. } = applied;
         // Read while tracing goes on: the symbols alone take longer than starting does.
         let formats = (!settings.all_formats).then_some(events);
-        let capture = Capturing::Pending(Capture::spawn(&dir, formats));
-        Ok(Self { running, capture, changes, own, dir })
+        let capture = Capture::spawn_with(&dir, formats, symbols);
+        let texts = PendingTexts::spawn(capture, settings.codec)?;
+        Ok(Self { running, texts, changes, own, dir })
     }
 
     /// Whether every sink has failed, so that going on is useless.
@@ -162,14 +200,17 @@ impl LocalRecording {
     }
 
     /// The kernel's texts, once they are here.
-    pub(crate) fn capture(&mut self) -> Option<Arc<Capture>> {
-        let is_ready = match &self.capture {
-            Capturing::Pending(pending) => pending.is_ready(),
-            Capturing::Done(_) => true,
-            Capturing::Failed => false,
-        };
-        // What went wrong is told at the end, where they cannot be done without.
-        if is_ready { self.capture.wait().ok() } else { None }
+    pub(crate) fn texts(&mut self) -> Option<Texts> {
+        self.texts.ready()
+    }
+
+    /// Gives the ring buffers the usual size where they have less: not at once, as it takes time,
+    /// which a short recording does not have.
+    pub(crate) fn enlarge_buffers(&mut self) {
+        let changes = self.own.as_mut().unwrap_or(&mut self.changes);
+        for one in self.running.iter().filter(|one| one.enlarges) {
+            enlarge_buffer(&one.instance, changes);
+        }
     }
 
     /// Has what was delivered written to the disk, so that the end does not wait for it.
@@ -181,8 +222,8 @@ impl LocalRecording {
 
     /// Waits for what was read of the kernel, and adds what can be said before the end.
     pub(crate) fn machine(&mut self) -> Result<Machine, Error> {
-        let capture = self.capture.wait()?;
-        Machine::new(&self.dir, self.running.first().map(|one| &one.instance), capture)
+        let texts = self.texts.wait()?;
+        Machine::new(&self.dir, self.running.first().map(|one| &one.instance), texts)
     }
 
     /// Bytes in a sub-buffer of the first recorded instance.
@@ -208,45 +249,24 @@ impl LocalRecording {
     /// # Errors
     /// What a reader needs could not be read. Data that was recorded stays in the sinks.
     pub(crate) fn stop(self) -> Result<Recorded, Error> {
-        let Self { running, mut capture, mut changes, own, dir } = self;
+        let Self { running, mut texts, mut changes, own, dir } = self;
         for one in &running {
             changes.set_tracing_on(&one.instance, false).map_err(kernel_error)?;
         }
         let first = running.first().map(|one| one.instance.clone());
         let mut buffers = Vec::new();
-        for Running { instance, recorder } in running {
+        for Running { instance, recorder, .. } in running {
             let ledger = recorder.stop();
             let stats = ledger.cpus.iter().map(|one| capture::cpu_stats(&instance, one.cpu));
             let stats = stats.collect::<Result<_, _>>().map_err(kernel_error)?;
             let name = instance.name().map(str::to_owned);
             buffers.push(RecordedBuffer { name, stats, ledger });
         }
-        let capture = capture.wait()?;
-        let machine = Machine::new(&dir, first.as_ref(), capture)?;
-        let restored = match own {
-            Some(own) => {
-                changes.keep();
-                own.restore()
-            }
-            None => changes.restore(),
-        };
-        let unrestored = restored.err();
-        let unrestored = unrestored
-            .map(|error| Error::failure("tracing is not as it was before").because(error));
-        Ok(Recorded { machine, buffers, unrestored })
-    }
-}
-
-impl Capturing {
-    fn wait(&mut self) -> Result<Arc<Capture>, Error> {
-        *self = match std::mem::replace(self, Self::Failed) {
-            Self::Pending(pending) => Self::Done(Arc::new(pending.finish().map_err(kernel_error)?)),
-            other => other,
-        };
-        match self {
-            Self::Done(capture) => Ok(Arc::clone(capture)),
-            _ => Err(Error::failure("event formats of this kernel could not be read")),
-        }
+        let seen = Seen::now(&dir, first.as_ref())?;
+        // The kernel waits for all CPUs several times while it is put back; the file is made meanwhile.
+        let restoring = Restoring::start(changes, own);
+        let machine = Machine::seen(seen, texts.wait()?);
+        Ok(Recorded { machine, buffers, restoring })
     }
 }
 
@@ -258,6 +278,7 @@ impl From<&Args> for Settings {
             all_formats: args.all_formats,
             recorder: args.recorder.clone(),
             no_filter: args.no_filter,
+            codec: None,
             command: None,
         }
     }
@@ -282,6 +303,16 @@ impl RecorderArgs {
                 .hint("root may, unless its CPU time is limited")
         })
     }
+}
+
+/// Systems whose events tell of others than the task that is running, so that the recorder's own are
+/// few. Leaving them out has its price: the kernel takes tens of milliseconds to end it.
+const OF_OTHERS: [&str; 8] =
+    ["sched", "irq", "irq_vectors", "timer", "power", "ipi", "thermal", "workqueue"];
+
+/// Whether the recorder would record much of itself.
+fn fills_itself(events: &EventSelection) -> bool {
+    events.systems().any(|system| !OF_OTHERS.contains(&system))
 }
 
 /// KiB of a CPU's ring buffer that outlast the pauses of a busy machine, and of all CPUs together.
@@ -318,23 +349,39 @@ fn unless_unavailable(error: tracefs::Error) -> Result<(), Error> {
     if error.is_unavailable() { Ok(()) } else { Err(kernel_error(error)) }
 }
 
+/// What of a machine has to be read before tracefs is put back.
+struct Seen {
+    cmdlines: Vec<u8>,
+    trace_clock: Vec<u8>,
+    sub_buffer_size: usize,
+}
+
+impl Seen {
+    fn now(dir: &TracingDir, instance: Option<&Instance>) -> Result<Self, Error> {
+        let top = dir.top();
+        let instance = instance.unwrap_or(&top);
+        Ok(Self {
+            // Names are a comfort: a kernel that keeps none is no reason to lose the recording.
+            cmdlines: capture::saved_cmdlines(dir).unwrap_or_default(),
+            trace_clock: capture::trace_clock(instance).map_err(kernel_error)?,
+            sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
+        })
+    }
+}
+
 impl Machine {
     /// Adds what can be said now to what was read before.
     pub(crate) fn new(
         dir: &TracingDir,
         instance: Option<&Instance>,
-        capture: Arc<Capture>,
+        texts: Texts,
     ) -> Result<Self, Error> {
-        let top = dir.top();
-        let instance = instance.unwrap_or(&top);
-        Ok(Self {
-            capture,
-            // Names are a comfort: a kernel that keeps none is no reason to lose the recording.
-            cmdlines: capture::saved_cmdlines(dir).unwrap_or_default(),
-            trace_clock: capture::trace_clock(instance).map_err(kernel_error)?,
-            cpus: capture::possible_cpus(),
-            sub_buffer_size: instance.sub_buffer_size().map_err(kernel_error)?,
-        })
+        Ok(Self::seen(Seen::now(dir, instance)?, texts))
+    }
+
+    fn seen(seen: Seen, texts: Texts) -> Self {
+        let Seen { cmdlines, trace_clock, sub_buffer_size } = seen;
+        Self { texts, cmdlines, trace_clock, cpus: capture::possible_cpus(), sub_buffer_size }
     }
 }
 

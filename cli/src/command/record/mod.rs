@@ -21,6 +21,7 @@ mod ring;
 mod run;
 mod spool;
 pub(super) mod summary;
+pub(super) mod texts;
 mod tsc;
 mod wait;
 

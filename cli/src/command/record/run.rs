@@ -25,6 +25,8 @@ use crate::output::tell;
 
 /// How often guests are asked for news; signals come at once.
 const TICK_WITH_GUESTS: Duration = Duration::from_millis(20);
+/// When a recording turns out not to be a short one.
+const FIRST_TICK: Duration = Duration::from_millis(19);
 /// How often it is looked whether anything can still be written.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -64,7 +66,7 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
         Ok(created.1)
     };
     let command = workload.as_ref().map(Workload::pid);
-    let settings = Settings { command, ..Settings::from(args) };
+    let settings = Settings { command, codec: format.packs(), ..Settings::from(args) };
     let local = LocalRecording::start(&plan.host, &settings, &mut sinks);
     let (local, destination) = match (local, destination) {
         (Ok(local), Some(destination)) => (local, destination),
@@ -103,7 +105,7 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
             .hint(format!("what was recorded can be read: trace-cmd report {}", path.display())),
         None => error,
     };
-    let Recorded { machine, buffers, unrestored } = recorded.map_err(kept)?;
+    let Recorded { machine, buffers, restoring } = recorded.map_err(kept)?;
     let overwritten = destination.overwritten();
     let placements = match destination.close(&machine, &buffers, &extra).map_err(kept) {
         Ok(placements) => placements,
@@ -133,7 +135,7 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
         outcome = outcome.map(|exit| if exit == Exit::Success { Exit::Lost } else { exit });
     }
     // The file is whole; that tracing is not as it was comes last, where it is seen.
-    unrestored.map_or(outcome, Err)
+    restoring.finish().map_or(outcome, Err)
 }
 
 /// Everything that records at the same time.
@@ -190,17 +192,23 @@ impl Session {
         if alone && !ends_with_guests && !ends_with_tasks && !args.quiet && !args.json {
             summary::how_to_stop();
         }
-        let tick = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
+        let usual = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
+        let mut tick = usual.min(FIRST_TICK);
         loop {
             match signals.wait(&self.tasks, Some(tick))? {
                 Event::Interrupted => return Ok(()),
-                Event::Child | Event::Timeout => {}
+                Event::Child => {}
+                Event::Timeout if tick == FIRST_TICK => {
+                    self.local.enlarge_buffers();
+                    tick = usual;
+                }
+                Event::Timeout => {}
             }
             for guest in &mut self.guests {
                 guest.take_news();
             }
-            if let Some(capture) = self.local.capture() {
-                self.destination.describe(&capture)?;
+            if let Some(texts) = self.local.texts() {
+                self.destination.describe(&texts)?;
             }
             self.local.write_back();
             if self.workload.as_mut().is_some_and(Workload::has_ended) {

@@ -122,6 +122,11 @@ impl MachinePlan {
         Ok(machine)
     }
 
+    /// The size that was asked for of the ring buffers of an instance; `None`: the top-level one.
+    pub(crate) fn buffer_kb(&self, instance: Option<&str>) -> Option<u64> {
+        self.all().find(|(name, _)| *name == instance).and_then(|(_, plan)| plan.buffer_kb)
+    }
+
     /// Takes one more word.
     pub(crate) fn add(&mut self, word: &Word) -> Result<(), Error> {
         let inherited = self.top.clock.clone();

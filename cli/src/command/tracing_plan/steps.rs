@@ -157,7 +157,7 @@ impl Setup {
             }
             None => {}
         }
-        if reset {
+        if reset && !instance.as_ref().is_some_and(is_clear) {
             self.add(place, Change::Clear);
         }
         for option in &plan.options {
@@ -284,6 +284,21 @@ impl Setup {
             self.steps.push(if profiles { step.optional() } else { step });
         }
     }
+}
+
+/// Whether the ring buffers hold nothing and nothing fills them. Emptying them takes long, also when
+/// there is nothing in them.
+fn is_clear(instance: &Instance) -> bool {
+    let is_idle = instance.enabled_events().is_ok_and(|events| events.is_empty())
+        && instance.current_tracer().is_ok_and(|name| name == "nop");
+    is_idle
+        && instance.cpus().is_ok_and(|cpus| {
+            cpus.into_iter().all(|cpu| {
+                instance
+                    .buffer_stats(cpu)
+                    .is_ok_and(|stats| stats.entries == 0 && stats.lost_events() == 0)
+            })
+        })
 }
 
 fn has_graph_tracer(dir: &TracingDir) -> bool {
