@@ -180,6 +180,15 @@ impl Recorder {
         self.cpus.iter().map(|thread| thread.progress.load(Ordering::Relaxed)).sum()
     }
 
+    /// Events lost so far, over all CPUs.
+    pub fn lost_events(&self) -> u64 {
+        let lost = |thread: &CpuThread| {
+            let now = self.instance.buffer_stats(thread.cpu).unwrap_or(thread.before);
+            now.since(&thread.before).lost_events()
+        };
+        self.cpus.iter().map(lost).sum()
+    }
+
     /// Has the kernel write what was delivered to its disk, where sinks are files, instead of some
     /// time later: so there is little left to write at the end. May wait for a slow disk.
     pub fn write_back(&mut self) {

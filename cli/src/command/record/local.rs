@@ -15,6 +15,7 @@ use tracefs::{
 };
 
 use super::args::{Args, RecorderArgs};
+use super::status::Progress;
 use super::texts::{PendingTexts, Texts};
 use crate::command::tracing_plan::{Applied, Choices, MachinePlan};
 use crate::error::Error;
@@ -210,6 +211,16 @@ impl LocalRecording {
         let changes = self.own.as_mut().unwrap_or(&mut self.changes);
         for one in self.running.iter().filter(|one| one.enlarges) {
             enlarge_buffer(&one.instance, changes);
+        }
+    }
+
+    /// How much was recorded and lost so far.
+    pub(crate) fn progress(&self) -> Progress {
+        let recorders = || self.running.iter().map(|one| &one.recorder);
+        Progress {
+            bytes: recorders().map(Recorder::bytes).sum(),
+            lost: recorders().map(Recorder::lost_events).sum(),
+            guests: 0,
         }
     }
 

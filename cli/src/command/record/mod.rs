@@ -20,6 +20,7 @@ pub(crate) mod plan;
 mod ring;
 mod run;
 mod spool;
+mod status;
 pub(super) mod summary;
 pub(super) mod texts;
 mod tsc;

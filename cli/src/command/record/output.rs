@@ -155,7 +155,10 @@ impl Output {
         match link() {
             // Renaming over a file makes some file systems write the new one out first.
             Err(Errno::EEXIST) => {
+                // Its blocks are freed when it is closed, which nobody has to wait for.
+                let old = File::open(&self.path);
                 fs::remove_file(&self.path)?;
+                std::thread::spawn(|| drop(old));
                 Ok(link()?)
             }
             linked => Ok(linked?),

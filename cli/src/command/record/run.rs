@@ -16,6 +16,7 @@ use super::guests::{self, FinishedGuest, RunningGuest, joined};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::{GuestPlan, Plan, guest_output};
+use super::status::{Progress, Status};
 use super::summary;
 use super::wait::{Event, Signals, Tasks};
 use crate::command::workload::{Workload, maps_of};
@@ -194,6 +195,7 @@ impl Session {
         }
         let usual = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
         let mut tick = usual.min(FIRST_TICK);
+        let mut status = if args.quiet || args.json { None } else { Status::on_terminal() };
         loop {
             match signals.wait(&self.tasks, Some(tick))? {
                 Event::Interrupted => return Ok(()),
@@ -211,6 +213,10 @@ impl Session {
                 self.destination.describe(&texts)?;
             }
             self.local.write_back();
+            if let Some(status) = &mut status {
+                let guests = self.guests.len();
+                status.update(|| Progress { guests, ..self.local.progress() });
+            }
             if self.workload.as_mut().is_some_and(Workload::has_ended) {
                 return Ok(());
             }
