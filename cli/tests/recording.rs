@@ -26,6 +26,7 @@ const CASES: &[Case] = &[
         needs: with_tracefs,
         test: loss,
     },
+    Case { name: "root_a_daemon_records_until_it_is_told", needs: with_tracefs, test: daemon },
     Case { name: "root_a_dry_run_tells_and_touches_nothing", needs: with_tracefs, test: dry_run },
     Case { name: "root_keeping_leaves_what_was_set", needs: with_tracefs, test: keep },
     Case {
@@ -253,6 +254,28 @@ fn loss() -> Result<(), Failed> {
     }
     bench.record(&["-q", "--fail-on-loss", "-b", "4096", "-e", "sched_process_exec"], &["true"])?;
     bench.is_as_before("--fail-on-loss")
+}
+
+fn daemon() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let said = bench.record(&["--daemonize", "-e", "sched"], &[])?;
+    let pid: i32 = said.trim().rsplit(' ').next().unwrap_or_default().parse()?;
+    let noted = fs::read_to_string("/run/trace-cmd-record.pid")?;
+    check(noted.trim() == pid.to_string(), || format!("{noted:?} noted, {said:?} said"))?;
+    success(Command::new("sh").args(["-c", LOAD]))?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGINT)?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Path::new("/run/trace-cmd-record.pid").exists() {
+        check(Instant::now() < deadline, || "it goes on".to_owned())?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let report = success(trace_cmd().arg("report").arg(bench.file()))?;
+    check(report.contains("sched_switch:"), || report.clone())?;
+    bench.is_as_before("--daemonize")?;
+    let mut record = trace_cmd();
+    record.args(["record", "--daemonize", "-e", "no_such_event", "-o"]).arg(bench.file());
+    let line = complaint(&mut record)?;
+    check(line.contains("no event matches"), || line.clone())
 }
 
 fn dry_run() -> Result<(), Failed> {

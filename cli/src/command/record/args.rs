@@ -38,6 +38,8 @@ pub(crate) struct Args {
     pub(crate) json: bool,
     pub(crate) fail_on_loss: bool,
     pub(crate) daemonize: bool,
+    /// This is the process in the background.
+    pub(crate) daemonized: bool,
     pub(crate) virt_dir: Option<String>,
     pub(crate) command: Vec<String>,
 }
@@ -53,6 +55,10 @@ pub(crate) struct RecorderArgs {
     pub(crate) poll: bool,
     pub(crate) no_splice: bool,
 }
+
+/// The option of the user, and the one of the process it starts.
+pub(super) const DAEMONIZE: &str = "--daemonize";
+pub(super) const DAEMONIZED: &str = "--daemonized";
 
 const FILE: &str = "File";
 const RECORDER: &str = "Recorder";
@@ -169,12 +175,13 @@ fn recorder_args() -> [Arg; 6] {
     .map(|arg| arg.help_heading(RECORDER))
 }
 
-fn said_args() -> [Arg; 7] {
+fn said_args() -> [Arg; 8] {
     [
         flag("quiet", 'q', "Print errors and losses only").long("quiet"),
         switch("json", "Print what was recorded, and what was lost, as one JSON object"),
         switch("fail-on-loss", "End with exit code 6 if anything was lost"),
         switch("daemonize", "Go on in the background once recording has begun"),
+        switch("daemonized", "Set by --daemonize for itself").hide(true),
         switch(
             "notimeout",
             "Taken for compatibility: recordings here wait by deadlines of their own",
@@ -266,6 +273,7 @@ impl Args {
             json: matches.get_flag("json"),
             fail_on_loss: matches.get_flag("fail-on-loss"),
             daemonize: matches.get_flag("daemonize"),
+            daemonized: matches.get_flag("daemonized"),
             virt_dir: text("virt-dir"),
             command: command_of(matches),
         })

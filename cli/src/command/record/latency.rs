@@ -18,8 +18,9 @@ use crate::command::workload::Workload;
 use crate::error::Error;
 use crate::exit_code::Exit;
 
-/// Traces until the command has ended, or Ctrl-C, and stores the texts.
-pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
+/// Traces until the command has ended, or Ctrl-C, and stores the texts; `has_begun` is told when
+/// all that can be wrong is known.
+pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<Exit, Error> {
     let signals = Signals::take()?;
     let format = Format::new(args)?;
     if format.version == Version::V6 && !plan.host.instances.is_empty() {
@@ -39,6 +40,7 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
         None if !args.quiet => summary::how_to_stop(),
         None => {}
     }
+    has_begun();
     let has_tasks = workload.is_none() && !plan.host.pids().is_empty();
     loop {
         if signals.wait(&tasks, None)? == Event::Interrupted

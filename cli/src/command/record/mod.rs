@@ -5,6 +5,7 @@
 
 pub(crate) mod args;
 mod capped;
+mod daemon;
 pub(super) mod date;
 mod destination;
 pub(super) mod dry_run;
@@ -49,8 +50,17 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         dry_run::print(&args, &plan)?;
         return Ok(Exit::Success);
     }
-    if plan.host.measures_latency() {
-        return latency::record(&args, &plan);
+    if args.daemonize {
+        return daemon::detach(args.quiet);
     }
-    run::record(&args, &plan)
+    let daemon = args.daemonized.then(daemon::leave_terminal);
+    let has_begun = || {
+        if let Some(daemon) = &daemon {
+            daemon.has_begun();
+        }
+    };
+    if plan.host.measures_latency() {
+        return latency::record(&args, &plan, &has_begun);
+    }
+    run::record(&args, &plan, &has_begun)
 }

@@ -171,6 +171,10 @@ impl GuestPlan {
                     .hint("in a guest, name tasks with -P"));
             }
             Word::GuestTitle(title) => self.title = Some(title.clone()),
+            Word::Clock(clock) if clock == "tsc2nsec" => {
+                return Err(Error::usage(format!("-C tsc2nsec stands behind --dom {}", self.name))
+                    .hint("in guests, use -C x86-tsc"));
+            }
             Word::Clock(clock) => self.clock = Some(clock.clone()),
             _ => {}
         }

@@ -31,8 +31,8 @@ const FIRST_TICK: Duration = Duration::from_millis(19);
 /// How often it is looked whether anything can still be written.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Records what the plan says.
-pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
+/// Records what the plan says; `has_begun` is told when all that can be wrong with it is known.
+pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<Exit, Error> {
     let signals = Signals::take()?;
     let format = Format::new(args)?;
     let output_path = args.output_path();
@@ -85,6 +85,7 @@ pub(crate) fn record(args: &Args, plan: &Plan) -> Result<Exit, Error> {
         session.abort();
         return Err(error);
     }
+    has_begun();
     if !args.quiet && !args.json {
         summary::tracers(&plan.host);
     }
