@@ -51,8 +51,6 @@ pub(crate) struct LocalRecording {
 struct Running {
     instance: Instance,
     recorder: Recorder,
-    /// Whether nobody has said how large its buffers shall be.
-    enlarges: bool,
 }
 
 /// A finished recording: all that its file needs beside the sub-buffers.
@@ -171,10 +169,12 @@ impl LocalRecording {
                 let wake = changes.set_buffer_percent(instance, 0);
                 wake.or_else(unless_unavailable)?;
             }
+            if fills_itself(&applied.events) && plan.buffer_kb(instance.name()).is_none() {
+                enlarge_buffer(instance, own.as_mut().unwrap_or(&mut applied.changes));
+            }
             let sinks = request.cpus.into_iter().zip(sinks).collect();
             let recorder = Recorder::start(instance, sinks, &options).map_err(kernel_error)?;
-            let enlarges = plan.buffer_kb(instance.name()).is_none();
-            running.push(Running { instance: instance.clone(), recorder, enlarges });
+            running.push(Running { instance: instance.clone(), recorder });
         }
         if !settings.no_filter && fills_itself(&applied.events) {
             for one in &running {
@@ -203,15 +203,6 @@ impl LocalRecording {
     /// The kernel's texts, once they are here.
     pub(crate) fn texts(&mut self) -> Option<Texts> {
         self.texts.ready()
-    }
-
-    /// Gives the ring buffers the usual size where they have less: not at once, as it takes time,
-    /// which a short recording does not have.
-    pub(crate) fn enlarge_buffers(&mut self) {
-        let changes = self.own.as_mut().unwrap_or(&mut self.changes);
-        for one in self.running.iter().filter(|one| one.enlarges) {
-            enlarge_buffer(&one.instance, changes);
-        }
     }
 
     /// How much was recorded and lost so far.
@@ -266,7 +257,7 @@ impl LocalRecording {
         }
         let first = running.first().map(|one| one.instance.clone());
         let mut buffers = Vec::new();
-        for Running { instance, recorder, .. } in running {
+        for Running { instance, recorder } in running {
             let ledger = recorder.stop();
             let stats = ledger.cpus.iter().map(|one| capture::cpu_stats(&instance, one.cpu));
             let stats = stats.collect::<Result<_, _>>().map_err(kernel_error)?;
@@ -316,8 +307,9 @@ impl RecorderArgs {
     }
 }
 
-/// Systems whose events tell of others than the task that is running, so that the recorder's own are
-/// few. Leaving them out has its price: the kernel takes tens of milliseconds to end it.
+/// Systems whose events tell of others than the task that is running, so that there are not very many,
+/// and few of the recorder's own. Leaving those out has its price: the kernel takes tens of
+/// milliseconds to end it.
 const OF_OTHERS: [&str; 8] =
     ["sched", "irq", "irq_vectors", "timer", "power", "ipi", "thermal", "workqueue"];
 
@@ -326,7 +318,8 @@ fn fills_itself(events: &EventSelection) -> bool {
     events.systems().any(|system| !OF_OTHERS.contains(&system))
 }
 
-/// KiB of a CPU's ring buffer that outlast the pauses of a busy machine, and of all CPUs together.
+/// KiB of a CPU's ring buffer that outlast the pauses of a busy machine, and of all CPUs together. It
+/// is set before tracing begins: the kernel does not trace while it makes a buffer larger.
 const USUAL_BUFFER_KB: u64 = 4096;
 const ALL_BUFFERS_KB: u64 = 512 << 10;
 

@@ -26,8 +26,6 @@ use crate::output::tell;
 
 /// How often guests are asked for news; signals come at once.
 const TICK_WITH_GUESTS: Duration = Duration::from_millis(20);
-/// When a recording turns out not to be a short one.
-const FIRST_TICK: Duration = Duration::from_millis(19);
 /// How often it is looked whether anything can still be written.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -194,18 +192,12 @@ impl Session {
         if alone && !ends_with_guests && !ends_with_tasks && !args.quiet && !args.json {
             summary::how_to_stop();
         }
-        let usual = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
-        let mut tick = usual.min(FIRST_TICK);
+        let tick = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
         let mut status = if args.quiet || args.json { None } else { Status::on_terminal() };
         loop {
             match signals.wait(&self.tasks, Some(tick))? {
                 Event::Interrupted => return Ok(()),
-                Event::Child => {}
-                Event::Timeout if tick == FIRST_TICK => {
-                    self.local.enlarge_buffers();
-                    tick = usual;
-                }
-                Event::Timeout => {}
+                Event::Child | Event::Timeout => {}
             }
             for guest in &mut self.guests {
                 guest.take_news();
