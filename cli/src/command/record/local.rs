@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) recorder: RecorderArgs,
     /// What the recorder does itself is recorded too.
     pub(crate) no_filter: bool,
+    /// A task that is left out as the recorder is: who prints what comes.
+    pub(crate) printer: Option<i32>,
     /// The task of the command.
     pub(crate) command: Option<i32>,
 }
@@ -142,9 +144,10 @@ impl LocalRecording {
             for one in &running {
                 // What the recorder does itself would fill the trace; kernels before 5.7 cannot
                 // leave it out.
-                let ids = one.recorder.thread_ids();
+                let mut ids = one.recorder.thread_ids().to_vec();
+                ids.extend(settings.printer);
                 let changes = own.as_mut().unwrap_or(&mut applied.changes);
-                let excluded = changes.exclude_pids(&one.instance, ids);
+                let excluded = changes.exclude_pids(&one.instance, &ids);
                 excluded.or_else(unless_unavailable)?;
             }
         }
@@ -258,6 +261,7 @@ impl From<&Args> for Settings {
             all_formats: args.all_formats,
             recorder: args.recorder.clone(),
             no_filter: args.no_filter,
+            printer: None,
             command: None,
         }
     }

@@ -21,8 +21,8 @@ mod ring;
 mod run;
 mod spool;
 pub(super) mod summary;
-mod tsc;
-mod wait;
+pub(super) mod tsc;
+pub(super) mod wait;
 
 use clap::ArgMatches;
 
