@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use tracedat::report::ReportError;
+
 use crate::exit_code::Exit;
 
 /// A failed command: message, cause, next step, exit code.
@@ -101,6 +103,16 @@ impl StdError for Error {}
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::failure("cannot write output").because(error)
+    }
+}
+
+/// A report ended early.
+impl From<ReportError> for Error {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Write(cause) => Self::failure("cannot write the report").because(cause),
+            error => Self::new(Exit::BadData, "cannot read on").because(error),
+        }
     }
 }
 

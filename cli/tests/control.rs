@@ -24,6 +24,7 @@ const CASES: &[Case] = &[
     Case { name: "snapshot_asks_the_named_instance", needs: nothing, test: snapshot },
     Case { name: "list_and_stat_print_json", needs: nothing, test: json },
     Case { name: "expressions_choose_what_is_listed", needs: nothing, test: expressions },
+    Case { name: "functions_are_listed_as_declared", needs: nothing, test: prototypes },
     Case { name: "reset_puts_defaults_back_where_it_is_told", needs: nothing, test: reset },
     Case { name: "reset_stale_repairs_what_the_killed_left", needs: nothing, test: reset_stale },
     Case { name: "refusals_name_the_way_out", needs: nothing, test: refusals },
@@ -400,6 +401,22 @@ fn expressions() -> Result<(), Failed> {
         check(found == expected, || format!("list {words}: {found:?}"))?;
     }
     Ok(())
+}
+
+fn prototypes() -> Result<(), Failed> {
+    let fake = Fake::new()?;
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        let line = complaint(&mut fake.trace_cmd("list -f --proto"))?;
+        return check(line.contains("CONFIG_DEBUG_INFO_BTF"), || line.clone());
+    }
+    fake.put("available_filter_functions", "vfs_fsync\nno_such_function [kvm]\nvfs_write\n")?;
+    let text = success(&mut fake.trace_cmd("list -f ^vfs_f -f such --proto"))?;
+    let expected = "int vfs_fsync(struct file *file, int datasync)\nno_such_function [kvm]\n";
+    check(text == expected, || text.clone())?;
+    let json = success(&mut fake.trace_cmd("list -f ^vfs_f --proto --json"))?;
+    check(json.contains("\"int vfs_fsync(struct file *file, int datasync)\""), || json.clone())?;
+    let line = complaint(&mut fake.trace_cmd("list --proto"))?;
+    check(line.contains("required arguments were not provided"), || line.clone())
 }
 
 fn reset() -> Result<(), Failed> {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tracefs::recorder::SinkError;
+use tracefs::recorder::{Follower, SinkError};
 use tracefs::{
     Capture, Changes, Error, Instance, Ledger, Recorder, RecorderOptions, Sink, TracingDir, Way,
 };
@@ -454,6 +454,37 @@ fn a_writer_is_a_sink() {
     let ledger = record(&fake, vec![(0, Sink::Writer(Box::new(shared.clone())))], Way::Auto);
     assert_eq!(ledger.cpus[0].sub_buffers, 5);
     assert!(*shared.0.lock().unwrap() == data);
+}
+
+#[test]
+fn a_follower_is_told_when_it_has_all() {
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<(usize, Vec<usize>)>>);
+    impl Follower for Told {
+        fn take(&mut self, sub_buffers: &[u8]) -> std::io::Result<()> {
+            self.0.lock().unwrap().0 += sub_buffers.len();
+            Ok(())
+        }
+        fn caught_up(&mut self) -> std::io::Result<()> {
+            let mut told = self.0.lock().unwrap();
+            let taken = told.0;
+            told.1.push(taken);
+            Ok(())
+        }
+    }
+    let fake = Fake::new();
+    fake.cpu(0, &sub_buffers(5));
+    let told = Told::default();
+    let sinks = vec![(0, Sink::Follower(Box::new(told.clone())))];
+    let recorder = Recorder::start(&fake.top(), sinks, &options(Way::Read)).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while told.0.lock().unwrap().1.len() < 2 {
+        assert!(Instant::now() < until, "never told");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let ledger = recorder.stop();
+    assert!(ledger.cpus[0].sub_buffers == 5 && ledger.cpus[0].error.is_none());
+    assert!(told.0.lock().unwrap().1.iter().all(|taken| *taken == 5 * SUB_BUFFER));
 }
 
 #[test]

@@ -7,10 +7,12 @@ mod convert;
 mod data_file;
 mod dump;
 mod extract;
+mod follow;
 mod hist;
 mod list;
 mod mem;
 mod options;
+mod profile;
 mod record;
 mod report;
 mod reset;
@@ -20,10 +22,12 @@ mod set;
 mod show;
 mod snapshot;
 mod split;
+mod sqlhist;
 mod stack;
 mod start;
 mod stat;
 mod stop;
+mod stream;
 mod tracing;
 mod tracing_plan;
 mod virt_server;
@@ -56,6 +60,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "list", command: list::command, run: list::run },
     Subcommand { name: "mem", command: mem::command, run: mem::run },
     Subcommand { name: "options", command: options::command, run: options::run },
+    Subcommand { name: "profile", command: profile::command, run: profile::run },
     Subcommand { name: "record", command: record::command, run: record::run },
     Subcommand { name: "report", command: report::command, run: report::run },
     Subcommand { name: "reset", command: reset::command, run: reset::run },
@@ -65,10 +70,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "show", command: show::command, run: show::run },
     Subcommand { name: "snapshot", command: snapshot::command, run: snapshot::run },
     Subcommand { name: "split", command: split::command, run: split::run },
+    Subcommand { name: "sqlhist", command: sqlhist::command, run: sqlhist::run },
     Subcommand { name: "stack", command: stack::command, run: stack::run },
     Subcommand { name: "start", command: start::command, run: start::run },
     Subcommand { name: "stat", command: stat::command, run: stat::run },
     Subcommand { name: "stop", command: stop::command, run: stop::run },
+    Subcommand { name: "stream", command: stream::command, run: stream::run },
     Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
 ];
 
@@ -79,6 +86,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not permitted, 4 not a tra
 Try:
   trace-cmd record -e sched sleep 1     record scheduler events while a command runs
   trace-cmd report                      print what was recorded
+  trace-cmd stream -e sched             print scheduler events as they happen
   trace-cmd virt-server --dom guest1 -c 2   prepare a guest for tracing from its host";
 
 fn cli() -> Command {
@@ -93,7 +101,8 @@ fn cli() -> Command {
 
 /// Parses the words and runs the subcommand they name.
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
-    let matches = match cli().try_get_matches_from(words) {
+    let words = words.into_iter().collect();
+    let matches = match cli().try_get_matches_from(report::attach_levels(words)) {
         Ok(matches) => matches,
         Err(help) if is_help(&help) => {
             write!(output::stdout(), "{}", help.render())?;

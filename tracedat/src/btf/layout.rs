@@ -85,6 +85,8 @@ pub(super) struct TypeHead {
     pub(super) kind: Kind,
     /// Number of members, enumerators or parameters.
     pub(super) count: u16,
+    /// Of a type that is only named: whether it is a union.
+    pub(super) is_flagged: bool,
     /// Size in bytes, or the type it is made from.
     pub(super) size_or_type: u32,
 }
@@ -100,6 +102,7 @@ impl TypeHead {
             name: order.u32([n0, n1, n2, n3]),
             kind: Kind((info >> 24 & 31) as u8),
             count: info as u16,
+            is_flagged: info >> 31 != 0,
             size_or_type: order.u32([s0, s1, s2, s3]),
         })
     }

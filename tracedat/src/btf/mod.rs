@@ -4,6 +4,7 @@
 //! header ─► types, one after another ─► FUNC ─► FUNC_PROTO ─► parameters ─► what each is
 //!        └► strings: names
 //! ```
+mod declaration;
 mod layout;
 
 use crate::abi::ByteOrder;
@@ -150,11 +151,8 @@ impl Btf {
     /// The parameters of the function of that name, in order; `None` when it is not known. Those of
     /// a variable argument list are left out.
     pub fn parameters(&self, function: &str) -> Option<impl Iterator<Item = Parameter<'_>>> {
-        let name = |at: &u32| self.name_at(*at);
-        let index = self.functions.binary_search_by(|at| name(at).cmp(function.as_bytes())).ok()?;
-        let function = self.head_at(*self.functions.get(index)?)?;
-        let place = self.place_of(function.size_or_type)?;
-        let prototype = self.head_at(place).filter(|head| head.kind == Kind::FUNC_PROTO)?;
+        let place = self.prototype_of(function)?;
+        let prototype = self.head_at(place)?;
         let first = place as usize + TypeHead::LEN;
         Some((0..usize::from(prototype.count)).map_while(move |index| {
             let at = first + index * 8;
@@ -166,6 +164,15 @@ impl Btf {
             let name = std::str::from_utf8(self.string(name)).unwrap_or_default();
             Some(Parameter { name, value: self.kind_of(ty) })
         }))
+    }
+
+    /// Where the prototype of the function of that name is.
+    fn prototype_of(&self, function: &str) -> Option<u32> {
+        let name = |at: &u32| self.name_at(*at);
+        let index = self.functions.binary_search_by(|at| name(at).cmp(function.as_bytes())).ok()?;
+        let function = self.head_at(*self.functions.get(index)?)?;
+        let place = self.place_of(function.size_or_type)?;
+        self.head_at(place).filter(|head| head.kind == Kind::FUNC_PROTO).map(|_| place)
     }
 
     /// What a type is behind its qualifiers and names.

@@ -61,6 +61,19 @@ fn functions_have_their_parameters_in_either_byte_order() {
 }
 
 #[test]
+fn functions_are_declared_as_in_c() {
+    for order in [ByteOrder::Little, ByteOrder::Big] {
+        let btf = Btf::parse(blob(order)).unwrap();
+        assert_eq!(
+            btf.prototype("f").unwrap(),
+            "int f(struct pair *p, const count_t n, uchar c, enum {...}, struct pair s, ...)"
+        );
+        assert_eq!(btf.prototype("g").unwrap(), "void g(void)");
+        assert_eq!(btf.prototype("h"), None);
+    }
+}
+
+#[test]
 fn damage_is_an_error_with_its_place() {
     let good = blob(ByteOrder::Little);
     assert_eq!(
@@ -84,6 +97,7 @@ fn damage_is_an_error_with_its_place() {
             if let Ok(btf) = Btf::parse(bytes) {
                 for name in ["f", "g", ""] {
                     btf.parameters(name).map(Iterator::count);
+                    assert!(btf.prototype(name).is_none_or(|text| text.len() < 20_000));
                 }
             }
         }

@@ -1,17 +1,18 @@
 //! The records of one CPU: sub-buffer after sub-buffer from the file, entry after entry.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::ahead::{Chunk, ReadAhead, Slot, Unpacker};
 use super::damage::{Damage, MACHINE_PAGE};
-use crate::abi::Abi;
+use crate::abi::{Abi, ByteOrder};
 use crate::clock::ClockCorrection;
 use crate::compress::Codec;
 use crate::error::{DecodeError, ReadError};
 use crate::layout::CompressedHeader;
 use crate::metadata::{Buffer, CpuData, Warning};
 use crate::ring_buffer::{
-    Encoding, Entry, EntryCursor, HeaderPage, MissedEvents, Record, SubBufferHeader,
+    Encoding, Entry, EntryCursor, HeaderPage, MissedEvents, Record, SubBuffer, SubBufferHeader,
 };
 use crate::source::ReadAt;
 
@@ -52,6 +53,10 @@ impl Shared {
         let (unpacker, damage, warnings) = (Unpacker::default(), Damage::default(), Vec::new());
         let (held, max_held) = (0, MAX_HELD);
         Self { source, codec, abi, unpacker, ahead: None, held, max_held, damage, warnings }
+    }
+
+    pub(super) fn byte_order(&self) -> ByteOrder {
+        self.abi.byte_order
     }
 
     fn chunk(&self, body: u64, compressed: u64, size: usize) -> Chunk {
@@ -122,6 +127,8 @@ enum Pages {
     /// From chunks, of which so many are left. Their number counts, not the size of the data:
     /// writers disagree whether the latter includes the former.
     Chunks { next: u64, left: Option<u32> },
+    /// From nowhere but this queue, which is added to while it is read.
+    Fed(VecDeque<Box<[u8]>>),
 }
 
 /// The record that comes next.
@@ -174,6 +181,39 @@ impl CpuStream {
         }
     }
 
+    /// Has sub-buffers put into its queue instead of a place in a file.
+    pub(super) fn fed(mut self) -> Self {
+        self.storage = Pages::Fed(VecDeque::new());
+        self
+    }
+
+    /// Puts a sub-buffer behind those that are there. A stream that had come to its end has to advance again.
+    pub(super) fn feed(&mut self, sub_buffer: &[u8]) {
+        if let Pages::Fed(queue) = &mut self.storage {
+            queue.push_back(sub_buffer.into());
+        }
+    }
+
+    /// Bytes in the queue.
+    pub(super) fn queued(&self) -> usize {
+        match &self.storage {
+            Pages::Fed(queue) => queue.iter().map(|sub_buffer| sub_buffer.len()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Bytes of a sub-buffer.
+    pub(super) fn page_size(&self) -> usize {
+        usize::try_from(self.page_size).unwrap_or(usize::MAX)
+    }
+
+    /// The time of the last record in a sub-buffer of this CPU, if there is one.
+    pub(super) fn last_time(&self, sub_buffer: &[u8], byte_order: ByteOrder) -> Option<u64> {
+        let entries = SubBuffer::parse(sub_buffer, &self.header_page, byte_order).ok()?;
+        let (ticks, _) = entries.map_while(Result::ok).last()?;
+        Some(self.correction.apply(ticks))
+    }
+
     /// The record that [`CpuStream::advance`] came to.
     #[inline]
     pub(super) fn record(&self) -> Record<'_> {
@@ -188,6 +228,12 @@ impl CpuStream {
             missed: head.missed,
             starts_sub_buffer: head.starts_sub_buffer,
         }
+    }
+
+    /// The time of that record.
+    #[inline]
+    pub(super) fn time(&self) -> u64 {
+        self.head.time
     }
 
     /// The bytes of that record.
@@ -270,6 +316,8 @@ impl CpuStream {
                 self.next_in_chunk = 0;
                 self.skip_chunks(skip, shared)?;
             }
+            // What was read is gone.
+            Pages::Fed(_) => {}
         }
         Ok(())
     }
@@ -368,6 +416,7 @@ impl CpuStream {
                 *left = Some(0);
                 self.next_in_chunk = self.window_len;
             }
+            Pages::Fed(queue) => queue.clear(),
         }
     }
 
@@ -379,12 +428,23 @@ impl CpuStream {
         match self.storage {
             Pages::Plain { .. } => self.next_plain(shared),
             Pages::Chunks { .. } => self.next_of_chunk(shared),
+            Pages::Fed(_) => Ok(self.next_fed()),
         }
     }
 
     /// The bytes at which [`CpuStream::next_raw`] has pointed last.
     pub(super) fn raw(&self, (start, len): (usize, usize)) -> &[u8] {
         self.window.get(start..).and_then(|bytes| bytes.get(..len)).unwrap_or_default()
+    }
+
+    /// The next sub-buffer of the queue, which becomes the window.
+    fn next_fed(&mut self) -> Option<(usize, usize)> {
+        let Pages::Fed(queue) = &mut self.storage else { return None };
+        let next = queue.pop_front()?;
+        self.page_offset = self.page_offset.saturating_add(self.window_len as u64);
+        self.window = next.into_vec();
+        self.window_len = self.window.len();
+        Some((0, self.window_len))
     }
 
     /// The next sub-buffer of data that is not compressed: where it is in the window.

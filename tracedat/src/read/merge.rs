@@ -1,5 +1,9 @@
 //! One stream of records out of many, by time.
 
+mod live;
+
+pub use live::{LiveCpu, LiveMerge};
+
 use std::sync::Arc;
 
 use super::Reader;
@@ -308,6 +312,17 @@ impl Streams {
         Ok(self.streams.get(winner))
     }
 
+    /// The same, if the record's time is one that is due.
+    fn next_due(&mut self, is_due: impl Fn(u64) -> bool) -> Result<Option<&Stream>, ReadError> {
+        self.settle()?;
+        let winner = self.tournament.winner().and_then(|winner| self.streams.get(winner));
+        let due = winner.filter(|stream| is_due(stream.cpu.time()));
+        if due.is_some() {
+            self.state = State::Lent;
+        }
+        Ok(due)
+    }
+
     /// The same for those that are wanted.
     fn next_wanted(
         &mut self,
@@ -478,6 +493,20 @@ impl Streams {
         };
         stream.cpu.seek(sub_buffer, shared)?;
         self.advance(at)
+    }
+
+    /// The record that was lent last.
+    fn lent(&self) -> Option<&Stream> {
+        self.streams.get(self.tournament.winner()?)
+    }
+
+    /// Comes to the first record of what was put into the queue of a stream.
+    fn fed(&mut self, at: usize) {
+        // Queues are memory, of which nothing fails to be read.
+        let settled = self.settle();
+        if settled.is_ok() && !self.has_record.get(at).copied().unwrap_or(true) {
+            let _ = self.advance(at);
+        }
     }
 
     /// Moves one stream on, and finds who is next.

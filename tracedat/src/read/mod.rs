@@ -14,7 +14,7 @@ mod v7;
 
 pub use damage::{Damage, Unreadable};
 pub(crate) use merge::Candidate;
-pub use merge::{Merge, Records};
+pub use merge::{LiveCpu, LiveMerge, Merge, Records};
 pub(crate) use sub_buffers::SubBuffers;
 
 use std::fs::File;

@@ -13,8 +13,8 @@ pub(crate) struct LearnedComms {
 
 #[derive(Clone, Debug)]
 struct Learned {
-    /// The record that told it; lines after it know the name.
-    record: u64,
+    /// The first record whose line knows the name.
+    from: u64,
     comm: Box<[u8]>,
     /// Whether it goes before the name the file has.
     overrides: bool,
@@ -28,8 +28,14 @@ impl LearnedComms {
 
     /// Takes a name from the given record, unless the task has one.
     pub(crate) fn learn(&mut self, pid: i32, comm: &[u8], record: u64) {
-        let learned = || Learned { record, comm: comm.into(), overrides: false };
+        let learned = || Learned { from: record + 1, comm: comm.into(), overrides: false };
         self.by_pid.entry(pid).or_insert_with(learned);
+    }
+
+    /// Takes the name that a task has from the given record on, whatever it was before.
+    pub(crate) fn rename(&mut self, pid: i32, comm: &[u8], from: u64) {
+        self.by_pid.insert(pid, Learned { from, comm: comm.into(), overrides: true });
+        self.overrides = true;
     }
 
     /// The name as it was known when the given record was printed; `saved` is the file's own.
@@ -40,7 +46,7 @@ impl LearnedComms {
         record: u64,
         saved: impl FnOnce() -> Option<&'a [u8]>,
     ) -> Option<&'a [u8]> {
-        let learned = || self.by_pid.get(&pid).filter(|learned| learned.record < record);
+        let learned = || self.by_pid.get(&pid).filter(|learned| learned.from <= record);
         if self.overrides
             && let Some(learned) = learned().filter(|learned| learned.overrides)
         {
@@ -65,7 +71,7 @@ impl LearnedComms {
             let overrides = end - first > 1
                 && binary_search(&pids, pid).is_some_and(|found| found <= first + told_after);
             self.overrides |= overrides;
-            self.by_pid.insert(pid, Learned { record, comm, overrides });
+            self.by_pid.insert(pid, Learned { from: record + 1, comm, overrides });
         }
     }
 }
@@ -118,6 +124,17 @@ mod tests {
         assert_eq!(comm(&comms, 8, 99), None);
         assert_eq!(comm(&comms, 9, 99), Some(&b"saved"[..]));
         assert!(comms.knows(7) && !comms.knows(8));
+    }
+
+    #[test]
+    fn new_name_goes_before_all_others() {
+        let mut comms = LearnedComms::default();
+        comms.learn(7, b"bash", 1);
+        comms.rename(7, b"ls", 5);
+        comms.rename(9, b"renamed", 5);
+        assert_eq!(comm(&comms, 7, 5), Some(&b"ls"[..]));
+        assert_eq!(comm(&comms, 9, 5), Some(&b"renamed"[..]));
+        assert_eq!(comm(&comms, 9, 4), Some(&b"saved"[..]));
     }
 
     #[test]

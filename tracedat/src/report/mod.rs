@@ -12,6 +12,7 @@ mod binary_texts;
 mod by_id;
 mod comms;
 mod file;
+mod follow;
 mod head;
 pub mod json;
 mod line;
@@ -25,6 +26,7 @@ mod visit;
 mod wakeups;
 
 pub use backwards::Backwards;
+pub use follow::TaskNames;
 pub use json::Json;
 pub(crate) use line::microseconds;
 pub use options::{Compat, EventSelector, Layout, ReportFilter, ReportOptions, TimeStyle};

@@ -12,8 +12,9 @@ use super::wakeups::Wakeups;
 use crate::error::ReadError;
 use crate::filter::FilterContext;
 use crate::plugin::{Observer, Order};
-use crate::read::{Candidate, Merge};
+use crate::read::{Candidate, LiveMerge, Merge};
 use crate::ring_buffer::Record;
+use crate::tasks::Tasks;
 
 /// Where records come from, over all files, oldest first.
 pub(crate) trait Records {
@@ -59,6 +60,32 @@ impl Records for &mut Merge {
 
     fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
         Merge::skip_cpu(self, file, buffer, cpu)
+    }
+}
+
+impl Records for &mut LiveMerge {
+    fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        LiveMerge::next(self)
+    }
+
+    fn next_wanted(
+        &mut self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        LiveMerge::next_wanted(self, wanted)
+    }
+
+    fn peek_cpu(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+    ) -> Result<Option<Record<'_>>, ReadError> {
+        LiveMerge::peek_cpu(self, file, buffer, cpu)
+    }
+
+    fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
+        LiveMerge::skip_cpu(self, file, buffer, cpu)
     }
 }
 
@@ -176,6 +203,27 @@ impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
         }
         batch.comms.extend(self.comms.iter().cloned());
         true
+    }
+
+    /// Goes on behind what was the end: the records, to have more of them.
+    pub(crate) fn resume(&mut self) -> Result<&mut R, ReadError> {
+        self.ended = false;
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => Ok(&mut self.records),
+        }
+    }
+
+    /// Takes the names that tasks of a file have now.
+    pub(crate) fn name_tasks(&mut self, file: usize, tasks: &Tasks) {
+        let (Some(context), Some(comms)) = (self.files.get(file), self.comms.get_mut(file)) else {
+            return;
+        };
+        for (pid, comm) in tasks.iter() {
+            if comms.comm(pid, self.taken, || context.saved_comm(pid)) != Some(comm) {
+                Arc::make_mut(comms).rename(pid, comm, self.taken);
+            }
+        }
     }
 
     /// What is left when all is pulled.

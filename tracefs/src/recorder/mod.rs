@@ -34,7 +34,7 @@ use crate::sys;
 
 pub use ledger::{CpuLedger, Ledger, SinkError};
 pub use priority::Priority;
-pub use sink::Sink;
+pub use sink::{Follower, Sink};
 
 use wait::Waiter;
 use worker::{Totals, Worker};

@@ -25,6 +25,24 @@ pub enum Sink {
     /// Anything that takes bytes, in whole sub-buffers. One that blocks for ever is left behind at the
     /// end.
     Writer(Box<dyn Write + Send>),
+    /// One who wants to know also when there is nothing more to take. Without [`Way::Splice`](crate::Way::Splice) it
+    /// gets sub-buffers that are still being filled, too.
+    Follower(Box<dyn Follower>),
+}
+
+/// Takes sub-buffers as they come.
+pub trait Follower: Send {
+    /// Takes whole sub-buffers. One who blocks for ever is left behind at the end.
+    ///
+    /// # Errors
+    /// They cannot be taken, and no more are wanted.
+    fn take(&mut self, sub_buffers: &[u8]) -> io::Result<()>;
+
+    /// Is told that all that was there has been taken: each time the recorder has nothing to do.
+    ///
+    /// # Errors
+    /// No more sub-buffers are wanted.
+    fn caught_up(&mut self) -> io::Result<()>;
 }
 
 impl From<OwnedFd> for Sink {
@@ -47,6 +65,7 @@ impl fmt::Debug for Sink {
                 f.debug_struct("At").field("file", file).field("offset", offset).finish()
             }
             Self::Writer(_) => f.write_str("Writer"),
+            Self::Follower(_) => f.write_str("Follower"),
         }
     }
 }
@@ -56,6 +75,7 @@ pub(super) enum Outlet {
     Fd(File),
     At { file: File, next: u64 },
     Writer(Box<dyn Write + Send>),
+    Follower(Box<dyn Follower>),
 }
 
 impl Outlet {
@@ -71,6 +91,7 @@ impl Outlet {
             }
             Sink::At { file, offset } => Ok(Self::At { file, next: offset }),
             Sink::Writer(writer) => Ok(Self::Writer(writer)),
+            Sink::Follower(follower) => Ok(Self::Follower(follower)),
         }
     }
 
@@ -78,11 +99,11 @@ impl Outlet {
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Fd(file) | Self::At { file, .. } => Some(file.as_fd()),
-            Self::Writer(_) => None,
+            Self::Writer(_) | Self::Follower(_) => None,
         }
     }
 
-    /// Moves up to `len` of the bytes in the pipe to the descriptor; a writer has none.
+    /// Moves up to `len` of the bytes in the pipe to the descriptor; writers and followers have none.
     pub(super) fn drain(&mut self, pipe: &SplicePipe, len: usize) -> io::Result<usize> {
         match self {
             Self::Fd(file) => pipe.drain(file.as_fd(), None, len),
@@ -91,11 +112,11 @@ impl Outlet {
                 *next = next.saturating_add(moved as u64);
                 Ok(moved)
             }
-            Self::Writer(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Writer(_) | Self::Follower(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    /// Writes some of `bytes`; a writer takes all of them or fails.
+    /// Writes some of `bytes`; a writer or follower takes all of them or fails.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Fd(file) => file.write(bytes),
@@ -105,14 +126,23 @@ impl Outlet {
                 Ok(written)
             }
             Self::Writer(writer) => writer.write_all(bytes).map(|()| bytes.len()),
+            Self::Follower(follower) => follower.take(bytes).map(|()| bytes.len()),
         }
     }
 
     /// Passes on what a writer holds back.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Fd(_) | Self::At { .. } => Ok(()),
+            Self::Fd(_) | Self::At { .. } | Self::Follower(_) => Ok(()),
             Self::Writer(writer) => writer.flush(),
+        }
+    }
+
+    /// Tells a follower that there is nothing more for now.
+    pub(super) fn caught_up(&mut self) -> io::Result<()> {
+        match self {
+            Self::Fd(_) | Self::At { .. } | Self::Writer(_) => Ok(()),
+            Self::Follower(follower) => follower.caught_up(),
         }
     }
 }

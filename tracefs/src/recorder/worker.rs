@@ -130,6 +130,7 @@ impl Worker {
                 self.waiter.rest(pause);
             }
             taken = 0;
+            self.outlet.caught_up().map_err(|source| self.write_error(source))?;
             woken = self.waiter.wait_for(self.buffer.as_fd(), PollFlags::POLLIN, self.interval);
         }
         Ok(())

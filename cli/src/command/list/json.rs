@@ -4,6 +4,7 @@ use tracedat::compress::Codec;
 use tracefs::{EventName, Instance};
 
 use super::events::{self, Detail, Wanted};
+use super::prototypes::Prototypes;
 use super::{List, any_matches, codecs, functions};
 use crate::command::options;
 use crate::command::record::kernel_error;
@@ -35,8 +36,9 @@ pub(super) fn object(list: &List<'_>) -> Result<Json, Error> {
     }
     if let Some(regexes) = list.regexes("functions")? {
         let mut names: Vec<Json> = Vec::new();
+        let prototypes = Prototypes::asked(list)?;
         functions(&list.dir, &regexes, |name| {
-            names.push(name.into());
+            names.push(prototypes.of(name).as_ref().into());
             Ok(())
         })?;
         members.push(("functions", Json::List(names)));

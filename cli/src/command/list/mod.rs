@@ -3,6 +3,7 @@
 mod basic_regex;
 mod events;
 mod json;
+mod prototypes;
 
 use std::io::{self, BufRead, BufReader, Write};
 
@@ -12,6 +13,7 @@ use tracedat::compress::Codec;
 use tracefs::TracingDir;
 
 use self::events::Wanted;
+use self::prototypes::Prototypes;
 use super::record::kernel_error;
 use super::{options, tracing};
 use crate::error::Error;
@@ -34,6 +36,7 @@ Examples:
   trace-cmd list -e '^sched:switch$' -F   fields of an event
   trace-cmd list -e net -l                events of or about net, with their filters
   trace-cmd list -f '^tcp_.*send'         functions that can be traced
+  trace-cmd list -f '^vfs_' --proto       the same with their parameters
   trace-cmd list --json -C                clocks, for a script";
 
 /// Words and help of `list`.
@@ -67,6 +70,11 @@ pub(crate) fn command() -> Command {
             flag("tracers", 't', "List tracers").visible_short_alias('p'),
             regex("options", 'o', "List trace options"),
             regex("functions", 'f', "List functions that can be traced"),
+            Arg::new("proto")
+                .long("proto")
+                .action(ArgAction::SetTrue)
+                .requires("functions")
+                .help("With -f, print the functions as C declares them, where the kernel knows"),
             flag("plugins", 'P', "List plugin files; there are none, all plugins are built in"),
             flag("plugin-options", 'O', "List options of plugins"),
             flag("instances", 'B', "List instances"),
@@ -141,7 +149,8 @@ fn named(out: &mut impl Write, list: &List<'_>) -> Result<(), Error> {
         trace_options(out, &list.dir, &regexes)?;
     }
     if let Some(regexes) = list.regexes("functions")? {
-        functions(&list.dir, &regexes, |name| Ok(writeln!(out, "{name}")?))?;
+        let prototypes = Prototypes::asked(list)?;
+        functions(&list.dir, &regexes, |name| Ok(writeln!(out, "{}", prototypes.of(name))?))?;
     }
     if list.asked("plugin-options") {
         options::print(out)?;

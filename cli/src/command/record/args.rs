@@ -60,6 +60,19 @@ pub(crate) struct RecorderArgs {
 pub(super) const DAEMONIZE: &str = "--daemonize";
 pub(super) const DAEMONIZED: &str = "--daemonized";
 
+impl RecorderArgs {
+    /// Reads what clap matched of [`recorder_args`].
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Self {
+        Self {
+            sleep: matches.get_one::<u64>("sleep").copied().map(Duration::from_micros),
+            real_time: matches.get_one::<i32>("real-time").copied(),
+            nice: matches.get_one::<i32>("nice").copied(),
+            poll: matches.get_flag("poll"),
+            no_splice: matches.get_flag("nosplice"),
+        }
+    }
+}
+
 const FILE: &str = "File";
 const RECORDER: &str = "Recorder";
 const OUTPUT: &str = "What is said";
@@ -149,7 +162,8 @@ fn file_args() -> [Arg; 10] {
     .map(|arg| arg.help_heading(FILE))
 }
 
-fn recorder_args() -> [Arg; 6] {
+/// Options for how sub-buffers are taken.
+pub(crate) fn recorder_args() -> [Arg; 6] {
     [
         Arg::new("sleep")
             .short('s')
@@ -260,13 +274,7 @@ impl Args {
             date: matches.get_flag("date"),
             ts_offset: matches.get_one::<i64>("ts-offset").copied(),
             tsc_to_nsec: matches.get_flag("tsc2nsec"),
-            recorder: RecorderArgs {
-                sleep: matches.get_one::<u64>("sleep").copied().map(Duration::from_micros),
-                real_time: matches.get_one::<i32>("real-time").copied(),
-                nice: matches.get_one::<i32>("nice").copied(),
-                poll: matches.get_flag("poll"),
-                no_splice: matches.get_flag("nosplice"),
-            },
+            recorder: RecorderArgs::from_matches(matches),
             no_filter: matches.get_flag("no-filter"),
             proc_map: matches.get_flag("proc-map"),
             quiet: matches.get_flag("quiet"),

@@ -72,18 +72,19 @@ pub(crate) struct KernelText {
     pub(crate) text: Vec<u8>,
 }
 
-/// The file as bytes up to its CPU data: what a guest sends to its host.
+/// The file as bytes up to its CPU data: what a guest sends to its host, or all that there is of a file that is
+/// never written.
 ///
 /// # Errors
 /// What the encoder refuses, such as a text that is too long.
 pub(crate) fn head_bytes(
     machine: &Machine,
     buffers: &[RecordedBuffer],
-    trace_id: u64,
+    extra: &Extra,
     format: Format,
 ) -> Result<Vec<u8>, Error> {
     let mut bytes = Cursor::new(Vec::new());
-    let head = head(machine, buffers, &Extra { trace_id, ..Extra::default() });
+    let head = head(machine, buffers, extra);
     Writer::create(&mut bytes, settings(machine, format)?, &head)
         .map_err(|error| Error::failure("cannot make the head of the trace").because(error))?;
     Ok(bytes.into_inner())
@@ -142,7 +143,7 @@ pub(super) fn settings(machine: &Machine, format: Format) -> Result<Settings, Er
     Ok(Settings { version: format.version, codec: format.codec, ..settings })
 }
 
-pub(super) fn page_size(bytes: usize) -> Result<u32, Error> {
+pub(crate) fn page_size(bytes: usize) -> Result<u32, Error> {
     u32::try_from(bytes).map_err(|_| Error::failure(format!("a sub-buffer of {bytes} bytes")))
 }
 

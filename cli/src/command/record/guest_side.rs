@@ -7,7 +7,7 @@ use trace_virt::client::{GuestRecorder, GuestRecording, RecordingEnd};
 use tracefs::{Sink, TracingDir};
 
 use super::args::Args;
-use super::file::{Format, head_bytes};
+use super::file::{Extra, Format, head_bytes};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::plan;
 use crate::error::Error;
@@ -56,6 +56,10 @@ fn start(args: &[String], data: Vec<OwnedFd>) -> Result<Box<dyn GuestRecording>,
     Ok(Box::new(Recording { local, format, trace_id: super::new_trace_id(), sub_buffer_size }))
 }
 
+fn extra(trace_id: u64) -> Extra {
+    Extra { trace_id, ..Extra::default() }
+}
+
 impl GuestRecording for Recording {
     fn sub_buffer_size(&self) -> u32 {
         self.sub_buffer_size
@@ -63,7 +67,7 @@ impl GuestRecording for Recording {
 
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {
         let machine = self.local.machine().map_err(|error| error.to_string())?;
-        let head = head_bytes(&machine, &[], self.trace_id, self.format);
+        let head = head_bytes(&machine, &[], &extra(self.trace_id), self.format);
         Ok(Box::new(Cursor::new(head.map_err(|error| error.to_string())?)))
     }
 
@@ -75,7 +79,7 @@ impl GuestRecording for Recording {
             if let Some(error) = restoring.finish() {
                 tell(&format!("{error}"));
             }
-            let tail = head_bytes(&machine, &buffers, trace_id, format)?;
+            let tail = head_bytes(&machine, &buffers, &extra(trace_id), format)?;
             let cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
             Ok(RecordingEnd { bytes: cpus.map(|cpu| cpu.bytes).collect(), tail })
         };

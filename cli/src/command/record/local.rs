@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) no_filter: bool,
     /// How the file compresses the kernel's texts, where they go to one.
     pub(crate) codec: Option<Codec>,
+    /// A task that is left out as the recorder is: who prints what comes.
+    pub(crate) printer: Option<i32>,
     /// The task of the command.
     pub(crate) command: Option<i32>,
 }
@@ -176,13 +178,15 @@ impl LocalRecording {
             let recorder = Recorder::start(instance, sinks, &options).map_err(kernel_error)?;
             running.push(Running { instance: instance.clone(), recorder });
         }
-        if !settings.no_filter && fills_itself(&applied.events) {
+        let fills_itself = settings.printer.is_some() || fills_itself(&applied.events);
+        if !settings.no_filter && fills_itself {
             for one in &running {
                 // What the recorder does itself would fill the trace; kernels before 5.7 cannot
                 // leave it out.
-                let ids = one.recorder.thread_ids();
+                let mut ids = one.recorder.thread_ids().to_vec();
+                ids.extend(settings.printer);
                 let changes = own.as_mut().unwrap_or(&mut applied.changes);
-                let excluded = changes.exclude_pids(&one.instance, ids);
+                let excluded = changes.exclude_pids(&one.instance, &ids);
                 excluded.or_else(unless_unavailable)?;
             }
         }
@@ -281,6 +285,7 @@ impl From<&Args> for Settings {
             recorder: args.recorder.clone(),
             no_filter: args.no_filter,
             codec: None,
+            printer: None,
             command: None,
         }
     }

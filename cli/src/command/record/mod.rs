@@ -24,8 +24,8 @@ mod spool;
 mod status;
 pub(super) mod summary;
 pub(super) mod texts;
-mod tsc;
-mod wait;
+pub(super) mod tsc;
+pub(super) mod wait;
 
 use clap::ArgMatches;
 

@@ -1,5 +1,6 @@
 //! The words of `report`: which files, which lines, and what they look like.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -373,6 +374,20 @@ pub(crate) fn command() -> Command {
         )
 }
 
+/// Writes `-V2` as `-V=2`: a level that may be left out has to have its sign, or the next word would be taken for it.
+pub(crate) fn attach_levels(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_some_and(|name| name == "report") {
+        for word in words.iter_mut().skip(2).take_while(|word| *word != "--") {
+            let level = word.to_str().and_then(|word| word.strip_prefix("-V"));
+            if let Some(level) = level.filter(|level| !level.is_empty() && !level.starts_with('='))
+            {
+                *word = format!("-V={level}").into();
+            }
+        }
+    }
+    words
+}
+
 impl ReportArgs {
     /// Reads meaning into parsed words. `compat` is the value of `TRACE_CMD_COMPAT`.
     pub(crate) fn from_matches(matches: &ArgMatches, compat: Option<&str>) -> Result<Self, Error> {
@@ -391,14 +406,7 @@ impl ReportArgs {
             json: matches
                 .contains_id("json")
                 .then(|| Json { text: matches.get_one::<String>("json").is_some() }),
-            compat: match compat {
-                None | Some("" | "3.4") => Compat::V3_4,
-                Some("3.1.6") => Compat::V3_1_6,
-                Some(other) => {
-                    let message = format!("TRACE_CMD_COMPAT is '{other}', not 3.4 or 3.1.6");
-                    return Err(Error::usage(message));
-                }
-            },
+            compat: release(compat)?,
             full_formats: matches.get_flag("full-formats"),
             layout: if matches.get_flag("latency") { Layout::Latency } else { Layout::Default },
             time: match matches.get_flag("nanoseconds") {
@@ -436,6 +444,17 @@ impl ReportArgs {
             args.comms.extend(list.split(',').map(str::to_owned));
         }
         Ok(args)
+    }
+}
+
+/// The release whose text is printed, by `--compat` or `TRACE_CMD_COMPAT`.
+pub(crate) fn release(name: Option<&str>) -> Result<Compat, Error> {
+    match name {
+        None | Some("" | "3.4") => Ok(Compat::V3_4),
+        Some("3.1.6") => Ok(Compat::V3_1_6),
+        Some(other) => {
+            Err(Error::usage(format!("TRACE_CMD_COMPAT is '{other}', not 3.4 or 3.1.6")))
+        }
     }
 }
 
@@ -685,6 +704,21 @@ mod tests {
         assert!(parse("-V --verbose=err").unwrap().quiet);
         assert!(!parse("--verbose=0 -V=4").unwrap().quiet);
         assert!(parse("--verbose=loud").is_err());
+    }
+
+    #[test]
+    fn levels_may_stand_behind_their_letter() {
+        let written = |line: &str| {
+            let words = line.split(' ').map(OsString::from).collect();
+            let words: Vec<_> =
+                attach_levels(words).iter().map(|word| word.to_str().unwrap().to_owned()).collect();
+            words.join(" ")
+        };
+        assert_eq!(
+            written("trace-cmd report -V2 -V x -V=3 -Verr -- -V4"),
+            "trace-cmd report -V=2 -V x -V=3 -V=err -- -V4"
+        );
+        assert_eq!(written("trace-cmd record -V2:823"), "trace-cmd record -V2:823");
     }
 
     #[test]

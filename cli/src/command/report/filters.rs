@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::output::tell;
 
 /// The filters of `-F`, in the order they were given.
-pub(super) fn parse(words: &[FilterArg]) -> Result<Vec<ReportFilter>, Error> {
+pub(crate) fn parse(words: &[FilterArg]) -> Result<Vec<ReportFilter>, Error> {
     words
         .iter()
         .map(|word| {
@@ -72,7 +72,7 @@ fn processes(pids: &[i32], input: Option<usize>) -> Result<ReportFilter, Error> 
 }
 
 /// Refuses filters for events that none of their files knows.
-pub(super) fn check(filters: &[ReportFilter], inputs: &[ReportInput<'_>]) -> Result<(), Error> {
+pub(crate) fn check(filters: &[ReportFilter], inputs: &[ReportInput<'_>]) -> Result<(), Error> {
     for filter in filters {
         let mut own = inputs_of(filter, inputs);
         if !own.any(|input| filter.filter.names_any(input.metadata)) {

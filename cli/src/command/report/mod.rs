@@ -2,8 +2,8 @@
 //!
 //! `args` (words) → files opened and merged → [`tracedat::report`], or a page of `info`.
 
-mod args;
-mod filters;
+pub(super) mod args;
+pub(super) mod filters;
 mod info;
 mod profile;
 
@@ -15,17 +15,15 @@ use tracedat::clock::ClockOptions;
 use tracedat::error::ReadError;
 use tracedat::plugin::HandlerOptions;
 use tracedat::read::{Damage, Merge, Reader, Unreadable};
-use tracedat::report::{
-    Backwards, Compat, EventSelector, Report, ReportError, ReportInput, ReportOptions,
-};
+use tracedat::report::{Backwards, Compat, EventSelector, Report, ReportInput, ReportOptions};
 
 use super::data_file;
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
 
-pub(crate) use args::command;
 use args::{Action, Input, ReportArgs};
+pub(crate) use args::{attach_levels, command};
 
 /// Runs `report`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
@@ -91,22 +89,12 @@ fn print_events(
     records: &mut Merge,
     out: &mut (dyn Write + Send),
 ) -> Result<Exit, Error> {
-    let printed = report.print(inputs, records, out);
-    match printed {
-        Ok(printed) => {
-            for Backwards { file, cpu, from, to } in printed.backwards {
-                let name = inputs.get(file).map_or("", |input| input.name);
-                tell(&format!(
-                    "{name}: WARNING: Record on cpu {cpu} went backwards: {from} to {to}"
-                ));
-            }
-            Ok(Exit::Success)
-        }
-        Err(ReportError::Write(cause)) => {
-            Err(Error::failure("cannot write the report").because(cause))
-        }
-        Err(error) => Err(Error::new(Exit::BadData, "cannot read on").because(error)),
+    let printed = report.print(inputs, records, out)?;
+    for Backwards { file, cpu, from, to } in printed.backwards {
+        let name = inputs.get(file).map_or("", |input| input.name);
+        tell(&format!("{name}: WARNING: Record on cpu {cpu} went backwards: {from} to {to}"));
     }
+    Ok(Exit::Success)
 }
 
 /// Opens a file and sets how its time stamps are made.

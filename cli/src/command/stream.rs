@@ -1,0 +1,110 @@
+//! `trace-cmd stream`: prints events while they happen.
+
+use clap::{Arg, ArgMatches, Command};
+use tracedat::read::LiveMerge;
+use tracedat::report::{Json, Report, ReportInput, ReportOptions, TaskNames, TimeStyle};
+
+use super::follow::{FollowArgs, Following, Offered, follow_args};
+use super::report::args::{FilterArg, release};
+use super::report::filters;
+use super::tracing_plan::setup_args::{flag, switch};
+use crate::error::Error;
+use crate::exit_code::Exit;
+use crate::output::{self, tell};
+
+const STREAM: Offered = Offered { name: "stream", does: "print events of" };
+
+const AFTER_HELP: &str = "\
+Lines are those of 'trace-cmd report'. They come in the order of time, over all CPUs and instances, about a quarter of \
+a second after the event: a line is printed when every CPU was found to have nothing older. For a CPU that cannot be \
+read it is waited half a second; what it brings then comes behind younger lines. Where events come faster than they \
+can be printed, '[EVENTS DROPPED]' stands in their place, and the end tells how many were lost.
+
+Options bind to what comes before them, as those of 'trace-cmd record': see there. What was set is put back at the end.
+
+Examples:
+  trace-cmd stream -e sched_process_exec -e sched_process_exit   until Ctrl-C
+  trace-cmd stream -e sched make                        until make has ended
+  trace-cmd stream -F -c -e syscalls ls                 only ls and its children
+  trace-cmd stream -e irq --filter 'irq_handler_entry: irq > 30'
+  trace-cmd stream -p function -l 'vfs_*' -B disk -e block
+  trace-cmd stream -e sched_switch --json | jq .fields.next_comm";
+
+/// Words and help of `stream`.
+pub(crate) fn command() -> Command {
+    const SHOWN: &str = "What is shown";
+    let shown = [
+        Arg::new("shown-filter")
+            .long("filter")
+            .value_name("FILTER")
+            .action(clap::ArgAction::Append)
+            .help("Only events that match this filter of report; several are ORed"),
+        flag("nanoseconds", 't', "Time stamps with nanoseconds"),
+        Arg::new("json")
+            .long("json")
+            .value_name("text")
+            .num_args(0..=1)
+            .require_equals(true)
+            .value_parser(["text"])
+            .help("One JSON object a line, with the event's own text too if =text"),
+        switch(
+            "full-formats",
+            "Read print formats as C, so that events that FAILED TO PARSE have their text",
+        ),
+    ];
+    Command::new("stream")
+        .about("Print events while they happen")
+        .override_usage("trace-cmd stream [OPTIONS] [COMMAND [ARGUMENT]...]")
+        .after_help(AFTER_HELP)
+        .args(follow_args())
+        .args(shown.map(|arg| arg.help_heading(SHOWN)))
+}
+
+/// Runs `stream`.
+pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
+    let args = FollowArgs::from_matches(matches, STREAM)?;
+    let plan = args.plan(STREAM)?;
+    let options = report_options(matches)?;
+    if args.setup.dry_run {
+        args.print(&plan, STREAM)?;
+        return Ok(Exit::Success);
+    }
+    let (mut following, metadata) = Following::start(&args, &plan)?;
+    let inputs = [ReportInput { name: "", metadata: &metadata }];
+    filters::check(&options.filters, &inputs)?;
+    let mut records = following.records(&metadata);
+    let mut more = |records: &mut LiveMerge, names: &mut TaskNames| {
+        let before = records.newest();
+        let goes_on = following.more(records)?;
+        if records.newest() > before {
+            names.set(0, &following.task_names());
+        }
+        Ok::<_, Error>(goes_on)
+    };
+    let report = Report::new(options);
+    report.follow(&inputs, &mut records, &mut output::stdout(), &mut more)?;
+    let ended = following.end(args.fail_on_loss);
+    if !args.quiet {
+        for warning in metadata.warnings().iter().chain(records.warnings(0)) {
+            tell(&warning.to_string());
+        }
+    }
+    ended
+}
+
+fn report_options(matches: &ArgMatches) -> Result<ReportOptions, Error> {
+    let compat = std::env::var("TRACE_CMD_COMPAT").ok();
+    let mut options = ReportOptions::default();
+    options.compat = release(compat.as_deref())?;
+    options.full_formats = matches.get_flag("full-formats");
+    if matches.get_flag("nanoseconds") {
+        options.time = TimeStyle::Nanoseconds;
+    }
+    options.json = matches
+        .contains_id("json")
+        .then(|| Json { text: matches.get_one::<String>("json").is_some() });
+    let texts = matches.get_many::<String>("shown-filter").into_iter().flatten();
+    let filter = |text: &String| FilterArg { text: text.clone(), hides: false, input: None };
+    options.filters = filters::parse(&texts.map(filter).collect::<Vec<_>>())?;
+    Ok(options)
+}

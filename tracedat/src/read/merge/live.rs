@@ -1,0 +1,311 @@
+//! Records while they are recorded: sub-buffers come CPU by CPU, and go out as records by time.
+
+use std::sync::Arc;
+
+use super::{Candidate, Stream, Streams};
+use crate::clock::{ClockCorrection, ClockOptions};
+use crate::compress::Codec;
+use crate::error::ReadError;
+use crate::metadata::{Metadata, Warning};
+use crate::read::cpu_data::{CpuStream, Shared};
+use crate::ring_buffer::Record;
+
+/// The records of traces that are still recorded, oldest first over all CPUs, buffers and machines.
+///
+/// A record is *due*, and comes out, when nothing older can come any more. That is so when every CPU has
+/// brought a record that is younger, or was found empty twice since the record came: the first time may have been
+/// before a record that is older was written, the second cannot. A CPU that cannot be read for a while would hold
+/// all others up, so [`release`](Self::release) lets records go without waiting for it. What it brings later comes
+/// out at once, behind younger records; nothing is left out.
+///
+/// ```
+/// use tracedat::read::{LiveMerge, Reader};
+/// # use tracedat::testing::{TraceBuilder, Workload};
+/// # let head = TraceBuilder::new(Workload::new(1)).build();
+/// # let sub_buffer = tracedat::testing::SubBufferBuilder::little_endian_64().timestamp(5).event(0, b"data").build();
+/// let metadata = Reader::parse(head)?.metadata;
+/// let mut records = LiveMerge::new([&metadata]);
+/// let cpu = records.cpu(0, 0, 1).expect("a CPU of the first buffer");
+/// records.feed(cpu, &sub_buffer);
+/// while let Some((_file, record)) = records.next()? {
+///     println!("{}", record.time); // not yet: other CPUs may have older ones
+/// }
+/// records.finish();
+/// assert!(records.next()?.is_some());
+/// # Ok::<(), tracedat::ReadError>(())
+/// ```
+pub struct LiveMerge {
+    streams: Streams,
+    /// Of each stream.
+    progress: Vec<Progress>,
+    /// Behind the youngest record that has come.
+    newest: u64,
+    /// What is older is due.
+    due: u64,
+    is_complete: bool,
+}
+
+/// A CPU of a [`LiveMerge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveCpu(usize);
+
+/// How far a CPU has been read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// All its records that are older than this have come.
+    read_to: u64,
+    /// What that will be when it is next found empty.
+    read_to_next: u64,
+}
+
+impl LiveMerge {
+    /// Waits for the records of these traces: of all CPUs that their buffers list. Where the metadata say that
+    /// there is data of a CPU does not matter.
+    pub fn new<'m>(files: impl IntoIterator<Item = &'m Metadata>) -> Self {
+        let (mut streams, mut shared) = (Vec::new(), Vec::new());
+        for (file, metadata) in files.into_iter().enumerate() {
+            for (index, buffer) in (0..).zip(&metadata.buffers) {
+                for data in &buffer.cpus {
+                    let (header_page, abi) = (metadata.header_page, metadata.abi);
+                    let mut cpu = CpuStream::new(data, buffer, index, header_page, abi, 0).fed();
+                    let options = ClockOptions::default();
+                    cpu.correction = ClockCorrection::new(metadata, &options, cpu.cpu);
+                    streams.push(Stream { file, cpu });
+                }
+            }
+            shared.push(Shared::new(Arc::new(Vec::new()), Codec::None, metadata.abi));
+        }
+        let progress = vec![Progress::default(); streams.len()];
+        let streams = Streams::new(streams, shared);
+        Self { streams, progress, newest: 0, due: 0, is_complete: false }
+    }
+
+    /// A CPU of a buffer of a file, to feed it; `None` where the file does not list it.
+    pub fn cpu(&self, file: usize, buffer: u32, cpu: u32) -> Option<LiveCpu> {
+        self.streams.find(file, buffer, cpu).map(LiveCpu)
+    }
+
+    /// Takes sub-buffers of a CPU, which follow those taken before.
+    ///
+    /// They are kept in memory until their records have come out, see [`held`](Self::held).
+    pub fn feed(&mut self, cpu: LiveCpu, sub_buffers: &[u8]) {
+        let Some(stream) = self.streams.streams.get_mut(cpu.0) else { return };
+        let Some(byte_order) = self.streams.files.get(stream.file).map(Shared::byte_order) else {
+            return;
+        };
+        for sub_buffer in sub_buffers.chunks(stream.cpu.page_size()) {
+            if let Some(last) = stream.cpu.last_time(sub_buffer, byte_order) {
+                self.newest = self.newest.max(last.saturating_add(1));
+                if let Some(progress) = self.progress.get_mut(cpu.0) {
+                    progress.read_to = progress.read_to.max(last);
+                }
+            }
+            stream.cpu.feed(sub_buffer);
+        }
+        self.streams.fed(cpu.0);
+        self.find_due();
+    }
+
+    /// Notes that a CPU had no more records when it was looked at last.
+    pub fn caught_up(&mut self, cpu: LiveCpu) {
+        if let Some(progress) = self.progress.get_mut(cpu.0) {
+            progress.read_to = progress.read_to.max(progress.read_to_next);
+            progress.read_to_next = self.newest;
+            self.find_due();
+        }
+    }
+
+    /// The time behind the youngest record that has come, for [`release`](Self::release) some time later.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Makes all records due that are older than `time`, whichever CPUs are behind.
+    pub fn release(&mut self, time: u64) {
+        self.due = self.due.max(time);
+    }
+
+    /// Makes everything due: nothing comes any more.
+    pub fn finish(&mut self) {
+        self.is_complete = true;
+    }
+
+    /// Bytes of the sub-buffers that no record was taken of yet.
+    pub fn held(&self) -> usize {
+        self.streams.streams.iter().map(|stream| stream.cpu.queued()).sum()
+    }
+
+    /// The next record that is due, and the index of its file. `None` when there is none now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Merge::next`](super::Merge::next). Data that does not decode is skipped and gives a warning.
+    #[allow(clippy::should_implement_trait, reason = "lends, unlike an iterator")]
+    pub fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        let (due, is_complete) = (self.due, self.is_complete);
+        let next = self.streams.next_due(|time| is_complete || time < due)?;
+        Ok(next.map(|stream| (stream.file, stream.cpu.record())))
+    }
+
+    /// The next record that is due and wanted; those before it are left out.
+    pub(crate) fn next_wanted(
+        &mut self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        let (due, is_complete) = (self.due, self.is_complete);
+        loop {
+            match self.streams.next_due(|time| is_complete || time < due)? {
+                Some(stream) if !wanted(&stream.candidate()) => {}
+                Some(_) => break,
+                None => return Ok(None),
+            }
+        }
+        Ok(self.streams.lent().map(|stream| (stream.file, stream.cpu.record())))
+    }
+
+    /// The record that comes next on a CPU, as far as it has come, due or not.
+    pub(crate) fn peek_cpu(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+    ) -> Result<Option<Record<'_>>, ReadError> {
+        self.streams.peek(file, buffer, cpu)
+    }
+
+    /// Takes the record that [`LiveMerge::peek_cpu`] shows.
+    pub(crate) fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
+        self.streams.skip(file, buffer, cpu)
+    }
+
+    /// What could not be decoded so far in a file; offsets count the bytes of each CPU.
+    pub fn warnings(&self, file: usize) -> &[Warning] {
+        self.streams.warnings(file)
+    }
+
+    fn find_due(&mut self) {
+        let slowest = self.progress.iter().map(|progress| progress.read_to).min();
+        self.due = self.due.max(slowest.unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reader;
+    use crate::ring_buffer::MissedEvents;
+    use crate::testing::{SubBufferBuilder, TraceBuilder, Workload};
+
+    fn metadata(instances: &[&str]) -> Metadata {
+        let mut workload = Workload::new(1);
+        workload.cpus = 2;
+        workload.events_per_cpu = 1;
+        workload.instances = instances.iter().map(|name| (*name).to_owned()).collect();
+        Reader::parse(TraceBuilder::new(workload).build()).unwrap().metadata
+    }
+
+    /// A sub-buffer with records of these times.
+    fn at(times: &[u64]) -> Vec<u8> {
+        let mut builder = SubBufferBuilder::little_endian_64().timestamp(times[0]);
+        let mut before = times[0];
+        for &time in times {
+            builder = builder.event((time - before) as u32, &(time as u32).to_le_bytes());
+            before = time;
+        }
+        builder.build()
+    }
+
+    /// The times that come out now.
+    fn due(records: &mut LiveMerge) -> Vec<u64> {
+        let mut times = Vec::new();
+        while let Some((_, record)) = records.next().unwrap() {
+            assert_eq!(record.data, (record.time as u32).to_le_bytes());
+            times.push(record.time);
+        }
+        times
+    }
+
+    #[test]
+    fn records_come_out_once_all_cpus_are_beyond_them() {
+        let metadata = metadata(&[]);
+        let mut records = LiveMerge::new([&metadata]);
+        let [a, b] = [0, 1].map(|cpu| records.cpu(0, 0, cpu).unwrap());
+        assert_eq!(records.cpu(0, 0, 2), None);
+        records.feed(a, &at(&[10, 20, 30]));
+        assert_eq!(due(&mut records), [0; 0]);
+        records.feed(b, &at(&[15, 25]));
+        // Another record of 25 may come on the second CPU.
+        assert_eq!(due(&mut records), [10, 15, 20]);
+        records.feed(b, &[at(&[26]), at(&[40, 50])].concat());
+        assert_eq!(records.held(), 2 * 4096);
+        assert_eq!(due(&mut records), [25, 26]);
+        records.finish();
+        assert_eq!(due(&mut records), [30, 40, 50]);
+        assert_eq!(records.held(), 0);
+    }
+
+    #[test]
+    fn cpu_without_records_has_to_be_found_empty_twice() {
+        let metadata = metadata(&[]);
+        let mut records = LiveMerge::new([&metadata]);
+        let [a, b] = [0, 1].map(|cpu| records.cpu(0, 0, cpu).unwrap());
+        records.caught_up(b);
+        records.feed(a, &at(&[10]));
+        records.caught_up(b);
+        records.caught_up(a);
+        assert_eq!(due(&mut records), [0; 0]);
+        // Written before, read only now.
+        records.feed(b, &at(&[9]));
+        records.caught_up(b);
+        records.caught_up(a);
+        assert_eq!(due(&mut records), [9, 10]);
+    }
+
+    #[test]
+    fn cpu_that_is_behind_may_be_left_behind_and_loses_nothing() {
+        let metadata = metadata(&["slow"]);
+        let mut records = LiveMerge::new([&metadata]);
+        let fast = records.cpu(0, 0, 0).unwrap();
+        let slow = records.cpu(0, 1, 1).unwrap();
+        records.feed(fast, &at(&[10, 20]));
+        let mark = records.newest();
+        records.feed(fast, &at(&[30]));
+        records.release(mark);
+        assert_eq!(due(&mut records), [10, 20]);
+        records.feed(slow, &at(&[5, 15]));
+        assert_eq!(due(&mut records), [5, 15]);
+        records.finish();
+        assert_eq!(due(&mut records), [30]);
+    }
+
+    #[test]
+    fn two_machines_are_one_stream() {
+        let (host, guest) = (metadata(&[]), metadata(&[]));
+        let mut records = LiveMerge::new([&host, &guest]);
+        for (file, times) in [(0, [1, 3]), (1, [2, 4])] {
+            let cpu = records.cpu(file, 0, 0).unwrap();
+            records.feed(cpu, &at(&times));
+        }
+        records.finish();
+        let mut files = Vec::new();
+        while let Some((file, _)) = records.next().unwrap() {
+            files.push(file);
+        }
+        assert_eq!(files, [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn losses_are_told_and_damage_is_left_out() {
+        let metadata = metadata(&[]);
+        let mut records = LiveMerge::new([&metadata]);
+        let cpu = records.cpu(0, 0, 0).unwrap();
+        records.feed(cpu, &[7; 5]);
+        let lost = SubBufferBuilder::little_endian_64().missed(17).timestamp(8).event(0, b"data");
+        records.feed(cpu, &lost.build());
+        records.finish();
+        let (_, record) = records.next().unwrap().unwrap();
+        assert_eq!((record.missed, record.data), (MissedEvents::Exactly(17), &b"data"[..]));
+        assert!(records.next().unwrap().is_none());
+        assert_eq!(records.warnings(0).len(), 1);
+    }
+}
