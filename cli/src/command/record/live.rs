@@ -92,9 +92,8 @@ impl LiveFile {
             _ => TEXTS_LEN / 4,
         };
         // Asked before, as ext4 gives back all that was taken when it once had to refuse.
-        let free = fstatvfs(self.output.file()).map_or(u64::MAX, |disk| {
-            u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()))
-        });
+        let free = fstatvfs(self.output.file())
+            .map_or(u64::MAX, |disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
         self.keep_room(texts.min(free / 2))
     }
 
