@@ -150,6 +150,14 @@ impl LiveLayout {
         self.regions.first().map_or(u64::MAX, |region| region.offset - self.buffer_head)
     }
 
+    /// Where the heads of buffers are written that are not part of the file's own.
+    pub(super) fn heads_apart(&self) -> impl Iterator<Item = u64> {
+        let pairs = self.regions.iter().zip(self.regions.iter().skip(1));
+        let later = pairs.filter(|(one, next)| one.buffer != next.buffer).map(|(_, next)| next);
+        let first = self.regions.first().filter(|region| region.buffer > 0);
+        first.into_iter().chain(later).map(|region| region.offset - self.buffer_head)
+    }
+
     /// What the option LIVE says while recording.
     pub(super) fn live(&self) -> Live {
         let regions = self.regions.iter();

@@ -165,6 +165,11 @@ impl Body {
         let section = output.position();
         let live_at = section + (SECTION_HEADER_LEN + before + OPTION_HEAD) as u64;
         self.options.push((OptionId::LIVE, live));
+        // A full disk is no reason to lose them.
+        let room = vec![0; usize::try_from(layout.buffer_head).unwrap_or_default()];
+        for at in layout.heads_apart() {
+            output.patch(at, &room)?;
+        }
         // What is written later goes between the head and these.
         let link = self.link;
         self.write_options(output)?;
