@@ -7,7 +7,7 @@ use std::io::{Cursor, Write};
 use tracedat::compress::Codec;
 use tracedat::testing::{Generated, TraceBuilder, Workload};
 use tracedat::write::{
-    ChunkSink, Head, LiveBuffer, LiveLayout, Recorded, Settings, Version, Writer, option,
+    ChunkSink, Head, LiveBuffer, LiveLayout, Recorded, Settings, Writer, option,
 };
 use tracedat::{Abi, ByteOrder, Reader};
 
@@ -45,7 +45,6 @@ fn layout(made: &Generated, page_size: u32) -> LiveLayout {
 /// A recording: what is known first, then data, then what was read meanwhile.
 struct Recording {
     layout: LiveLayout,
-    settings: Settings,
     file: tempfile::NamedTempFile,
     recorded: Vec<Recorded>,
 }
@@ -110,7 +109,7 @@ fn record(
     let rest =
         Head { header_page: Vec::new(), header_event: Vec::new(), options: Vec::new(), ..whole };
     writer.add_head(&rest).unwrap();
-    (Recording { layout, settings, file, recorded }, writer)
+    (Recording { layout, file, recorded }, writer)
 }
 
 #[test]
@@ -150,14 +149,16 @@ fn a_recording_can_become_version_6() {
     let made = trace.workload.generate();
     let expected = records(trace.build_from(&made));
     let (recording, writer) = record(&trace, &made, Codec::None);
-    drop(writer);
-    let settings = Settings { version: Version::V6, ..recording.settings };
-    let writer = Writer::create(recording.file.as_file(), settings, &trace.head()).unwrap();
-    let closing = writer.close(&[], &recording.layout, &recording.recorded).unwrap();
+    let closing =
+        writer.close_as_version_6(&trace.head(), &recording.layout, &recording.recorded).unwrap();
     for &gap in closing.gaps() {
+        assert!(records(recording.bytes()) == expected, "before {gap:?} is closed");
+        assert_eq!(Reader::parse(recording.bytes()).unwrap().metadata.version, 7);
         recording.collapse(gap);
     }
+    let len = closing.file_len();
     closing.commit().unwrap();
+    assert_eq!(recording.bytes().len() as u64, len);
     let metadata = Reader::parse(recording.bytes()).unwrap().metadata;
     assert_eq!((metadata.version, metadata.warnings().len()), (6, 0));
     assert!(records(recording.bytes()) == expected);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::control_file::ControlFile;
-use crate::error::Error;
+use crate::error::{Action, Error};
 use crate::event_pattern;
 use crate::instance::Instance;
 use crate::tracing_dir::directory_names;
@@ -257,7 +257,21 @@ impl Instance {
     ) -> Result<(), Error> {
         let value = filter.unwrap_or("0");
         let write = |directory: &String| self.file(&format!("{directory}/filter")).write(value);
-        selection.directories().iter().try_for_each(write)
+        selection.directories().iter().try_for_each(write)?;
+        if filter.is_none() {
+            return Ok(());
+        }
+        // Some kernels take a filter of a system also when none of its events has the fields.
+        let whole = || selection.systems().filter(|system| selection.is_whole(system));
+        let Some(system) = whole().next() else { return Ok(()) };
+        let is_filtered = |name: EventName| matches!(self.event_filter(&name), Ok(Some(_)));
+        let mut events = selection.events().filter(|name| selection.is_whole(&name.system));
+        if events.any(is_filtered) {
+            return Ok(());
+        }
+        let refused = std::io::Error::from_raw_os_error(libc::EINVAL);
+        let file = self.file(&format!("events/{system}/filter"));
+        Err(file.error(Action::Write(value.to_owned()), refused))
     }
 
     /// The triggers of an event.

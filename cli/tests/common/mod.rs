@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod tracefs_state;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

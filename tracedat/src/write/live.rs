@@ -150,28 +150,40 @@ impl LiveLayout {
         self.regions.first().map_or(u64::MAX, |region| region.offset - self.buffer_head)
     }
 
+    /// Where the heads of buffers are written that are not part of the file's own.
+    pub(super) fn heads_apart(&self) -> impl Iterator<Item = u64> {
+        let pairs = self.regions.iter().zip(self.regions.iter().skip(1));
+        let later = pairs.filter(|(one, next)| one.buffer != next.buffer).map(|(_, next)| next);
+        let first = self.regions.first().filter(|region| region.buffer > 0);
+        first.into_iter().chain(later).map(|region| region.offset - self.buffer_head)
+    }
+
     /// What the option LIVE says while recording.
     pub(super) fn live(&self) -> Live {
         let regions = self.regions.iter();
         let regions = regions.map(|region| Gap { offset: region.offset, len: region.len });
-        // One before each region, and one before the head of each buffer.
+        // One before each region and before the head of each buffer but the first, and one at the start.
         let gaps = vec![Gap::default(); self.regions.len() + self.buffers.len()];
         Live { file_len: 0, gaps, regions: regions.collect() }
     }
 
-    /// Where all goes behind a head of so many bytes.
+    /// Where all goes behind a head of so many bytes, which begins at `base`: what is before that
+    /// is the last gap.
     pub(super) fn arrange(
         &self,
+        base: u64,
         head_len: u64,
         recorded: &[Recorded],
     ) -> Result<Arranged, WriteError> {
-        let mut packing = Packing { align: self.align, end: head_len, taken: 0, gaps: Vec::new() };
+        let first = (base > 0).then_some(Gap { offset: 0, len: base });
+        let gaps = first.into_iter().collect();
+        let mut packing = Packing { align: self.align, end: head_len, taken: base, gaps };
         let top = BufferHead { buffer: 0, head: None, end: head_len };
         let mut arranged = Arranged { heads: vec![top], ..Arranged::default() };
         for (region, recorded) in self.regions.iter().zip(recorded) {
             if arranged.heads.last().is_some_and(|head| head.buffer != region.buffer) {
                 let at = region.offset - self.buffer_head;
-                let head = Some((at, packing.place(at, self.buffer_head)?));
+                let head = Some((at - base, packing.place(at, self.buffer_head)?));
                 arranged.heads.push(BufferHead { buffer: region.buffer, head, end: packing.end });
             }
             let offset = match recorded.size_on_disk {
@@ -240,7 +252,7 @@ pub(super) struct Arranged {
 #[derive(Debug)]
 pub(super) struct BufferHead {
     pub(super) buffer: usize,
-    /// Where it is written, and where it will be; `None` for the first buffer's.
+    /// Where it is written, from the base on, and where it will be; `None` for the first buffer's.
     pub(super) head: Option<(u64, u64)>,
     /// Where the buffer ends in the closed file.
     pub(super) end: u64,
@@ -281,15 +293,28 @@ impl Packing {
 #[must_use = "without `commit` the file stays as it was while it was recorded"]
 #[derive(Debug)]
 pub struct Closing<W: Write + Seek> {
-    pub(super) output: Output<W>,
-    pub(super) gaps: Vec<Gap>,
-    pub(super) len: u64,
-    pub(super) placements: Vec<Placement>,
-    /// The link to the last options, which is what makes the file complete.
-    pub(super) link: Option<(u64, u64)>,
+    output: Output<W>,
+    gaps: Vec<Gap>,
+    len: u64,
+    placements: Vec<Placement>,
+    /// The link to the last options, which is what makes the file complete; without it the last gap
+    /// does.
+    link: Option<(u64, u64)>,
 }
 
 impl<W: Write + Seek> Closing<W> {
+    pub(super) fn new(
+        output: Output<W>,
+        arranged: Arranged,
+        link: Option<(u64, u64)>,
+        layout: &LiveLayout,
+        recorded: &[Recorded],
+    ) -> Self {
+        let placements = layout.placements(&arranged.offsets, recorded);
+        let Arranged { gaps, len, .. } = arranged;
+        Self { output, gaps, len, placements, link }
+    }
+
     /// What has to be taken out of the file, in this order.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps

@@ -235,10 +235,10 @@ impl<W: Write + Seek> Writer<W> {
     }
 
     /// Adds options and completes a file whose data is in the regions of `layout` already, so much
-    /// as `recorded` says for each. In version 6 the regions belong to the file that is overwritten.
+    /// as `recorded` says for each.
     ///
     /// # Errors
-    /// When the output refuses, or there is no room for the head.
+    /// In version 6; when the output refuses, or there is no room for the head.
     pub fn close(
         mut self,
         options: &[(OptionId, Vec<u8>)],
@@ -246,21 +246,40 @@ impl<W: Write + Seek> Writer<W> {
         recorded: &[Recorded],
     ) -> Result<Closing<W>, WriteError> {
         layout.check(recorded)?;
-        let closed = match self.body {
-            Body::V6(body) => {
-                body.close(&mut self.output, &self.settings, options, layout, recorded)?
-            }
-            Body::V7(body) => body.close(&mut self.output, options, layout, recorded)?,
+        let Body::V7(body) = self.body else {
+            return Err(WriteError::NotInVersion6 { what: "regions" });
         };
+        let (arranged, link) = body.close(&mut self.output, options, layout, recorded)?;
         self.output.flush()?;
-        let (arranged, link) = closed;
-        Ok(Closing {
-            placements: layout.placements(&arranged.offsets, recorded),
-            output: self.output,
-            gaps: arranged.gaps,
-            len: arranged.len,
-            link,
-        })
+        Ok(Closing::new(self.output, arranged, link, layout, recorded))
+    }
+
+    /// Completes a recording as a file of version 6. Its head is written behind that of the
+    /// recording, which leads to the data until it is taken out as the last of the gaps.
+    ///
+    /// # Errors
+    /// When the output refuses, there is no room for the head, or data is compressed.
+    pub fn close_as_version_6(
+        mut self,
+        head: &Head,
+        layout: &LiveLayout,
+        recorded: &[Recorded],
+    ) -> Result<Closing<W>, WriteError> {
+        layout.check(recorded)?;
+        let Body::V7(live) = self.body else {
+            return Err(WriteError::NotInVersion6 { what: "regions" });
+        };
+        let (output, settings) =
+            (&mut self.output, Settings { version: Version::V6, ..self.settings });
+        let base = output.position().next_multiple_of(layout.align);
+        output.begin_at(base)?;
+        head::write_start(output, &settings)?;
+        let body = v6::create(output, &settings, &head.parts(settings.abi.byte_order)?)?;
+        let arranged = body.close(output, &settings, base, layout, recorded)?;
+        output.forget_base();
+        live.tell_gaps(output, layout, &arranged.gaps)?;
+        output.flush()?;
+        Ok(Closing::new(self.output, arranged, None, layout, recorded))
     }
 
     /// Adds options and the text of `trace` of each buffer instead of CPU data, as latency tracers

@@ -13,6 +13,8 @@ const BUFFER_LEN: usize = 64 * 1024;
 pub(super) struct Output<W: Write + Seek> {
     writer: BufWriter<W>,
     order: ByteOrder,
+    /// Where the file begins: what is before will be taken out.
+    base: u64,
     position: u64,
 }
 
@@ -20,10 +22,23 @@ impl<W: Write + Seek> Output<W> {
     /// Starts to write at `position`.
     pub(super) fn new(writer: W, order: ByteOrder, position: u64) -> Result<Self, WriteError> {
         let writer = BufWriter::with_capacity(BUFFER_LEN, writer);
-        let mut output = Self { writer, order, position };
+        let mut output = Self { writer, order, base: 0, position };
         let sought = output.writer.seek(SeekFrom::Start(position));
         sought.map_err(|source| output.failed(source))?;
         Ok(output)
+    }
+
+    /// Begins a file anew at `base`, from where positions count from now on.
+    pub(super) fn begin_at(&mut self, base: u64) -> Result<(), WriteError> {
+        let sought = self.writer.seek(SeekFrom::Start(base));
+        sought.map_err(|source| self.failed(source))?;
+        (self.base, self.position) = (base, 0);
+        Ok(())
+    }
+
+    /// Takes what stands before the base for a part of the file again.
+    pub(super) fn forget_base(&mut self) {
+        self.position += std::mem::take(&mut self.base);
     }
 
     /// The byte order of all integers.
@@ -77,7 +92,7 @@ impl<W: Write + Seek> Output<W> {
 
     /// Overwrites bytes that were written before.
     pub(super) fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<(), WriteError> {
-        let end = self.position;
+        let (at, end) = (self.base + at, self.base + self.position);
         let result = self
             .writer
             .seek(SeekFrom::Start(at))
@@ -87,9 +102,9 @@ impl<W: Write + Seek> Output<W> {
         Ok(())
     }
 
-    /// Where the output ends, which may be behind the next byte.
+    /// Where the output ends, counted from its own start; that may be behind the next byte.
     pub(super) fn end(&mut self) -> Result<u64, WriteError> {
-        let position = self.position;
+        let position = self.base + self.position;
         let result = self.writer.seek(SeekFrom::End(0)).and_then(|end| {
             self.writer.seek(SeekFrom::Start(position))?;
             Ok(end)
@@ -116,7 +131,7 @@ impl<W: Write + Seek> Output<W> {
     }
 
     fn failed(&self, source: io::Error) -> WriteError {
-        WriteError::Io { offset: self.position, source }
+        WriteError::Io { offset: self.base + self.position, source }
     }
 }
 

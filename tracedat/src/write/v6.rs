@@ -98,21 +98,20 @@ impl Body {
         Ok(placed.into_iter().flatten().collect())
     }
 
-    /// Writes the rest where the data is there already: options, then the table and clock of each buffer.
+    /// Writes the rest of a head that begins at `base` where the data is there already: options,
+    /// then the table and clock of each buffer.
     pub(super) fn close<W: Write + Seek>(
         self,
         output: &mut Output<W>,
         settings: &Settings,
-        options: &[(OptionId, Vec<u8>)],
+        base: u64,
         layout: &LiveLayout,
         recorded: &[Recorded],
-    ) -> Result<(Arranged, Option<(u64, u64)>), WriteError> {
+    ) -> Result<Arranged, WriteError> {
         let order = output.order();
         for buffer in &layout.buffers {
             check_page_size(&buffer.name, buffer.page_size, settings)?;
         }
-        write_options(output, options)?;
-        let has_clock = self.has_clock || has_clock(options);
         let mut patches = Vec::new();
         for buffer in layout.buffers.iter().filter(|buffer| !buffer.name.is_empty()) {
             let mut data = vec![0; 8];
@@ -123,7 +122,7 @@ impl Body {
         }
         output.u16(OptionId::DONE.0)?;
 
-        let clock = |clock: &str| match has_clock {
+        let clock = |clock: &str| match self.has_clock {
             true => long_text(&bracketed(clock), order),
             false => Vec::new(),
         };
@@ -131,15 +130,15 @@ impl Body {
         let top_clock = clock(layout.buffers.first().map_or("", |buffer| &buffer.clock));
         let table_len = v6::TAG_LEN as u64 + 16 * u64::from(self.cpus);
         let head_len = top + table_len + top_clock.len() as u64;
-        if head_len > layout.head_room() {
-            let limit = layout.head_room();
+        let limit = layout.head_room().saturating_sub(base);
+        if head_len > limit {
             return Err(WriteError::TooLarge {
                 what: "head of a recording",
                 size: head_len,
                 limit,
             });
         }
-        let arranged = layout.arrange(head_len, recorded)?;
+        let arranged = layout.arrange(base, head_len, recorded)?;
         let mut patches = patches.into_iter();
         for (index, buffer) in layout.buffers.iter().enumerate() {
             let head = arranged.heads.iter().find(|head| head.buffer == index);
@@ -170,7 +169,7 @@ impl Body {
             bytes.resize(bytes.len() + (end.next_multiple_of(layout.align) - end) as usize, 0);
             output.patch(at, &bytes)?;
         }
-        Ok((arranged, None))
+        Ok(arranged)
     }
 
     /// Writes the rest of a latency trace: options, then text up to the end of the file.

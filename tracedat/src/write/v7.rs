@@ -12,7 +12,7 @@ use super::{Settings, WriteError, option};
 use crate::abi::ByteOrder;
 use crate::compress::Codec;
 use crate::layout::{
-    CHUNK_SUB_BUFFERS, COMPRESSED, CompressedHeader, NO_STRING, OptionId, SECTION_HEADER_LEN,
+    CHUNK_SUB_BUFFERS, COMPRESSED, CompressedHeader, Gap, NO_STRING, OptionId, SECTION_HEADER_LEN,
     SectionHeader, SectionId,
 };
 
@@ -165,6 +165,11 @@ impl Body {
         let section = output.position();
         let live_at = section + (SECTION_HEADER_LEN + before + OPTION_HEAD) as u64;
         self.options.push((OptionId::LIVE, live));
+        // A full disk is no reason to lose them.
+        let room = vec![0; usize::try_from(layout.buffer_head).unwrap_or_default()];
+        for at in layout.heads_apart() {
+            output.patch(at, &room)?;
+        }
         // What is written later goes between the head and these.
         let link = self.link;
         self.write_options(output)?;
@@ -200,7 +205,7 @@ impl Body {
         let options_len = (SECTION_HEADER_LEN + options_len + OPTION_HEAD + 8) as u64;
         self.check_room(output, options_len as usize)?;
         let head_at = start + options_len;
-        let arranged = layout.arrange(head_at + SECTION_HEADER_LEN as u64, recorded)?;
+        let arranged = layout.arrange(0, head_at + SECTION_HEADER_LEN as u64, recorded)?;
         self.options.truncate(self.options.len() - layout.buffers.len());
         let places = Some((&arranged, head_at));
         let mut placed = self.buffer_options(layout, recorded, places, order)?;
@@ -217,16 +222,25 @@ impl Body {
             let header = SectionHeader { id: SectionId::BUFFER, flags, string, size };
             output.patch(at, &header.to_bytes(order))?;
         }
-        if let Some(live) = &self.live {
-            // From here on a reader finds its way through a file that is being closed up.
-            let mut told = layout.live();
-            told.file_len = output.end()?;
-            for (gap, told) in arranged.gaps.iter().zip(&mut told.gaps) {
-                *told = *gap;
-            }
-            output.patch(live.live, &told.to_bytes(order))?;
-        }
+        self.tell_gaps(output, layout, &arranged.gaps)?;
         Ok((arranged, Some((link, start))))
+    }
+
+    /// Tells what will be taken out: from here on a reader finds its way through a file that is
+    /// being closed up.
+    pub(super) fn tell_gaps<W: Write + Seek>(
+        &self,
+        output: &mut Output<W>,
+        layout: &LiveLayout,
+        gaps: &[Gap],
+    ) -> Result<(), WriteError> {
+        let Some(live) = &self.live else { return Ok(()) };
+        let mut told = layout.live();
+        told.file_len = output.end()?;
+        for (gap, told) in gaps.iter().zip(&mut told.gaps) {
+            *told = *gap;
+        }
+        output.patch(live.live, &told.to_bytes(output.order()))
     }
 
     /// The options that tell of the buffers; with places as far as these are known.

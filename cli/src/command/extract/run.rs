@@ -8,7 +8,7 @@ use tracefs::{
 use super::args::Args;
 use super::kernel_texts;
 use crate::command::record::file::Extra;
-use crate::command::record::live::LiveFile;
+use crate::command::record::live::{Closed, LiveFile};
 use crate::command::record::local::{Machine, RecordedBuffer, SinkRequest};
 use crate::command::record::output::Output;
 use crate::command::record::{date, kernel_error, latency, new_trace_id, summary};
@@ -127,10 +127,11 @@ fn take(
         buffers.push(RecordedBuffer { name: request.name, stats, ledger });
     }
     let machine = machine(dir, instances)?;
-    let placements = live.close(&machine, &buffers, extra)?;
+    let path = live.path();
+    let Closed { placements, problem } = live.close(&machine, &mut buffers, extra)?;
     if !args.quiet {
         summary::placements(&placements, args.format.is_compressed())?;
     }
     summary::losses(&buffers);
-    Ok(())
+    problem.or_else(|| summary::failure(&path, &buffers)).map_or(Ok(()), Err)
 }

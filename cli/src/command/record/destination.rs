@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use tracedat::write::Placement;
 use tracefs::{Priority, Sink, TracingDir};
 
 use super::args::Args;
 use super::capped::CappedFile;
 use super::file::{Extra, Format};
-use super::live::LiveFile;
+use super::live::{Closed, LiveFile};
 use super::local::{Machine, RecordedBuffer, SinkRequest};
 use super::output::Output;
 use super::texts::Texts;
@@ -95,16 +94,19 @@ impl Destination {
         }
     }
 
-    /// Completes the file. Returns where the data of each CPU is.
+    /// Completes the file. What did not get into it is added to what `buffers` say is discarded.
     pub(crate) fn close(
         self,
         machine: &Machine,
-        buffers: &[RecordedBuffer],
+        buffers: &mut [RecordedBuffer],
         extra: &Extra,
-    ) -> Result<Vec<Placement>, Error> {
+    ) -> Result<Closed, Error> {
         match self {
             Self::Live(file) => file.close(machine, buffers, extra),
-            Self::Capped(file) => file.close(machine, buffers, extra),
+            Self::Capped(file) => {
+                let placements = file.close(machine, buffers, extra)?;
+                Ok(Closed { placements, problem: None })
+            }
         }
     }
 }

@@ -43,11 +43,6 @@ impl Format {
         Ok(Self { version: if version == 6 { Version::V6 } else { Version::V7 }, codec })
     }
 
-    /// How texts can be compressed before they are written; version 6 takes them as they are.
-    pub(crate) fn packs(self) -> Option<Codec> {
-        (self.version == Version::V7).then_some(self.codec)
-    }
-
     /// Whether sizes on disk differ from those recorded.
     pub(crate) fn is_compressed(self) -> bool {
         self.codec != Codec::None

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::statvfs::fstatvfs;
 
 use tracedat::Abi;
 use tracedat::compress::Codec;
@@ -27,6 +28,9 @@ use crate::error::Error;
 /// Bytes kept free for what is written at the end, so that a full disk is no reason to lose it.
 const LAST_LEN: u64 = 2 << 20;
 
+/// Bytes kept free for the kernel's texts until they are read: more than most kernels have.
+const TEXTS_LEN: u64 = 16 << 20;
+
 /// Bytes copied at once where a file cannot be closed up without copying.
 const COPY_LEN: usize = 1 << 20;
 
@@ -39,6 +43,14 @@ pub(crate) struct LiveFile {
     /// The threads that compress, by region; none where data goes to the file as it is.
     pending: Vec<PendingChunks>,
     is_described: bool,
+}
+
+/// A file that is complete.
+pub(crate) struct Closed {
+    /// Where the data of each CPU is.
+    pub(crate) placements: Vec<Placement>,
+    /// Why not all that was recorded is in it.
+    pub(crate) problem: Option<Error>,
 }
 
 impl LiveFile {
@@ -59,7 +71,7 @@ impl LiveFile {
         let head = Head { header_page, header_event, cpus, options, ..Head::default() };
         let layout = layout(&output, requests)?;
         let first = requests.first().map_or(0, |request| request.sub_buffer_size);
-        // Version 6 has no place for what is not known yet; it is written at the end.
+        // Version 6 has no place for what is not known yet; its head is written at the end.
         let settings =
             Settings { codec: format.codec, ..Settings::new(Abi::NATIVE, file::page_size(first)?) };
         let failed = |error| output.failed(error);
@@ -68,9 +80,22 @@ impl LiveFile {
         writer.reserve(&layout).map_err(failed)?;
         let mut live =
             Self { output, writer, layout, format, pending: Vec::new(), is_described: false };
-        live.keep_room(0)?;
+        live.keep_room_for_texts()?;
         let sinks = live.sinks(requests, priority)?;
         Ok((live, sinks))
+    }
+
+    /// Takes room on the disk for texts whose size is not known yet; half of a disk at most.
+    fn keep_room_for_texts(&self) -> Result<(), Error> {
+        let texts = match self.format {
+            Format { version: Version::V6, .. } => 2 * TEXTS_LEN,
+            Format { codec: Codec::None, .. } => TEXTS_LEN,
+            _ => TEXTS_LEN / 4,
+        };
+        // Asked before, as ext4 gives back all that was taken when it once had to refuse.
+        let free = fstatvfs(self.output.file())
+            .map_or(u64::MAX, |disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
+        self.keep_room(texts.min(free / 2))
     }
 
     /// Takes room on the disk for what has to be written at the end; `texts` bytes of it are known.
@@ -122,19 +147,16 @@ impl LiveFile {
             return Ok(());
         }
         self.is_described = true;
-        if self.format.version == Version::V6 {
-            let texts = file::texts(&texts.capture);
-            let formats = texts.systems.iter().flat_map(|system| &system.formats);
-            let formats = formats.chain(&texts.ftrace_formats).map(Vec::len).sum::<usize>();
-            let others = texts.kallsyms.len() + texts.printk_formats.len();
-            return self.keep_room((formats + others) as u64);
-        }
         let added = match &texts.packed {
             Some(packed) => self.writer.add_packed_head(packed),
             None => self.writer.add_head(&file::texts(&texts.capture)),
         };
         added.map_err(|error| self.output.failed(error))?;
-        self.keep_room(0)
+        match self.format.version {
+            // Its own head, which is written at the end, has all of that again.
+            Version::V6 => self.keep_room(self.writer.head_len()),
+            Version::V7 => self.keep_room(0),
+        }
     }
 
     /// Gives the file its name: what was recorded is worth being found.
@@ -152,26 +174,22 @@ impl LiveFile {
         self.output.path().to_owned()
     }
 
-    /// Completes the file. Returns where the data of each CPU is.
+    /// Completes the file. What did not get into it is added to what `buffers` say is discarded.
     ///
     /// # Errors
     /// With the file as it was while it was recorded.
     pub(crate) fn close(
         mut self,
         machine: &Machine,
-        buffers: &[RecordedBuffer],
+        buffers: &mut [RecordedBuffer],
         extra: &Extra,
-    ) -> Result<Vec<Placement>, Error> {
+    ) -> Result<Closed, Error> {
         let (recorded, problem) = self.recorded(buffers);
         self.describe(&machine.texts)?;
         let Self { output, mut writer, layout, format, .. } = self;
         let failed = |error| output.failed(error);
         let closing = if format.version == Version::V6 {
-            let head = file::head(machine, buffers, extra);
-            drop(writer);
-            let settings = file::settings(machine, format)?;
-            let writer = Writer::create(output.reopened()?, settings, &head).map_err(failed)?;
-            writer.close(&[], &layout, &recorded)
+            writer.close_as_version_6(&file::head(machine, buffers, extra), &layout, &recorded)
         } else {
             if !machine.cmdlines.is_empty() {
                 writer.add_cmdlines(&machine.cmdlines).map_err(failed)?;
@@ -187,24 +205,28 @@ impl LiveFile {
         file.set_len(closing.file_len()).map_err(|error| output.failed(error))?;
         let placements = closing.commit().map_err(failed)?;
         output.publish()?;
-        problem.map_or(Ok(placements), |error| Err(output.failed(error)))
+        Ok(Closed { placements, problem: problem.map(|error| output.failed(error)) })
     }
 
     /// How much is in each region, and why it is not more.
     fn recorded(
         &mut self,
-        buffers: &[RecordedBuffer],
+        buffers: &mut [RecordedBuffer],
     ) -> (Vec<Recorded>, Option<tracedat::WriteError>) {
         let mut problem = None;
+        let cpus = buffers.iter_mut().flat_map(|buffer| &mut buffer.ledger.cpus);
         if self.format.codec != Codec::None {
             let finished = self.pending.drain(..).map(PendingChunks::finish);
-            let recorded = finished.map(|(recorded, result)| {
+            let recorded = finished.zip(cpus).map(|((recorded, result), cpu)| {
                 problem = problem.take().or(result.err());
+                // What was delivered, and waited to be compressed when the disk was full.
+                let missing = cpu.bytes.saturating_sub(recorded.size);
+                cpu.discarded_bytes = cpu.discarded_bytes.saturating_add(missing);
+                cpu.bytes -= missing;
                 recorded
             });
             return (recorded.collect(), problem);
         }
-        let cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
         let plain = |bytes| Recorded { size_on_disk: bytes, size: bytes };
         (cpus.map(|cpu| plain(cpu.bytes)).collect(), None)
     }

@@ -13,6 +13,7 @@ use super::destination::Destination;
 use super::extras;
 use super::file::{Extra, Format};
 use super::guests::{self, FinishedGuest, RunningGuest, joined};
+use super::live::Closed;
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::{GuestPlan, Plan, guest_output};
@@ -65,7 +66,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         Ok(created.1)
     };
     let command = workload.as_ref().map(Workload::pid);
-    let settings = Settings { command, codec: format.packs(), ..Settings::from(args) };
+    let settings = Settings { command, codec: Some(format.codec), ..Settings::from(args) };
     let local = LocalRecording::start(&plan.host, &settings, &mut sinks);
     let (local, destination) = match (local, destination) {
         (Ok(local), Some(destination)) => (local, destination),
@@ -105,10 +106,11 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
             .hint(format!("what was recorded can be read: trace-cmd report {}", path.display())),
         None => error,
     };
-    let Recorded { machine, buffers, restoring } = recorded.map_err(kept)?;
+    let Recorded { machine, mut buffers, restoring } = recorded.map_err(kept)?;
     let overwritten = destination.overwritten();
-    let placements = match destination.close(&machine, &buffers, &extra).map_err(kept) {
-        Ok(placements) => placements,
+    let closed = destination.close(&machine, &mut buffers, &extra).map_err(kept);
+    let Closed { placements, problem } = match closed {
+        Ok(closed) => closed,
         Err(error) => {
             summary::losses(&buffers);
             return Err(error);
@@ -121,7 +123,8 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     }
     summary::losses(&buffers);
     let mut lost = summary::has_losses(&buffers);
-    let mut outcome = outcome;
+    let problem = problem.or_else(|| summary::failure(&path, &buffers));
+    let mut outcome = problem.map_or(outcome, |error| Err(kept(error)));
     for guest in guests {
         match guest {
             Ok(guest) => {
@@ -219,9 +222,9 @@ impl Session {
             if self.tasks.have_ended() && ends_with_tasks {
                 return Ok(());
             }
+            // What happened is told at the end, when the file is complete.
             if self.local.has_failed() {
-                return Err(Error::failure("nothing more can be written")
-                    .hint("is the disk full? choose another place with -o FILE"));
+                return Ok(());
             }
         }
     }

@@ -1,6 +1,5 @@
 //! What is said at the end: where the data went on standard output, what was lost on standard error.
 
-use std::error::Error as _;
 use std::io::Write;
 use std::path::Path;
 
@@ -30,6 +29,19 @@ pub(crate) fn how_to_stop() {
 pub(crate) fn has_losses(buffers: &[RecordedBuffer]) -> bool {
     let mut cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
     cpus.any(|cpu| cpu.stats.lost_events() > 0 || cpu.discarded_bytes > 0 || cpu.error.is_some())
+}
+
+/// Why a recording ended early on some CPU, if it did. One disk is full for all of them, so one is
+/// named.
+pub(crate) fn failure(output: &Path, buffers: &[RecordedBuffer]) -> Option<Error> {
+    let mut cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
+    let cause = cpus.find_map(|cpu| cpu.error.as_ref())?;
+    let because = std::error::Error::source(cause).map(|cause| format!(": {cause}"));
+    let because = format!("{cause}{}", because.unwrap_or_default());
+    Some(
+        Error::failure(format!("not all could be recorded in {}", output.display()))
+            .because(because),
+    )
 }
 
 /// Says which tracers run.
@@ -143,10 +155,6 @@ pub(crate) fn losses(buffers: &[RecordedBuffer]) {
                     "{place}CPU {}: {} bytes could not be written",
                     cpu.cpu, cpu.discarded_bytes
                 ));
-            }
-            if let Some(error) = &cpu.error {
-                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-                tell(&format!("{place}{error}{cause}"));
             }
         }
     }

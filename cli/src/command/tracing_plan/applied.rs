@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tracefs::changes::Journal;
 use tracefs::{Changes, EventSelection, Instance, TracingDir};
 
 use super::plan::MachinePlan;
@@ -59,11 +60,23 @@ impl Applied {
     }
 }
 
+/// Says who was killed and left tracing changed: what is found is what this leaves behind too.
+fn offer_repair(dir: &TracingDir) {
+    let found = Journal::stale(dir, Path::new(JOURNALS)).unwrap_or_default();
+    for journal in found.journals {
+        tell(&format!(
+            "process {} was killed and left tracing changed; 'trace-cmd reset --stale' puts it back",
+            journal.pid()
+        ));
+    }
+}
+
 fn changes(dir: &TracingDir, choices: Choices) -> Changes {
     // A journal has files of the tracing directory only, and this one is not.
     if choices.no_ftrace {
         return Changes::new();
     }
+    offer_repair(dir);
     // Without a place for it this is all there is to lose: a repair after SIGKILL.
     Changes::journaled(dir, Path::new(JOURNALS)).unwrap_or_default()
 }
