@@ -16,16 +16,24 @@ use common::{Case, check, stderr, success, trace_cmd};
 use libtest_mimic::Failed;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use trace_virt::lab::Missing;
 use trace_virt::lab::requirements::{self, TracefsLock};
+use trace_virt::lab::{Missing, Reference};
 
-const CASES: &[Case] = &[Case {
-    name: "root_recordings_killed_at_any_moment_lose_nothing_and_leave_nothing",
-    needs: with_tracefs,
-    test: killed,
-}];
+const CASES: &[Case] = &[
+    Case {
+        name: "root_recordings_killed_at_any_moment_lose_nothing_and_leave_nothing",
+        needs: with_tracefs,
+        test: killed,
+    },
+    Case {
+        name: "root_recordings_killed_where_blocks_cannot_be_renumbered",
+        needs: with_tmpfs,
+        test: killed_on_tmpfs,
+    },
+];
 
 fn main() -> ExitCode {
     common::run(CASES)
@@ -34,6 +42,17 @@ fn main() -> ExitCode {
 fn with_tracefs() -> Result<(), Missing> {
     requirements::root()?;
     requirements::tracefs().map(drop)
+}
+
+/// A tmpfs, whose files are closed up by copying.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+fn with_tmpfs() -> Result<(), Missing> {
+    with_tracefs()?;
+    match statfs(SHARED_MEMORY).map(|found| found.filesystem_type()) {
+        Ok(TMPFS_MAGIC) => Ok(()),
+        _ => Err(Missing::Program { program: "a tmpfs on /dev/shm", package: "initscripts" }),
+    }
 }
 
 const RECORDINGS: u64 = 40;
@@ -130,10 +149,20 @@ fn instance_name(number: usize) -> String {
 }
 
 fn killed() -> Result<(), Failed> {
+    kill_all(TempDir::new()?, number("CRASH_RECORDINGS", RECORDINGS)?, false)
+}
+
+fn killed_on_tmpfs() -> Result<(), Failed> {
+    let recordings = number("CRASH_RECORDINGS", RECORDINGS)? / 4;
+    kill_all(TempDir::new_in(SHARED_MEMORY)?, recordings, true)
+}
+
+/// Kills recordings into `out`; only while they are closed, if so.
+fn kill_all(out: TempDir, recordings: u64, only_closing: bool) -> Result<(), Failed> {
     let _lock = TracefsLock::take()?;
-    let (recordings, seed) = (number("CRASH_RECORDINGS", RECORDINGS)?, number("CRASH_SEED", SEED)?);
+    let seed = number("CRASH_SEED", SEED)?;
     println!("{recordings} recordings, CRASH_SEED={seed}");
-    let place = Place { tracing: requirements::tracefs()?, out: TempDir::new()? };
+    let place = Place { tracing: requirements::tracefs()?, out };
     // What others left is not to be taken for ours.
     success(trace_cmd().args(["reset", "--stale"]))?;
     let before = WritableFiles::read(&place.tracing);
@@ -151,7 +180,8 @@ fn killed() -> Result<(), Failed> {
     }
     let mut readable = 0;
     for index in 0..recordings {
-        let plan = plan(&mut random, index, &times);
+        let kind = if only_closing { 2 } else { index % 3 };
+        let plan = plan(&mut random, kind, &times);
         one(&place, &plan, &before).map_err(|error| told(&plan, &error))?;
         readable += u64::from(place.file().exists());
     }
@@ -163,10 +193,10 @@ fn told(plan: &Plan, error: &Failed) -> Failed {
     format!("{plan:?}: {}", error.message().unwrap_or_default()).into()
 }
 
-fn plan(random: &mut Random, index: u64, times: &[Times]) -> Plan {
+fn plan(random: &mut Random, kind: u64, times: &[Times]) -> Plan {
     let format = random.below(FORMATS.len() as u64) as usize;
     let Times { to_start, to_close } = times[format];
-    let moment = match index % 3 {
+    let moment = match kind {
         0 => Moment::Starting(random.part_of(to_start * 3 / 2)),
         1 => Moment::Recording(random.part_of(Duration::from_millis(600))),
         _ => Moment::Closing(random.part_of(to_close)),
@@ -264,7 +294,7 @@ fn follow(
             named = Some(now);
             match plan.moment {
                 Moment::Recording(after) => end = Some(now + after),
-                Moment::Closing(_) | Moment::Never => interrupted = Some(now + 30 * TICK),
+                Moment::Closing(_) | Moment::Never => interrupted = Some(now + 20 * TICK),
                 Moment::Starting(_) => {}
             }
         }
@@ -378,7 +408,7 @@ fn is_whole(place: &Place, plan: &Plan, markers: &Markers) -> Result<(), Failed>
 }
 
 fn read_by_reference(file: &Path) -> Result<(), Failed> {
-    let Ok(reference) = requirements::reference().and_then(|found| found.exact()) else {
+    let Ok(reference) = requirements::reference().and_then(Reference::exact) else {
         return Ok(());
     };
     let converted = TempDir::new()?;

@@ -325,6 +325,16 @@ impl<W: Write + Seek> Closing<W> {
         self.len
     }
 
+    /// Goes on with `output`, to which the file was copied without its gaps.
+    ///
+    /// # Errors
+    /// When `output` refuses.
+    pub fn copied_to<O: Write + Seek>(self, output: O) -> Result<Closing<O>, WriteError> {
+        let Self { output: old, gaps, len, placements, link } = self;
+        let output = Output::new(output, old.order(), len)?;
+        Ok(Closing { output, gaps, len, placements, link })
+    }
+
     /// Completes the file. Returns where the data of each CPU is.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! leaves a file that can be read.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
@@ -200,11 +200,7 @@ impl LiveFile {
             writer.close(&file::last_options(buffers, extra), &layout, &recorded)
         };
         let closing = closing.map_err(failed)?;
-        let file = output.file();
-        close_up(file, &closing).map_err(|error| output.failed(error))?;
-        file.set_len(closing.file_len()).map_err(|error| output.failed(error))?;
-        let placements = closing.commit().map_err(failed)?;
-        output.publish()?;
+        let placements = close_up(&output, closing)?;
         Ok(Closed { placements, problem: problem.map(|error| output.failed(error)) })
     }
 
@@ -258,20 +254,60 @@ fn layout(output: &Output, requests: &[SinkRequest]) -> Result<LiveLayout, Error
     LiveLayout::new(buffers, block).map_err(|error| output.failed(error))
 }
 
-/// Takes the gaps out of a file: its blocks are renumbered where the file system can, else its data
-/// is copied together.
-fn close_up(file: &File, closing: &Closing<File>) -> io::Result<()> {
-    for (index, gap) in closing.gaps().iter().enumerate() {
+/// Takes the gaps out of a file and completes it. Its blocks are renumbered where the file system can;
+/// else it is copied into another one, which takes its place, so that there is a readable one at every
+/// moment. What has no room for a second one is copied together.
+fn close_up(output: &Output, closing: Closing<File>) -> Result<Vec<Placement>, Error> {
+    let failed = |error: io::Error| output.failed(error);
+    let write_failed = |error: tracedat::WriteError| output.failed(error);
+    let (file, len) = (output.file(), closing.file_len());
+    if !collapse(file, closing.gaps()).map_err(failed)? {
+        output.publish()?;
+        if let Some(successor) = output.successor()
+            && copy_apart(file, &successor, closing.gaps(), len).is_ok()
+        {
+            let copy = successor.try_clone().map_err(failed)?;
+            let placements = closing.copied_to(copy).and_then(Closing::commit);
+            let placements = placements.map_err(write_failed)?;
+            output.succeed(&successor)?;
+            return Ok(placements);
+        }
+        copy_together(file, closing.gaps()).map_err(failed)?;
+    }
+    file.set_len(len).map_err(failed)?;
+    let placements = closing.commit().map_err(write_failed)?;
+    output.publish()?;
+    Ok(placements)
+}
+
+/// Has the file system renumber the blocks of a file; says whether it can.
+fn collapse(file: &File, gaps: &[Gap]) -> io::Result<bool> {
+    for (index, gap) in gaps.iter().enumerate() {
         let (offset, len) = (off_t(gap.offset)?, off_t(gap.len)?);
         match fallocate(file, FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, offset, len) {
             Ok(()) => {}
             Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) if index == 0 => {
-                return copy_together(file, closing.gaps());
+                return Ok(false);
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Copies a file without its gaps, of which `len` bytes are left; where the file system can, it lets
+/// both have the same blocks.
+fn copy_apart(mut from: &File, mut to: &File, gaps: &[Gap], len: u64) -> io::Result<()> {
+    let (mut at, mut copied) = (0, 0);
+    for gap in gaps.iter().rev().map(Some).chain([None]) {
+        let part = gap.map_or(len.saturating_sub(copied), |gap| gap.offset.saturating_sub(at));
+        from.seek(SeekFrom::Start(at))?;
+        to.seek(SeekFrom::Start(copied))?;
+        io::copy(&mut from.take(part), &mut to)?;
+        copied += part;
+        at = gap.map_or(at, |gap| gap.offset.saturating_add(gap.len));
+    }
+    to.set_len(len)
 }
 
 fn off_t(value: u64) -> io::Result<i64> {
@@ -348,6 +384,15 @@ mod tests {
         let (file, gaps) = parts();
         copy_together(&file, &gaps).unwrap();
         check(&file);
+    }
+
+    #[test]
+    fn gaps_are_left_out_of_a_copy() {
+        let (file, gaps) = parts();
+        let copy = tempfile::tempfile().unwrap();
+        copy_apart(&file, &copy, &gaps, 703 * BLOCK + BLOCK / 2).unwrap();
+        check(&copy);
+        assert_eq!(copy.metadata().unwrap().len(), 703 * BLOCK + BLOCK / 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -78,10 +78,7 @@ impl Output {
                 return Ok(output(file, Stage::Named));
             }
         }
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let directory = directory_of(path);
         let unnamed = options.clone().custom_flags(OFlag::O_TMPFILE.bits()).open(directory);
         let output = match unnamed {
             Ok(file) => output(file, Stage::Unnamed),
@@ -147,6 +144,37 @@ impl Output {
         Ok(())
     }
 
+    /// A file without a name that can take the place of this one; none where that cannot be.
+    pub(super) fn successor(&self) -> Option<File> {
+        let metadata = self.file.metadata().ok().filter(fs::Metadata::is_file)?;
+        // What is written in place, by way of a link or so, stays in place.
+        let is_ours = match fs::symlink_metadata(&self.path) {
+            Ok(named) => (named.dev(), named.ino()) == (metadata.dev(), metadata.ino()),
+            Err(_) => false,
+        };
+        let mut options = File::options();
+        options.read(true).write(true).custom_flags(OFlag::O_TMPFILE.bits());
+        let file = options.open(self.directory()).ok().filter(|_| is_ours)?;
+        file.set_permissions(metadata.permissions()).ok()?;
+        Some(file)
+    }
+
+    /// Puts a complete file in the place of this one, which is there until then.
+    pub(super) fn succeed(&self, successor: &File) -> Result<(), Error> {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", successor.as_raw_fd()));
+        let replace = || {
+            linkat(AT_FDCWD, &path, AT_FDCWD, &self.temporary, AtFlags::AT_SYMLINK_FOLLOW)?;
+            fs::rename(&self.temporary, &self.path).inspect_err(|_| {
+                let _ = fs::remove_file(&self.temporary);
+            })
+        };
+        replace().map_err(|error: io::Error| self.failed(error))
+    }
+
+    fn directory(&self) -> &Path {
+        directory_of(&self.path)
+    }
+
     fn link(&self) -> io::Result<()> {
         let link = || {
             let flags = AtFlags::AT_SYMLINK_FOLLOW;
@@ -191,6 +219,13 @@ impl Output {
             }
             None => error,
         }
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -240,6 +275,27 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(names(dir.path()), ["trace.dat"]);
+    }
+
+    #[test]
+    fn a_successor_takes_the_place_and_the_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace.dat");
+        let output = Output::open(&path).unwrap();
+        assert!(output.successor().is_none(), "nothing has the name yet");
+        output.publish().unwrap();
+        output.file().set_permissions(Permissions::from_mode(0o604)).unwrap();
+        let mut successor = output.successor().unwrap();
+        successor.write_all(b"whole").unwrap();
+        output.succeed(&successor).unwrap();
+        drop(output);
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o604);
+        assert_eq!(names(dir.path()), ["trace.dat"]);
+
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(Output::open(&link).unwrap().successor().is_none());
     }
 
     #[test]
