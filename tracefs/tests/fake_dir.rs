@@ -150,6 +150,19 @@ fn buffers_that_differ_by_cpu_get_their_own_sizes_back() {
 }
 
 #[test]
+fn buffers_have_their_size_after_another_size_of_sub_buffers() {
+    let fake = Fake::new();
+    let mut changes = Changes::new();
+    changes.set_sub_buffer_size_kb(&fake.top(), 64).unwrap();
+    assert_eq!(fake.get("buffer_subbuf_size_kb"), "64");
+    // As the kernel rounds it up.
+    fake.put("buffer_size_kb", "1471\n");
+    changes.restore().unwrap();
+    assert_eq!(fake.get("buffer_subbuf_size_kb"), "4");
+    assert_eq!(fake.get("buffer_size_kb"), "1410");
+}
+
+#[test]
 fn a_panic_puts_everything_back() {
     let fake = Fake::new();
     let result = catch_unwind(AssertUnwindSafe(|| {

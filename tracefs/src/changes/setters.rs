@@ -60,25 +60,31 @@ impl Changes {
     /// # Errors
     /// As [`Instance::set_buffer_size_kb`].
     pub fn set_buffer_size_kb(&mut self, instance: &Instance, size_kb: u64) -> Result<(), Error> {
+        self.remember_buffer_size(instance)?;
+        instance.set_buffer_size_kb(size_kb)
+    }
+
+    fn remember_buffer_size(&mut self, instance: &Instance) -> Result<(), Error> {
         let file = instance.file("buffer_size_kb");
-        if self.is_new(&file) {
-            match instance.buffer_size()? {
-                // What it would have become: the kernel expands once, and never again.
-                BufferSize::Same(old) | BufferSize::NotExpanded(old) => {
-                    self.remember_value(&file, old.to_string())?;
-                }
-                BufferSize::PerCpu => {
-                    for cpu in instance.cpus()? {
-                        if let BufferSize::Same(old) = instance.cpu_buffer_size(cpu)? {
-                            let of_cpu = instance.cpu_file(cpu, "buffer_size_kb");
-                            self.remember_value(&of_cpu, old.to_string())?;
-                        }
+        if !self.is_new(&file) {
+            return Ok(());
+        }
+        match instance.buffer_size()? {
+            // What it would have become: the kernel expands once, and never again.
+            BufferSize::Same(old) | BufferSize::NotExpanded(old) => {
+                self.remember_value(&file, old.to_string())
+            }
+            BufferSize::PerCpu => {
+                for cpu in instance.cpus()? {
+                    if let BufferSize::Same(old) = instance.cpu_buffer_size(cpu)? {
+                        let of_cpu = instance.cpu_file(cpu, "buffer_size_kb");
+                        self.remember_value(&of_cpu, old.to_string())?;
                     }
-                    self.known.insert(file.path().to_owned());
                 }
+                self.known.insert(file.path().to_owned());
+                Ok(())
             }
         }
-        instance.set_buffer_size_kb(size_kb)
     }
 
     /// Sets the size of a sub-buffer in KiB.
@@ -93,6 +99,9 @@ impl Changes {
         instance: &Instance,
         size_kb: u64,
     ) -> Result<(), Error> {
+        // The kernel rounds the buffers up to whole sub-buffers, and leaves it at that. What is
+        // remembered first is put back last.
+        self.remember_buffer_size(instance)?;
         self.write(&instance.file("buffer_subbuf_size_kb"), &size_kb.to_string())
     }
 
