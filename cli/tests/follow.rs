@@ -72,6 +72,19 @@ impl Bench {
         Ok(fs::write(self.dir.join("trace_marker"), text)?)
     }
 
+    /// Waits until a command has turned executed programs on, and all else.
+    fn wait_for_tracing(&self) -> Result<(), Failed> {
+        let is_on = |name: &str| -> Result<bool, Failed> {
+            Ok(fs::read_to_string(self.dir.join(name))?.trim() == "1")
+        };
+        let until = Instant::now() + Duration::from_secs(30);
+        while !is_on("events/sched/sched_process_exec/enable")? || !is_on("tracing_on")? {
+            check(Instant::now() < until, || "tracing was never turned on".to_owned())?;
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     fn is_as_before(&self, what: &str) -> Result<(), Failed> {
         let after = tracing_state(&self.dir);
         check(self.before == after, || {
@@ -125,6 +138,16 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A test that failed leaves one that runs.
+        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
+            let _ = self.child.wait();
+        }
+    }
+}
+
 /// A line without what differs from one recording to the next: CPU, flags, time.
 fn normal(line: &str) -> String {
     let (task, rest) = line.split_once('[').unwrap_or((line, ""));
@@ -147,11 +170,7 @@ fn markers() -> Result<(), Failed> {
         Ok(())
     };
     let stream = Stream::start(&["-q", "-e", "sched_process_exec"])?;
-    while fs::read_to_string(bench.dir.join("events/sched/sched_process_exec/enable"))?.trim()
-        != "1"
-    {
-        thread::sleep(Duration::from_millis(5));
-    }
+    bench.wait_for_tracing()?;
     // Reading the kernel's texts takes some time before the first line.
     bench.mark("begin")?;
     stream.wait_for("begin")?;
@@ -173,12 +192,7 @@ fn markers() -> Result<(), Failed> {
     let mut record = trace_cmd();
     let record = record.args(["record", "-q", "-e", "sched_process_exec", "-o"]).arg(&file);
     let recording = record.spawn()?;
-    while fs::read_to_string(bench.dir.join("events/sched/sched_process_exec/enable"))?.trim()
-        != "1"
-        || fs::read_to_string(bench.dir.join("tracing_on"))?.trim() != "1"
-    {
-        thread::sleep(Duration::from_millis(5));
-    }
+    bench.wait_for_tracing()?;
     mark_all(&mut |_| Ok(()))?;
     kill(Pid::from_raw(i32::try_from(recording.id())?), Signal::SIGINT)?;
     check(recording.wait_with_output()?.status.success(), || "record failed".to_owned())?;
@@ -232,10 +246,9 @@ fn chosen() -> Result<(), Failed> {
     let digits = |line: &str| Some(line.split_once("] ")?.1.split_once('.')?.1.find(": ")? - 1);
     check(text.lines().all(|line| digits(line).is_some()), || text.clone())?;
     let text = run(&["-B", "followed", "-e", exec, "--json=text"])?;
-    check(
-        text.lines().all(|line| line.starts_with("{\"ts\":") && line.contains("\"followed\"")),
-        || text.clone(),
-    )?;
+    check(text.lines().all(|line| line.starts_with("{\"instance\":\"followed\",\"ts\":")), || {
+        text.clone()
+    })?;
     check(text.contains("\"text\":\"filename="), || text.clone())?;
     let text = run(&["--dry-run", "-e", exec])?;
     check(text.contains("print events of") && text.contains("run: sh"), || text.clone())
@@ -315,7 +328,9 @@ fn in_guest() -> Result<(), Failed> {
     options.programs = vec![ours.into()];
     let guest = Guest::boot(options)?;
     guest.wait_ready(Duration::from_secs(240))?;
-    let run = |words: &str| guest.run(words);
+    let run = |words: &str| -> Result<String, Failed> {
+        guest.run(words).map_err(|error| format!("{words}: {error}").into())
+    };
     let printed = run(&format!("{ours} sqlhist -n wakelat '{JOIN}'"))?;
     check(printed.lines().count() == 3 && printed.starts_with("echo 's:wakelat "), || {
         printed.clone()
@@ -346,7 +361,7 @@ fn in_guest() -> Result<(), Failed> {
     check(task.contains("func: ") && task.contains("sched_switch:S"), || task.to_owned())?;
     let tracer = run("cat /sys/kernel/tracing/current_tracer")?;
     check(tracer.trim() == "nop", || tracer.clone())?;
-    let text = run(&format!("{ours} stream -q -p function_graph -g vfs_read cat /etc/passwd"))?;
+    let text = run(&format!("{ours} stream -q -p function_graph -g vfs_read wc /etc/passwd"))?;
     check(text.contains("vfs_read() {") || text.contains("vfs_read();"), || text.clone())?;
     guest.power_off(Duration::from_secs(60))?;
     Ok(())

@@ -10,7 +10,8 @@ use std::time::Duration;
 use tracefs::buffer_control::BufferSize;
 use tracefs::capture::{self, PendingCapture};
 use tracefs::{
-    Capture, Changes, Instance, Ledger, Priority, Recorder, RecorderOptions, Sink, TracingDir, Way,
+    Capture, Changes, Instance, Ledger, PidFilter, Priority, Recorder, RecorderOptions, Sink,
+    TracingDir, Way,
 };
 
 use super::args::{Args, RecorderArgs};
@@ -28,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) recorder: RecorderArgs,
     /// What the recorder does itself is recorded too.
     pub(crate) no_filter: bool,
-    /// A task that is left out as the recorder is: who prints what comes.
+    /// The task that prints what comes at once. It is left out as the recorder is.
     pub(crate) printer: Option<i32>,
     /// The task of the command.
     pub(crate) command: Option<i32>,
@@ -149,13 +150,26 @@ impl LocalRecording {
                 let changes = own.as_mut().unwrap_or(&mut applied.changes);
                 let excluded = changes.exclude_pids(&one.instance, &ids);
                 excluded.or_else(unless_unavailable)?;
+                if plan.traces_functions() {
+                    // Taking the calls that taking made would never end.
+                    let excluded =
+                        changes.add_pids(&one.instance, PidFilter::FunctionsExcept, &ids);
+                    excluded.or_else(unless_unavailable)?;
+                }
             }
         }
-        applied.begin()?;
-        let Applied { dir, changes, events, .. } = applied;
-        // Read while tracing goes on: the symbols alone take longer than starting does.
-        let formats = (!settings.all_formats).then_some(events);
-        let capture = Capturing::Pending(Capture::spawn(&dir, formats));
+        let formats = (!settings.all_formats).then(|| applied.events.clone());
+        let capture = if settings.printer.is_some() {
+            // Who prints at once needs them first, and what reading them does is of no interest.
+            let capture = Capture::read(&applied.dir, formats.as_ref()).map_err(kernel_error)?;
+            applied.begin()?;
+            Capturing::Done(Arc::new(capture))
+        } else {
+            applied.begin()?;
+            // Read while tracing goes on: the symbols alone take longer than starting does.
+            Capturing::Pending(Capture::spawn(&applied.dir, formats))
+        };
+        let Applied { dir, changes, .. } = applied;
         Ok(Self { running, capture, changes, own, dir })
     }
 
