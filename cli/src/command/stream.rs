@@ -12,7 +12,7 @@ use super::report::filters;
 use super::tracing_plan::setup_args::{flag, switch};
 use crate::error::Error;
 use crate::exit_code::Exit;
-use crate::output::{self, tell};
+use crate::output::tell;
 
 const STREAM: Offered = Offered { name: "stream", does: "print events of" };
 
@@ -78,6 +78,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let inputs = [ReportInput { name: "", metadata: &metadata }];
     filters::check(&options.filters, &inputs)?;
     let mut records = following.records(&metadata);
+    let mut out = following.output()?;
     let mut asked: Option<Instant> = None;
     let mut more = |records: &mut LiveMerge, names: &mut TaskNames| {
         let goes_on = following.more(records)?;
@@ -88,7 +89,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         Ok::<_, Error>(goes_on)
     };
     let report = Report::new(options);
-    report.follow(&inputs, &mut records, &mut output::stdout(), &mut more)?;
+    report.follow(&inputs, &mut records, &mut out, &mut more)?;
     let ended = following.end(args.fail_on_loss);
     if !args.quiet {
         for warning in metadata.warnings().iter().chain(records.warnings(0)) {
