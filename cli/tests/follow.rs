@@ -26,6 +26,7 @@ const CASES: &[Case] = &[
     },
     Case { name: "root_lines_are_in_order_and_losses_told", needs: with_tracefs, test: flood },
     Case { name: "root_what_is_printed_can_be_chosen", needs: with_tracefs, test: chosen },
+    Case { name: "root_without_a_reader_it_can_be_ended", needs: with_tracefs, test: no_reader },
     Case { name: "root_a_reader_that_goes_ends_it", needs: with_tracefs, test: closed_pipe },
     Case {
         name: "root_a_profile_has_the_tasks_of_its_command",
@@ -70,6 +71,19 @@ impl Bench {
 
     fn mark(&self, text: &str) -> Result<(), Failed> {
         Ok(fs::write(self.dir.join("trace_marker"), text)?)
+    }
+
+    /// Waits until a command has turned this on, and tracing.
+    fn wait_for(&self, enable: &str) -> Result<(), Failed> {
+        let is_on = |name: &str| -> Result<bool, Failed> {
+            Ok(fs::read_to_string(self.dir.join(name))?.trim() == "1")
+        };
+        let until = Instant::now() + Duration::from_secs(30);
+        while !is_on(enable)? || !is_on("tracing_on")? {
+            check(Instant::now() < until, || "tracing was never turned on".to_owned())?;
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     fn is_as_before(&self, what: &str) -> Result<(), Failed> {
@@ -125,6 +139,16 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A test that failed leaves one that runs.
+        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
+            let _ = self.child.wait();
+        }
+    }
+}
+
 /// A line without what differs from one recording to the next: CPU, flags, time.
 fn normal(line: &str) -> String {
     let (task, rest) = line.split_once('[').unwrap_or((line, ""));
@@ -132,6 +156,7 @@ fn normal(line: &str) -> String {
     format!("{task}{event}")
 }
 
+const EXEC: &str = "events/sched/sched_process_exec/enable";
 const MARKERS: u32 = 10;
 /// What a debug build on a machine that does other things may take.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -147,11 +172,7 @@ fn markers() -> Result<(), Failed> {
         Ok(())
     };
     let stream = Stream::start(&["-q", "-e", "sched_process_exec"])?;
-    while fs::read_to_string(bench.dir.join("events/sched/sched_process_exec/enable"))?.trim()
-        != "1"
-    {
-        thread::sleep(Duration::from_millis(5));
-    }
+    bench.wait_for(EXEC)?;
     // Reading the kernel's texts takes some time before the first line.
     bench.mark("begin")?;
     stream.wait_for("begin")?;
@@ -173,12 +194,7 @@ fn markers() -> Result<(), Failed> {
     let mut record = trace_cmd();
     let record = record.args(["record", "-q", "-e", "sched_process_exec", "-o"]).arg(&file);
     let recording = record.spawn()?;
-    while fs::read_to_string(bench.dir.join("events/sched/sched_process_exec/enable"))?.trim()
-        != "1"
-        || fs::read_to_string(bench.dir.join("tracing_on"))?.trim() != "1"
-    {
-        thread::sleep(Duration::from_millis(5));
-    }
+    bench.wait_for(EXEC)?;
     mark_all(&mut |_| Ok(()))?;
     kill(Pid::from_raw(i32::try_from(recording.id())?), Signal::SIGINT)?;
     check(recording.wait_with_output()?.status.success(), || "record failed".to_owned())?;
@@ -232,10 +248,9 @@ fn chosen() -> Result<(), Failed> {
     let digits = |line: &str| Some(line.split_once("] ")?.1.split_once('.')?.1.find(": ")? - 1);
     check(text.lines().all(|line| digits(line).is_some()), || text.clone())?;
     let text = run(&["-B", "followed", "-e", exec, "--json=text"])?;
-    check(
-        text.lines().all(|line| line.starts_with("{\"ts\":") && line.contains("\"followed\"")),
-        || text.clone(),
-    )?;
+    check(text.lines().all(|line| line.starts_with("{\"instance\":\"followed\",\"ts\":")), || {
+        text.clone()
+    })?;
     check(text.contains("\"text\":\"filename="), || text.clone())?;
     let text = run(&["--dry-run", "-e", exec])?;
     check(text.contains("print events of") && text.contains("run: sh"), || text.clone())
@@ -247,6 +262,32 @@ fn closed_pipe() -> Result<(), Failed> {
     let line = "\"$0\" stream -q -e sched | head -n 2";
     let text = success(shell.args(["-c", line, env!("CARGO_BIN_EXE_trace-cmd")]))?;
     check(text.lines().count() == 2, || text.clone())?;
+    bench.is_as_before("stream")
+}
+
+fn no_reader() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let mut stream = trace_cmd();
+    stream
+        .args(["stream", "-q", "-e", "raw_syscalls"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = stream.spawn()?;
+    let out = child.stdout.take().ok_or("no output")?;
+    bench.wait_for("events/raw_syscalls/enable")?;
+    // Nobody reads, so the pipe is soon full.
+    let dd = ["if=/dev/zero", "of=/dev/null", "bs=1", "count=20000", "status=none"];
+    Command::new("dd").args(dd).status()?;
+    thread::sleep(Duration::from_secs(1));
+    kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?;
+    let until = Instant::now() + Duration::from_secs(20);
+    while child.try_wait()?.is_none() {
+        check(Instant::now() < until, || "still waits for its reader".to_owned())?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    drop(out);
+    let output = child.wait_with_output()?;
+    check(stderr(&output).contains("nobody reads the output"), || stderr(&output))?;
     bench.is_as_before("stream")
 }
 
@@ -315,7 +356,9 @@ fn in_guest() -> Result<(), Failed> {
     options.programs = vec![ours.into()];
     let guest = Guest::boot(options)?;
     guest.wait_ready(Duration::from_secs(240))?;
-    let run = |words: &str| guest.run(words);
+    let run = |words: &str| -> Result<String, Failed> {
+        guest.run(words).map_err(|error| format!("{words}: {error}").into())
+    };
     let printed = run(&format!("{ours} sqlhist -n wakelat '{JOIN}'"))?;
     check(printed.lines().count() == 3 && printed.starts_with("echo 's:wakelat "), || {
         printed.clone()
@@ -346,7 +389,7 @@ fn in_guest() -> Result<(), Failed> {
     check(task.contains("func: ") && task.contains("sched_switch:S"), || task.to_owned())?;
     let tracer = run("cat /sys/kernel/tracing/current_tracer")?;
     check(tracer.trim() == "nop", || tracer.clone())?;
-    let text = run(&format!("{ours} stream -q -p function_graph -g vfs_read cat /etc/passwd"))?;
+    let text = run(&format!("{ours} stream -q -p function_graph -g vfs_read wc /etc/passwd"))?;
     check(text.contains("vfs_read() {") || text.contains("vfs_read();"), || text.clone())?;
     guest.power_off(Duration::from_secs(60))?;
     Ok(())

@@ -1,5 +1,7 @@
 //! `trace-cmd stream`: prints events while they happen.
 
+use std::time::{Duration, Instant};
+
 use clap::{Arg, ArgMatches, Command};
 use tracedat::read::LiveMerge;
 use tracedat::report::{Json, Report, ReportInput, ReportOptions, TaskNames, TimeStyle};
@@ -10,9 +12,12 @@ use super::report::filters;
 use super::tracing_plan::setup_args::{flag, switch};
 use crate::error::Error;
 use crate::exit_code::Exit;
-use crate::output::{self, tell};
+use crate::output::tell;
 
 const STREAM: Offered = Offered { name: "stream", does: "print events of" };
+
+/// How often names of tasks are asked for: more often than it takes an event to be printed.
+const NAMES_EVERY: Duration = Duration::from_millis(100);
 
 const AFTER_HELP: &str = "\
 Lines are those of 'trace-cmd report'. They come in the order of time, over all CPUs and instances, about a quarter of \
@@ -73,16 +78,18 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let inputs = [ReportInput { name: "", metadata: &metadata }];
     filters::check(&options.filters, &inputs)?;
     let mut records = following.records(&metadata);
+    let mut out = following.output()?;
+    let mut asked: Option<Instant> = None;
     let mut more = |records: &mut LiveMerge, names: &mut TaskNames| {
-        let before = records.newest();
         let goes_on = following.more(records)?;
-        if records.newest() > before {
+        if !goes_on || asked.is_none_or(|at| at.elapsed() >= NAMES_EVERY) {
+            asked = Some(Instant::now());
             names.set(0, &following.task_names());
         }
         Ok::<_, Error>(goes_on)
     };
     let report = Report::new(options);
-    report.follow(&inputs, &mut records, &mut output::stdout(), &mut more)?;
+    report.follow(&inputs, &mut records, &mut out, &mut more)?;
     let ended = following.end(args.fail_on_loss);
     if !args.quiet {
         for warning in metadata.warnings().iter().chain(records.warnings(0)) {

@@ -25,8 +25,8 @@ pub enum Sink {
     /// Anything that takes bytes, in whole sub-buffers. One that blocks for ever is left behind at the
     /// end.
     Writer(Box<dyn Write + Send>),
-    /// One who wants to know also when there is nothing more to take. Without [`Way::Splice`](crate::Way::Splice) it
-    /// gets sub-buffers that are still being filled, too.
+    /// One who wants to know also when there is nothing more to take. By [`Way::Read`](crate::Way::Read) it gets
+    /// sub-buffers that are still being filled, too.
     Follower(Box<dyn Follower>),
 }
 

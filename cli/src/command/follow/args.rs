@@ -136,3 +136,46 @@ impl FollowArgs {
         Ok(out.flush()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+
+    const TRY: Offered = Offered { name: "try", does: "try" };
+
+    fn plan(line: &str) -> Result<MachinePlan, Error> {
+        let words = std::iter::once("try").chain(line.split_whitespace());
+        let matches = Command::new("try").args(follow_args()).try_get_matches_from(words).unwrap();
+        FollowArgs::from_matches(&matches, TRY)?.plan(TRY)
+    }
+
+    #[test]
+    fn words_are_those_of_record() {
+        let plan =
+            plan("-e sched -f prev_pid>1 -B other -p function -l vfs_* -F -c ls -e").unwrap();
+        assert_eq!(plan.top.events.len(), 1);
+        assert_eq!(plan.instances[0].1.tracer.as_deref(), Some("function"));
+        assert!(plan.traces_functions() && plan.wants_command());
+    }
+
+    #[test]
+    fn what_needs_a_file_or_a_guest_is_refused_with_a_next_step() {
+        for (line, part) in [
+            ("-e x -N 1", "-N is not for 'try'"),
+            ("-e x --dom g", "--dom is not for 'try'"),
+            ("-e x --date", "no file is made"),
+            ("-e x -a", "no file is made"),
+            ("-p irqsoff", "'try' cannot follow latency tracers"),
+            ("-b 100", "no event was specified"),
+            ("-B foo", "no event was specified"),
+            ("-e x -F", "there is none"),
+            ("-e x --user nobody", "there is none"),
+            ("-e x -v -B foo -e y", "would delete it"),
+        ] {
+            let error = plan(line).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("; "), "{line}: {error}");
+        }
+    }
+}

@@ -49,3 +49,29 @@ fn buffers(requests: &[SinkRequest]) -> Result<Vec<Buffer>, Error> {
     }
     Ok(buffers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn top_level_buffer_comes_first_also_without_cpus() {
+        let request = |name: Option<&str>| SinkRequest {
+            name: name.map(str::to_owned),
+            clock: "mono".to_owned(),
+            sub_buffer_size: 8192,
+            cpus: vec![0, 3],
+        };
+        let names_and_cpus = |requests: &[SinkRequest]| -> Vec<(String, usize)> {
+            let buffers = buffers(requests).unwrap();
+            assert!(buffers.iter().all(|one| (&*one.clock, one.page_size) == ("mono", 8192)));
+            buffers.into_iter().map(|one| (one.name, one.cpus.len())).collect()
+        };
+        let named = |name: &str, cpus| (name.to_owned(), cpus);
+        assert_eq!(
+            names_and_cpus(&[request(None), request(Some("a"))]),
+            [named("", 2), named("a", 2)]
+        );
+        assert_eq!(names_and_cpus(&[request(Some("a"))]), [named("", 0), named("a", 2)]);
+    }
+}

@@ -7,6 +7,7 @@
 mod args;
 mod channel;
 mod machine;
+mod output;
 mod running;
 
 pub(super) use args::{FollowArgs, Offered, follow_args};

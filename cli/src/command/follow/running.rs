@@ -12,6 +12,7 @@ use tracefs::capture;
 use super::args::FollowArgs;
 use super::channel::{self, News};
 use super::machine;
+use super::output::PatientOutput;
 use crate::command::record::args::RecorderArgs;
 use crate::command::record::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use crate::command::record::summary;
@@ -121,6 +122,14 @@ impl Following {
         }
         self.places = places;
         records
+    }
+
+    /// Standard output, which can be interrupted as the recording can.
+    ///
+    /// # Errors
+    /// There is no way to see interruptions.
+    pub(crate) fn output(&self) -> Result<PatientOutput, Error> {
+        Ok(PatientOutput::new(self.signals.interruptions()?))
     }
 
     /// Names of tasks as the kernel has them now.

@@ -10,8 +10,8 @@ use tracedat::compress::Codec;
 use tracefs::buffer_control::BufferSize;
 use tracefs::capture::{self, PendingSymbols};
 use tracefs::{
-    Capture, Changes, EventSelection, Instance, Ledger, Priority, Recorder, RecorderOptions, Sink,
-    TracingDir, Way,
+    Capture, Changes, EventSelection, Instance, Ledger, PidFilter, Priority, Recorder,
+    RecorderOptions, Sink, TracingDir, Way,
 };
 
 use super::args::{Args, RecorderArgs};
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) no_filter: bool,
     /// How the file compresses the kernel's texts, where they go to one.
     pub(crate) codec: Option<Codec>,
-    /// A task that is left out as the recorder is: who prints what comes.
+    /// The task that prints what comes at once. It is left out as the recorder is.
     pub(crate) printer: Option<i32>,
     /// The task of the command.
     pub(crate) command: Option<i32>,
@@ -163,6 +163,7 @@ impl LocalRecording {
         let options = recorder_options(&settings.recorder)?;
         // With -k what was asked for stays, and not what only the recorder needs.
         let mut own = settings.keep_after.then(Changes::new);
+        let has_many_events = plan.traces_functions() || fills_itself(&applied.events);
         let mut running = Vec::new();
         for ((instance, request), sinks) in applied.instances.iter().zip(requests).zip(sinks) {
             if settings.recorder.sleep.is_some_and(|sleep| sleep.is_zero()) {
@@ -171,15 +172,14 @@ impl LocalRecording {
                 let wake = changes.set_buffer_percent(instance, 0);
                 wake.or_else(unless_unavailable)?;
             }
-            if fills_itself(&applied.events) && plan.buffer_kb(instance.name()).is_none() {
+            if has_many_events && plan.buffer_kb(instance.name()).is_none() {
                 enlarge_buffer(instance, own.as_mut().unwrap_or(&mut applied.changes));
             }
             let sinks = request.cpus.into_iter().zip(sinks).collect();
             let recorder = Recorder::start(instance, sinks, &options).map_err(kernel_error)?;
             running.push(Running { instance: instance.clone(), recorder });
         }
-        let fills_itself = settings.printer.is_some() || fills_itself(&applied.events);
-        if !settings.no_filter && fills_itself {
+        if !settings.no_filter && (has_many_events || settings.printer.is_some()) {
             for one in &running {
                 // What the recorder does itself would fill the trace; kernels before 5.7 cannot
                 // leave it out.
@@ -188,14 +188,28 @@ impl LocalRecording {
                 let changes = own.as_mut().unwrap_or(&mut applied.changes);
                 let excluded = changes.exclude_pids(&one.instance, &ids);
                 excluded.or_else(unless_unavailable)?;
+                if plan.traces_functions() {
+                    // Taking the calls that taking made would never end.
+                    let excluded =
+                        changes.add_pids(&one.instance, PidFilter::FunctionsExcept, &ids);
+                    excluded.or_else(unless_unavailable)?;
+                }
             }
         }
-        applied.begin()?;
-        let Applied { dir, changes, events, .. } = applied;
-        // Read while tracing goes on: the symbols alone take longer than starting does.
-        let formats = (!settings.all_formats).then_some(events);
-        let capture = Capture::spawn_with(&dir, formats, symbols);
-        let texts = PendingTexts::spawn(capture, settings.codec)?;
+        let formats = (!settings.all_formats).then(|| applied.events.clone());
+        let texts = if settings.printer.is_some() {
+            // Who prints at once needs them first, and what reading them does is of no interest.
+            let capture = Capture::spawn_with(&applied.dir, formats, symbols).finish();
+            let capture = capture.map_err(kernel_error)?;
+            applied.begin()?;
+            PendingTexts::Here(capture.into())
+        } else {
+            applied.begin()?;
+            // Read while tracing goes on: the symbols alone take longer than starting does.
+            let capture = Capture::spawn_with(&applied.dir, formats, symbols);
+            PendingTexts::spawn(capture, settings.codec)?
+        };
+        let Applied { dir, changes, .. } = applied;
         Ok(Self { running, texts, changes, own, dir })
     }
 

@@ -16,6 +16,9 @@ use crate::sys;
 /// Blocks them in this thread, and so in all threads started later.
 pub(crate) struct Signals(SignalFd);
 
+/// Signals that end a recording.
+const INTERRUPTIONS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -30,14 +33,18 @@ pub(crate) enum Event {
 impl Signals {
     /// Takes the signals over.
     pub(crate) fn take() -> Result<Self, Error> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD] {
-            set.add(signal);
-        }
+        let set: SigSet = INTERRUPTIONS.into_iter().chain([Signal::SIGCHLD]).collect();
         let fd = set.thread_block().and_then(|()| {
             SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         });
         fd.map(Self).map_err(|error| Error::failure("cannot take over signals").because(error))
+    }
+
+    /// A descriptor that is readable while SIGINT, SIGTERM or SIGHUP waits to be taken.
+    pub(crate) fn interruptions(&self) -> Result<SignalFd, Error> {
+        let set: SigSet = INTERRUPTIONS.into_iter().collect();
+        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(|error| Error::failure("cannot see signals").because(error))
     }
 
     /// Waits for one signal, or the end of a task, at most `limit`.

@@ -207,6 +207,11 @@ impl MachinePlan {
         self.all().any(|(_, plan)| plan.tracer.as_deref().is_some_and(is_latency_tracer))
     }
 
+    /// Whether some tracer records calls of functions.
+    pub(crate) fn traces_functions(&self) -> bool {
+        self.all().any(|(_, plan)| plan.profiles || plan.has_function_tracer())
+    }
+
     /// Whether some instance is for the command only.
     pub(crate) fn wants_command(&self) -> bool {
         self.all().any(|(_, plan)| plan.only_command)
@@ -320,12 +325,19 @@ impl InstancePlan {
             return Err(Error::usage("-c follows the children of -F or -P, and there is neither")
                 .hint("add -F to trace the command, or -P PID"));
         }
-        let is_function = self.tracer.as_deref().is_some_and(|name| name.starts_with("function"));
-        if self.function_stack && is_function && name.is_none() && self.functions.is_empty() {
+        if self.function_stack
+            && self.has_function_tracer()
+            && name.is_none()
+            && self.functions.is_empty()
+        {
             let message = "--func-stack records a stack for every function of the kernel";
             return Err(Error::usage(message).hint("name those you want with -l"));
         }
         Ok(())
+    }
+
+    fn has_function_tracer(&self) -> bool {
+        self.tracer.as_deref().is_some_and(|name| name.starts_with("function"))
     }
 
     fn traces_something(&self) -> bool {

@@ -295,6 +295,29 @@ mod tests {
     }
 
     #[test]
+    fn damage_of_any_byte_has_an_end() {
+        let metadata = metadata(&[]);
+        let good = at(&[10, 20, 30, 40]);
+        for place in 0..64 {
+            for value in [0, 0x7f, 0xff, good[place] ^ 1] {
+                let mut records = LiveMerge::new([&metadata]);
+                let cpu = records.cpu(0, 0, 1).unwrap();
+                let mut bad = good.clone();
+                bad[place] = value;
+                records.feed(cpu, &bad);
+                records.caught_up(cpu);
+                records.feed(cpu, &good);
+                records.finish();
+                let mut count = 0;
+                while records.next().unwrap().is_some() {
+                    count += 1;
+                }
+                assert!((4..2048).contains(&count), "{count}");
+            }
+        }
+    }
+
+    #[test]
     fn losses_are_told_and_damage_is_left_out() {
         let metadata = metadata(&[]);
         let mut records = LiveMerge::new([&metadata]);
