@@ -113,7 +113,19 @@ fn ledger() -> Result<(), Failed> {
     let out = TempDir::new()?;
     let file = out.path().join("trace.dat");
     let mut record = trace_cmd();
-    record.args(["record", "--json", "--fail-on-loss", "-b", "8", "-e", "raw_syscalls", "-o"]);
+    // Whoever floods comes before who records.
+    record.args([
+        "record",
+        "--json",
+        "--fail-on-loss",
+        "--nice",
+        "19",
+        "-b",
+        "8",
+        "-e",
+        "raw_syscalls",
+        "-o",
+    ]);
     let output = record.arg(&file).args(["sh", "-c", &flood(200_000)]).output()?;
     check(output.status.code() == Some(6), || format!("{}: {}", output.status, stderr(&output)))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

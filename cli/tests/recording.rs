@@ -242,7 +242,18 @@ fn loss() -> Result<(), Failed> {
     let bench = Bench::new()?;
     let flood = "dd if=/dev/zero of=/dev/null bs=1 count=300000 2>/dev/null";
     let mut record = trace_cmd();
-    record.args(["record", "--json", "--fail-on-loss", "-b", "8", "-e", "raw_syscalls", "-o"]);
+    record.args([
+        "record",
+        "--json",
+        "--fail-on-loss",
+        "--nice",
+        "19",
+        "-b",
+        "8",
+        "-e",
+        "raw_syscalls",
+        "-o",
+    ]);
     record.arg(bench.file()).args(["sh", "-c", &format!("{flood} & {flood}; wait")]);
     let output = record.output()?;
     check(output.status.code() == Some(6), || format!("{}: {}", output.status, stderr(&output)))?;
