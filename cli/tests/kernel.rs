@@ -188,8 +188,8 @@ fn losses() -> Result<(), Failed> {
     let out = TempDir::new()?;
     let file = out.path().join("trace.dat");
     let mut record = trace_cmd();
-    record.args(["record", "-b", "8", "-e", "raw_syscalls", "-o"]).arg(&file);
-    // Two writers of one byte each keep both a reader and its buffer too busy.
+    // A recorder that has to wait for its turn; two writers of one byte each keep its buffers busy.
+    record.args(["record", "--nice", "19", "-b", "8", "-e", "raw_syscalls", "-o"]).arg(&file);
     let flood = "dd if=/dev/zero of=/dev/null bs=1 count=300000 2>/dev/null";
     record.args(["sh", "-c", &format!("{flood} & {flood}; wait")]);
     let output = record.output()?;
