@@ -60,7 +60,7 @@ impl Bench<'_> {
         let nowhere = self.both(|command| measure(command.arg("report").arg(&self.trace), None))?;
         let what = format!("report of {:.2} M events", events as f64 / 1e6);
         wall(&format!("{what}, wall"), &nowhere, "20");
-        let (filed, _) = self.into_files(&["report"])?;
+        let (filed, _) = self.print_to_files(&["report"])?;
         wall("report into a file, wall", &filed, "15");
         let single = take_turns(self.rounds, BOTH, |program| {
             let mut command = self.programs.reader(program);
@@ -87,14 +87,14 @@ impl Bench<'_> {
     }
 
     fn filter(&self, events: u64) -> Outcome<()> {
-        let (runs, text) = self.into_files(&["report", "-F", FILTER])?;
+        let (runs, text) = self.print_to_files(&["report", "-F", FILTER])?;
         let kept = BufReader::new(File::open(text)?).lines().count() as u64;
         wall(&format!("report -F, 1 event in {}, wall", events / kept.max(1)), &runs, "10");
         Ok(())
     }
 
     /// Has both print into files; returns that of ours too, which is the same text as theirs.
-    fn into_files(&self, words: &[&str]) -> Outcome<([Vec<Usage>; 2], PathBuf)> {
+    fn print_to_files(&self, words: &[&str]) -> Outcome<([Vec<Usage>; 2], PathBuf)> {
         let texts = BOTH.map(|program| self.dir.path().join(format!("{program:?}.txt")));
         let print = |program: Program, command: &mut Command| {
             let file = File::create(&texts[program as usize])?;
