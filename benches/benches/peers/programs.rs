@@ -37,13 +37,13 @@ impl Programs {
         Ok(Self { reference, ours })
     }
 
-    /// A command that reads files, and prints the text of 3.1.6.
+    /// A command that reads files.
     pub(crate) fn reader(&self, program: Program) -> Command {
         match program {
             Program::Theirs => self.reference.reader(),
             Program::Ours => {
                 let mut command = Command::new(&self.ours);
-                command.env("TRACE_CMD_COMPAT", "3.1.6").env("LC_ALL", "C").env("TZ", "UTC");
+                command.env_remove("TRACE_CMD_COMPAT").env("LC_ALL", "C").env("TZ", "UTC");
                 command
             }
         }

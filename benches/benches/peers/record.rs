@@ -45,7 +45,7 @@ impl Bench<'_> {
         let words: &[&str] = &["-e", "all", "--compression", "none"];
         let large: &[&str] = &["-e", "all", "--compression", "none", "--subbuf-size", "64"];
         let all = [(Program::Theirs, words), (Program::Ours, words), (Program::Ours, large)];
-        for calls in [200_000, 3_000_000] {
+        for calls in [270_000, 4_000_000] {
             let [theirs, ours, large] = &self.heavy(all, Kind::Bytes, calls)?;
             let what = format!("uncompressed, {}: workload's end to exit", amount(theirs, ours));
             compare(&what, Figure::Seconds, theirs, ours, finish, "10");
@@ -81,7 +81,7 @@ impl Bench<'_> {
         let words: &[&str] = &["-e", "all"];
         let real_time: &[&str] = &["-e", "all", "-r", "20"];
         let all = [(Program::Theirs, words), (Program::Theirs, real_time), (Program::Ours, words)];
-        let [theirs, real_time, ours] = &self.heavy(all, Kind::Messages, 400)?;
+        let [theirs, real_time, ours] = &self.heavy(all, Kind::Messages, 1000)?;
         let share = |run: &Recording| {
             let content = &run.content;
             100.0 * content.lost as f64 / (content.lost + content.events) as f64
