@@ -50,7 +50,6 @@ impl<'m> Histogram<'m> {
         records: &mut Records,
         options: HistogramOptions,
     ) -> Result<Self, ReadError> {
-        records.read_ahead();
         let mut kinds = Kinds::new(metadata);
         let mut stacks = Stacks::new(metadata, options.ignore_pids);
         let mut names = TaskNames::new(metadata.cmdlines_text());

@@ -119,10 +119,9 @@ impl Report {
         out: &mut (dyn Write + Send),
     ) -> Result<Printed, ReportError> {
         let files = self.files(inputs);
-        // Two threads that format keep two processors busy; where little is formatted, or there are
-        // more of them, reading would be what is waited for.
-        let threads = self.threads().get();
-        if threads > 2 || threads > 1 && !self.options.filters.is_empty() {
+        // Two threads that format keep two processors busy; of more of them, reading is what is
+        // waited for.
+        if self.threads().get() > 2 {
             records.read_ahead();
         }
         self.align(records)?;
