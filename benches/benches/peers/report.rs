@@ -82,7 +82,8 @@ impl Bench<'_> {
         let times =
             self.both(|command| first_event_line(command.arg("report").arg(&self.trace)))?;
         let [theirs, ours] = times.map(|runs| median(&runs, Duration::as_secs_f64));
-        table::line("report | head -1, first event's line", Figure::Seconds, theirs, ours, "10");
+        let what = "report, until the first event can be read";
+        table::line(what, Figure::Seconds, theirs, ours, "10");
         Ok(())
     }
 
