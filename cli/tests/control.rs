@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use common::{Case, check, complaint, success, trace_cmd, tracing_state};
+use common::{
+    Case, check, complaint, success, trace_cmd, tracing_state, with_reference, with_tracefs,
+};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
@@ -69,16 +71,6 @@ fn change_and_die(place: &Path) -> Result<(), tracefs::Error> {
 
 fn nothing() -> Result<(), Missing> {
     Ok(())
-}
-
-fn with_tracefs() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs().map(drop)
-}
-
-fn with_reference() -> Result<(), Missing> {
-    with_tracefs()?;
-    requirements::reference()?.exact().map(drop)
 }
 
 fn with_recording_reference() -> Result<(), Missing> {

@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use common::tracefs_state::WritableFiles;
-use common::{Case, check, stderr, success, trace_cmd};
+use common::{Case, check, stderr, success, trace_cmd, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
@@ -37,11 +37,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_tracefs() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs().map(drop)
 }
 
 /// A tmpfs, whose files are closed up by copying.

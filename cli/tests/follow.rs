@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state};
+use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -43,11 +43,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_tracefs() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs().map(drop)
 }
 
 fn with_guest() -> Result<(), Missing> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
 use common::tracefs_state::WritableFiles;
-use common::{Case, check, complaint, stderr, success, trace_cmd};
+use common::{Case, check, complaint, stderr, success, trace_cmd, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sys::statvfs::statvfs;
 use tempfile::TempDir;
@@ -41,11 +41,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_tracefs() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs().map(drop)
 }
 
 fn with_loop_devices() -> Result<(), Missing> {

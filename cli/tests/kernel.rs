@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state};
+use common::{
+    Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_reference, with_tracefs,
+};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -43,16 +45,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_tracefs() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs().map(drop)
-}
-
-fn with_reference() -> Result<(), Missing> {
-    with_tracefs()?;
-    requirements::reference()?.exact().map(drop)
 }
 
 fn with_python() -> Result<(), Missing> {

@@ -8,12 +8,11 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use common::tracefs_state::WritableFiles;
-use common::{Case, check, stderr, success, trace_cmd};
+use common::{Case, check, stderr, success, trace_cmd, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use trace_virt::lab::Missing;
 use trace_virt::lab::requirements::{self, TracefsLock};
 
 const CASES: &[Case] = &[
@@ -32,11 +31,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_tracefs() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs().map(drop)
 }
 
 /// A recording without an end of its own; it is killed when a test ends early.

@@ -7,14 +7,13 @@ use std::path::Path;
 use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{Case, check, stderr, success, trace_cmd};
+use common::{Case, check, stderr, success, trace_cmd, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use trace_virt::lab::Missing;
-use trace_virt::lab::requirements::{self, TracefsLock};
+use trace_virt::lab::requirements::TracefsLock;
 
 const CASES: &[Case] = &[
     Case { name: "root_data_is_written_once_and_to_one_file", needs: with_tracefs, test: once },
@@ -23,11 +22,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_tracefs() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs().map(drop)
 }
 
 /// Two writers of so many single bytes each: some 180 bytes of trace for every one.

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state};
+use common::{
+    Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_reference, with_tracefs,
+};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
-use trace_virt::lab::Missing;
 use trace_virt::lab::requirements::{self, TracefsLock};
 
 const CASES: &[Case] = &[
@@ -43,16 +44,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_tracefs() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs().map(drop)
-}
-
-fn with_reference() -> Result<(), Missing> {
-    with_tracefs()?;
-    requirements::reference()?.exact().map(drop)
 }
 
 /// Short processes, so that there is something to see.

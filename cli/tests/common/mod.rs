@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use trace_virt::lab::Missing;
+use trace_virt::lab::{Missing, requirements};
 
 /// A test that says what the machine must have.
 pub(crate) struct Case {
@@ -96,4 +96,16 @@ pub(crate) fn tracing_state(dir: &Path) -> Vec<String> {
     let instances = fs::read_dir(dir.join("instances")).into_iter().flatten().flatten();
     state.extend(instances.map(|entry| format!("instance {:?}", entry.file_name())));
     state
+}
+
+/// What a test of the running kernel needs.
+pub(crate) fn with_tracefs() -> Result<(), Missing> {
+    requirements::root()?;
+    requirements::tracefs().map(drop)
+}
+
+/// The same with the reference, whose text is the one that is compared.
+pub(crate) fn with_reference() -> Result<(), Missing> {
+    with_tracefs()?;
+    requirements::reference()?.exact().map(drop)
 }

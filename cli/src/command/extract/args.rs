@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::command::record::args::{compression_arg, file_version_arg};
 use crate::command::record::file::Format;
 use crate::command::tracing_plan::setup_args::{flag, switch};
 use crate::error::Error;
@@ -65,17 +66,8 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("Set a trace option while the text of a latency tracer is read"),
             switch("date", "Store the distance of the trace clock to wall time"),
-            Arg::new("file-version")
-                .long("file-version")
-                .value_name("N")
-                .default_value("7")
-                .value_parser(value_parser!(u8).range(6..=7))
-                .help("Version of trace.dat; with a --compression it is 7"),
-            Arg::new("compression")
-                .long("compression")
-                .value_name("NAME")
-                .value_parser(["any", "none", "zlib", "zstd"])
-                .help("Compression of a version 7 file [default: any]"),
+            file_version_arg(),
+            compression_arg(),
             flag("quiet", 'q', "Print errors and losses only").long("quiet"),
         ])
 }

@@ -123,6 +123,25 @@ pub(crate) fn command() -> Command {
         .arg(command_arg("Record while this command runs; without it, until Ctrl-C"))
 }
 
+/// `--file-version`, the same on every command that makes a file.
+pub(crate) fn file_version_arg() -> Arg {
+    Arg::new("file-version")
+        .long("file-version")
+        .value_name("N")
+        .default_value("7")
+        .value_parser(value_parser!(u8).range(6..=7))
+        .help("Version of trace.dat; with a --compression it is 7")
+}
+
+/// `--compression`, likewise.
+pub(crate) fn compression_arg() -> Arg {
+    Arg::new("compression")
+        .long("compression")
+        .value_name("NAME")
+        .value_parser(["any", "none", "zlib", "zstd"])
+        .help("Compression of a version 7 file [default: any]")
+}
+
 fn file_args() -> [Arg; 10] {
     [
         Arg::new("output").short('o').value_name("FILE").help("Output file [default: trace.dat]"),
@@ -131,17 +150,8 @@ fn file_args() -> [Arg; 10] {
             .value_name("DIR")
             .value_parser(value_parser!(PathBuf))
             .help("Directory for data on its way, of -m and of guests [default: that of FILE]"),
-        Arg::new("file-version")
-            .long("file-version")
-            .value_name("N")
-            .default_value("7")
-            .value_parser(value_parser!(u8).range(6..=7))
-            .help("Version of trace.dat; with a --compression it is 7"),
-        Arg::new("compression")
-            .long("compression")
-            .value_name("NAME")
-            .value_parser(["any", "none", "zlib", "zstd"])
-            .help("Compression of a version 7 file [default: any]"),
+        file_version_arg(),
+        compression_arg(),
         Arg::new("max-kb")
             .short('m')
             .value_name("KB")
