@@ -1,6 +1,7 @@
 //! `trace-cmd hist`: counts call chains.
 
 use std::io::Write;
+use std::thread::available_parallelism;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tracedat::Reader;
@@ -37,6 +38,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let path = data_file::input(matches);
     let Reader { metadata, mut records } = data_file::open_events(&path)?;
     let options = HistogramOptions { ignore_pids: matches.get_flag("ignore-pids") };
+    // One thread counts what another decompresses.
+    if available_parallelism().is_ok_and(|threads| threads.get() > 1) {
+        records.read_ahead(1);
+    }
     let histogram = Histogram::count(&metadata, &mut records, options)
         .map_err(|cause| data_file::cannot_read(&path, cause))?;
     let mut out = output::stdout();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::ahead::{Chunk, ReadAhead, Slot, Unpacker};
+use super::ahead::{Ahead, Chunk, ReadAhead, Unpacker};
 use super::damage::{Damage, MACHINE_PAGE};
 use crate::abi::{Abi, ByteOrder};
 use crate::clock::ClockCorrection;
@@ -116,8 +116,8 @@ pub(super) struct CpuStream {
     head: Head,
     missed: MissedEvents,
     starts_sub_buffer: bool,
-    /// Where the next chunk is made before it is wanted.
-    ahead: Option<Arc<Slot>>,
+    /// The chunks that are made before they are wanted.
+    ahead: Ahead,
 }
 
 /// Where the next sub-buffer comes from.
@@ -177,7 +177,7 @@ impl CpuStream {
             head: Head::default(),
             missed: MissedEvents::None,
             starts_sub_buffer: false,
-            ahead: None,
+            ahead: Ahead::default(),
         }
     }
 
@@ -630,8 +630,11 @@ impl CpuStream {
             let what = "memory of all CPUs with a chunk";
             return Err(DecodeError::OutOfRange { offset, what, value: shared.held }.into());
         }
-        let ahead = self.ahead.as_ref().and_then(|slot| slot.take(body, &mut self.window));
-        let result = ahead.unwrap_or_else(|| {
+        let made = shared
+            .ahead
+            .as_ref()
+            .and_then(|pool| self.ahead.take(body, &mut self.window, pool, &mut shared.unpacker));
+        let result = made.unwrap_or_else(|| {
             let chunk = shared.chunk(body, u64::from(header.compressed), size);
             shared.unpacker.unpack(&chunk, &mut self.window)
         });
@@ -639,25 +642,45 @@ impl CpuStream {
         result
     }
 
-    /// Has the next chunk made by the thread that reads ahead, where there is one.
-    fn ask_ahead(&mut self, shared: &mut Shared) {
-        let (Some(ahead), Pages::Chunks { next, left: Some(1..) }) = (&shared.ahead, &self.storage)
+    /// Has the next chunks made by threads that read ahead, where there are any.
+    fn ask_ahead(&mut self, shared: &Shared) {
+        let (Some(pool), &Pages::Chunks { next, left: Some(left) }) =
+            (&shared.ahead, &self.storage)
         else {
             return;
         };
-        // What is wrong with the chunk is told when its turn comes.
+        while let Some(planned) = self.ahead.wants((next, left)) {
+            let (mut next, mut left) = planned;
+            let (mut chunks, mut size) = (Vec::new(), 0);
+            while size < pool.job_size
+                && let Some(chunk) = self.plain_chunk(next, left, shared)
+            {
+                size += chunk.size;
+                next = chunk.body.saturating_add(chunk.compressed);
+                left -= 1;
+                chunks.push(chunk);
+            }
+            if chunks.is_empty() {
+                return;
+            }
+            self.ahead.ask(pool, chunks, (next, left));
+        }
+    }
+
+    /// The chunk at `next`, one of `left`, unless it is damaged, which is told when its turn comes.
+    fn plain_chunk(&self, next: u64, left: u32, shared: &Shared) -> Option<Chunk> {
         let mut bytes = [0; CompressedHeader::LEN];
-        if *next >= self.start.saturating_add(self.size)
-            || !matches!(shared.read_at(&mut bytes, *next), Ok(CompressedHeader::LEN))
+        if left == 0
+            || next >= self.start.saturating_add(self.size)
+            || !matches!(shared.read_at(&mut bytes, next), Ok(CompressedHeader::LEN))
         {
-            return;
+            return None;
         }
         let header = CompressedHeader::from_bytes(&bytes, shared.abi.byte_order);
-        let (size, limit) = (u64::from(header.uncompressed), MAX_AHEAD);
-        let Some(size) = usize::try_from(size).ok().filter(|&size| size <= limit) else { return };
+        let size = usize::try_from(header.uncompressed).ok();
+        let size = size.filter(|size| (1..=MAX_AHEAD).contains(size))?;
         let body = next.saturating_add(CompressedHeader::LEN as u64);
-        let chunk = shared.chunk(body, u64::from(header.compressed), size);
-        ahead.ask(self.ahead.get_or_insert_with(Slot::new), chunk);
+        Some(shared.chunk(body, u64::from(header.compressed), size))
     }
 }
 

@@ -69,9 +69,9 @@ impl Records {
         self.streams.peek(0, buffer, cpu)
     }
 
-    /// Has compressed data read and decompressed before it is wanted, by one more thread.
-    pub fn read_ahead(&mut self) {
-        self.streams.read_ahead();
+    /// Has compressed data read and decompressed before it is wanted, by so many more threads.
+    pub fn read_ahead(&mut self, threads: usize) {
+        self.streams.read_ahead(threads);
     }
 
     /// Takes all records of a CPU of a buffer, one after the other.
@@ -170,9 +170,9 @@ impl Merge {
         Ok(self.streams.next_wanted(wanted)?.map(|stream| (stream.file, stream.cpu.record())))
     }
 
-    /// Has compressed data read and decompressed before it is wanted, by one more thread.
-    pub fn read_ahead(&mut self) {
-        self.streams.read_ahead();
+    /// Has compressed data read and decompressed before it is wanted, by so many more threads.
+    pub fn read_ahead(&mut self, threads: usize) {
+        self.streams.read_ahead(threads);
     }
 
     /// Counts time from the first record, before one is taken; with `top_level`, from the first of
@@ -349,11 +349,11 @@ impl Streams {
         }
     }
 
-    fn read_ahead(&mut self) {
+    fn read_ahead(&mut self, threads: usize) {
         if self.streams.len() > MAX_READ_AHEAD {
             return;
         }
-        let ahead = ReadAhead::start();
+        let ahead = ReadAhead::start(threads, self.streams.len());
         for shared in &mut self.files {
             shared.ahead.clone_from(&ahead);
         }

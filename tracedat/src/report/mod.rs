@@ -119,10 +119,14 @@ impl Report {
         out: &mut (dyn Write + Send),
     ) -> Result<Printed, ReportError> {
         let files = self.files(inputs);
-        // Two threads that format keep two processors busy; of more of them, reading is what is
-        // waited for.
-        if self.threads().get() > 2 {
-            records.read_ahead();
+        match self.threads().get() - 1 {
+            0 => {}
+            // What filters leave is little to format: all there is to do is to read.
+            others if !self.options.filters.is_empty() => records.read_ahead(others),
+            // Two threads that format keep two processors busy.
+            1 => {}
+            // Of more of them, reading is what is waited for.
+            _ => records.read_ahead(1),
         }
         self.align(records)?;
         let sequencer = Sequencer::new(records, &files, &self.options);

@@ -23,6 +23,7 @@ impl Report {
     ) -> Result<(), ReadError> {
         let files = self.files(inputs);
         let mut selection = Selection::new(&self.options, files.len());
+        records.read_ahead(self.threads().get() - 1);
         self.align(records)?;
         while let Some((index, record)) = records.next()? {
             let Some(file) = files.get(index) else { continue };
