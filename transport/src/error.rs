@@ -126,4 +126,36 @@ pub enum Error {
         /// What it should be.
         expected: &'static str,
     },
+    /// The kernel cannot do this at all.
+    #[error("{step} {peer}: {missing}")]
+    Unsupported {
+        /// What was being done.
+        step: &'static str,
+        /// With whom.
+        peer: String,
+        /// What is missing, and what may bring it.
+        missing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What stands between the two ends did not connect them.
+    #[error("{step} {peer}: answered {answer:?} instead of \"OK\"")]
+    Handshake {
+        /// What was being done.
+        step: &'static str,
+        /// With whom.
+        peer: String,
+        /// The line that came.
+        answer: String,
+    },
+    /// More than one datagram holds.
+    #[error("datagram of {size} bytes for {peer}, one holds at most {limit}")]
+    Datagram {
+        /// Its size.
+        size: usize,
+        /// For whom it was.
+        peer: String,
+        /// What fits.
+        limit: usize,
+    },
 }

@@ -7,8 +7,9 @@ use std::os::unix::net::UnixStream;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::stat::{SFlag, fstat};
 
-use crate::{Deadline, Error};
+use crate::{Deadline, Error, socket};
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +166,23 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether the kernel moves pages between this and a pipe: out of it (`Read`) or into it (`Write`).
+    ///
+    /// Where it does not, or would do so in pieces of a page, large reads and writes are better.
+    #[must_use]
+    pub fn can_splice(&self, direction: Interest) -> bool {
+        let Ok(status) = fstat(&self.fd) else {
+            return false;
+        };
+        match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFIFO => true,
+            // Virtio-serial ports take pages, but give none.
+            SFlag::S_IFCHR => direction == Interest::Write,
+            SFlag::S_IFSOCK => socket::splices(&self.fd),
+            _ => false,
+        }
+    }
+
     /// Gives the descriptor away; it stays non-blocking.
     #[must_use]
     pub fn into_fd(self) -> OwnedFd {
@@ -182,6 +200,8 @@ impl Stream {
     fn failed(&self, step: &'static str, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.closed(step),
+            // The kernel gave a silent peer up.
+            io::ErrorKind::TimedOut => self.timed_out(step),
             _ => Error::Io { step, peer: self.peer.clone(), source },
         }
     }

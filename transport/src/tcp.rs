@@ -1,40 +1,70 @@
 //! Plain TCP.
 
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::{io, time::Duration};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use crate::{Deadline, Error, Stream};
+use nix::sys::socket::{SockaddrStorage, getpeername, setsockopt, sockopt};
 
-/// Connects to `host:port`, trying each address the name has.
+use crate::{Deadline, Error, Stream, socket};
+
+/// After how long a peer that answers nothing at all is given up.
+///
+/// A peer whose kernel answers, but which takes no data for as long, is given up too.
+pub const PEER_TIMEOUT: Duration = Duration::from_secs(60);
+
+const CONNECTING: &str = "connecting to";
+
+/// Connects to `host`, trying each address the name has.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] with the last address's answer, or [`Error::TimedOut`].
-pub fn connect(address: &str, deadline: Deadline) -> Result<Stream, Error> {
-    const STEP: &str = "connecting to";
-    let failed = |source| Error::Io { step: STEP, peer: address.to_owned(), source };
+pub fn connect(host: &str, port: u16, deadline: Deadline) -> Result<Stream, Error> {
+    let peer = text(host, port);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for socket_address in address.to_socket_addrs().map_err(failed)? {
+    for address in resolve(host, port, CONNECTING, deadline)? {
         let attempt = match deadline.remaining() {
-            Some(Duration::ZERO) => {
-                return Err(Error::TimedOut { step: STEP, peer: address.to_owned() });
-            }
-            Some(left) => TcpStream::connect_timeout(&socket_address, left),
-            None => TcpStream::connect(socket_address),
+            Some(Duration::ZERO) => return Err(Error::TimedOut { step: CONNECTING, peer }),
+            Some(left) => TcpStream::connect_timeout(&address, left),
+            None => TcpStream::connect(address),
         };
         match attempt {
-            Ok(socket) => return stream(socket, address.to_owned()),
+            Ok(socket) => return stream(socket, peer),
             Err(e) if e.kind() == io::ErrorKind::TimedOut && deadline.has_passed() => {
-                return Err(Error::TimedOut { step: STEP, peer: address.to_owned() });
+                return Err(Error::TimedOut { step: CONNECTING, peer });
             }
             Err(e) => last = e,
         }
     }
-    Err(failed(last))
+    Err(Error::Io { step: CONNECTING, peer, source: last })
 }
 
-/// A listening TCP socket.
+/// Changes after how long a silent peer is given up, whether data is on its way to it or nothing is sent at all.
+///
+/// # Errors
+///
+/// [`Error::Io`] when the stream is not TCP.
+pub fn set_peer_timeout(stream: &Stream, timeout: Duration) -> Result<(), Error> {
+    give_up_after(stream, timeout).map_err(|errno| Error::Io {
+        step: "setting a time limit for",
+        peer: stream.peer().to_owned(),
+        source: errno.into(),
+    })
+}
+
+/// The other end's address, which data ports are on too; `None` when the stream is not TCP or has lost its peer.
+#[must_use]
+pub fn peer_address(stream: &Stream) -> Option<SocketAddr> {
+    let peer = getpeername::<SockaddrStorage>(stream.as_fd().as_raw_fd()).ok()?;
+    let v4 = peer.as_sockaddr_in().map(|it| SocketAddr::V4((*it).into()));
+    v4.or_else(|| peer.as_sockaddr_in6().map(|it| SocketAddr::V6((*it).into())))
+}
+
+/// A listening TCP socket. Its port is free again as soon as it is closed.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -42,17 +72,26 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `host:port`; port 0 takes a free one.
+    /// Listens on the first address of `host` that can be had, IPv4 before IPv6; port 0 takes a free one.
+    ///
+    /// `0.0.0.0` is every IPv4 address of this machine; `::` every address, IPv4 too where the system's setting
+    /// `net.ipv6.bindv6only` is off.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] with the address.
-    pub fn bind(address: &str) -> Result<Self, Error> {
-        let failed = |source| Error::Io { step: "listening on", peer: address.to_owned(), source };
-        let socket = TcpListener::bind(address).map_err(failed)?;
-        socket.set_nonblocking(true).map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address })
+    pub fn bind(host: &str, port: u16) -> Result<Self, Error> {
+        const LISTENING: &str = "listening on";
+        let mut addresses = resolve(host, port, LISTENING, Deadline::NEVER)?;
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        let open = || {
+            // It also sets SO_REUSEADDR: connections that are still ending do not hold the port.
+            let socket = TcpListener::bind(addresses.as_slice())?;
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address })
+        };
+        open().map_err(|source| Error::Io { step: LISTENING, peer: text(host, port), source })
     }
 
     /// Where it listens.
@@ -69,14 +108,7 @@ impl Listener {
     pub fn accept(&self) -> Result<Option<(Stream, SocketAddr)>, Error> {
         match self.socket.accept() {
             Ok((socket, from)) => Ok(Some((stream(socket, from.to_string())?, from))),
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted
-                ) =>
-            {
-                Ok(None)
-            }
+            Err(e) if socket::nobody_waits(&e) => Ok(None),
             Err(source) => {
                 Err(Error::Io { step: "accepting on", peer: self.address.to_string(), source })
             }
@@ -91,9 +123,62 @@ impl AsFd for Listener {
 }
 
 fn stream(socket: TcpStream, peer: String) -> Result<Stream, Error> {
-    // Control messages are small and answered one by one: waiting to fill a segment would only add latency.
-    if let Err(source) = socket.set_nodelay(true) {
-        return Err(Error::Io { step: "preparing", peer, source });
+    let prepare = || {
+        // Control messages are small and answered one by one: waiting to fill a segment would only add latency.
+        socket.set_nodelay(true)?;
+        give_up_after(&socket, PEER_TIMEOUT)?;
+        io::Result::Ok(())
+    };
+    match prepare() {
+        Ok(()) => Stream::new(socket.into(), peer),
+        Err(source) => Err(Error::Io { step: "preparing", peer, source }),
     }
-    Stream::new(socket.into(), peer)
+}
+
+/// Unanswered data is covered by the user time-out, silence by probes.
+fn give_up_after(socket: &impl AsFd, timeout: Duration) -> nix::Result<()> {
+    const PROBES: u32 = 3;
+    let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    // One part of the time before the first probe, one after each.
+    let step = (ms / 1000 / (PROBES + 1)).max(1);
+    setsockopt(socket, sockopt::TcpUserTimeout, &ms)?;
+    setsockopt(socket, sockopt::TcpKeepIdle, &step)?;
+    setsockopt(socket, sockopt::TcpKeepInterval, &step)?;
+    setsockopt(socket, sockopt::TcpKeepCount, &PROBES)?;
+    setsockopt(socket, sockopt::KeepAlive, &true)
+}
+
+/// All addresses of a name. A name service that does not answer is left behind at the deadline.
+pub(crate) fn resolve(
+    host: &str,
+    port: u16,
+    step: &'static str,
+    deadline: Deadline,
+) -> Result<Vec<SocketAddr>, Error> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let failed = |source| Error::Io { step, peer: text(host, port), source };
+    let (answer, answered) = mpsc::sync_channel(1);
+    let name = host.to_owned();
+    thread::Builder::new()
+        .name("resolve".to_owned())
+        .spawn(move || {
+            let addresses = (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+            // Whoever asked may have given up.
+            let _ = answer.send(addresses);
+        })
+        .map_err(failed)?;
+    let addresses = match deadline.remaining() {
+        Some(left) => answered.recv_timeout(left).ok(),
+        None => answered.recv().ok(),
+    };
+    match addresses {
+        Some(addresses) => addresses.map_err(failed),
+        None => Err(Error::TimedOut { step, peer: text(host, port) }),
+    }
+}
+
+fn text(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

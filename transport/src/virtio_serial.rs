@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::{Error, Stream};
+use crate::{Deadline, Error, Stream};
 
 /// Where ports are looked for.
 #[derive(Debug, Clone)]
@@ -81,6 +82,31 @@ pub fn open(path: &Path) -> Result<Stream, Error> {
 /// As [`open`].
 pub fn open_write(path: &Path) -> Result<Stream, Error> {
     open_with(path, OpenOptions::new().write(true))
+}
+
+/// Opens a port for both directions, or a FIFO to write to once somebody reads from it.
+///
+/// # Errors
+///
+/// [`Error::TimedOut`] when nobody opened the FIFO's other end; else as [`open`].
+pub(crate) fn open_to_write(path: &Path, deadline: Deadline) -> Result<Stream, Error> {
+    let is_fifo = || path.metadata().is_ok_and(|it| it.file_type().is_fifo());
+    if !is_fifo() {
+        return open(path);
+    }
+    loop {
+        match open_write(path) {
+            Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::ENXIO) => {
+                if deadline.has_passed() {
+                    let peer = path.display().to_string();
+                    return Err(Error::TimedOut { step: "opening", peer });
+                }
+                // Nothing tells when a reader comes.
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn open_with(path: &Path, options: &mut OpenOptions) -> Result<Stream, Error> {

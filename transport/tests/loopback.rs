@@ -51,8 +51,8 @@ fn unix_socket() {
 
 #[test]
 fn plain_tcp() {
-    let listener = tcp::Listener::bind("127.0.0.1:0").unwrap();
-    let near = tcp::connect(&listener.address().to_string(), soon()).unwrap();
+    let listener = tcp::Listener::bind("127.0.0.1", 0).unwrap();
+    let near = tcp::connect("127.0.0.1", listener.address().port(), soon()).unwrap();
     let start = Instant::now();
     let (far, _) = loop {
         if let Some(accepted) = listener.accept().unwrap() {
