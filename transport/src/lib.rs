@@ -10,6 +10,7 @@
 //! * [`Stream`]: a non-blocking descriptor with deadlines, whatever is behind it; [`unix`], [`tcp`], [`fifo`] and
 //!   [`virtio_serial`] open one each.
 //! * [`Connection`]: messages over a stream.
+//! * [`session`]: what a listener and a network recorder say to each other, as state machines without I/O.
 //! * [`splice`]: copies between descriptors inside the kernel.
 //!
 //! ```
@@ -29,6 +30,7 @@ mod deadline;
 mod error;
 pub mod fifo;
 pub mod message;
+pub mod session;
 pub mod splice;
 mod stream;
 pub mod tcp;
