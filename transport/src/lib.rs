@@ -13,6 +13,7 @@
 //!   [`unix`], [`fifo`] and [`virtio_serial`] open one each.
 //! * [`udp`]: datagrams in batches, with what the kernel dropped.
 //! * [`Connection`]: messages over a stream.
+//! * [`session`]: what a listener and a network recorder say to each other, as state machines without I/O.
 //! * [`splice`]: copies between descriptors inside the kernel.
 //!
 //! ```
@@ -38,6 +39,7 @@ mod key;
 mod listener;
 pub mod message;
 mod peer;
+pub mod session;
 mod socket;
 pub mod splice;
 mod stream;

@@ -10,13 +10,16 @@ fn rinit_for_two_cpus() {
     // What trace-cmd 3.1.6 answers to a TINIT for two CPUs, after its header.
     let bytes = b"\0\0\0\x1a\0\0\0\x02\0\0\0\x04\0\0\0\x021500\x001501\0";
     let frame = Frame::parse(bytes, 0).unwrap();
-    let Message::Rinit { cpus, ports } = Message::decode(&frame).unwrap() else {
+    let Message::Rinit { cpus, accepted: 0, ports } = Message::decode(&frame).unwrap() else {
         panic!("{frame:?}")
     };
     assert_eq!(cpus, 2);
     assert_eq!(ports.to_vec().unwrap(), ["1500", "1501"]);
     let ports = WordList::new(["1500", "1501"]).unwrap();
-    assert_eq!(Message::Rinit { cpus: 2, ports: ports.words() }.to_bytes().unwrap(), bytes);
+    assert_eq!(
+        Message::Rinit { cpus: 2, accepted: 0, ports: ports.words() }.to_bytes().unwrap(),
+        bytes
+    );
 }
 
 #[test]

@@ -17,13 +17,15 @@ pub enum Message<'a> {
         cpus: u32,
         /// Bytes per sub-buffer.
         page_size: u32,
-        /// `tcp`, `vsock`; unknown ones are to be ignored.
+        /// `tcp`, `vsock`, extensions; unknown ones are to be ignored.
         options: Words<'a>,
     },
     /// A listener's ports.
     Rinit {
         /// Number of CPUs.
         cpus: u32,
+        /// Extensions that are taken up, a bit each; 0 is not sent, as old peers know no such field.
+        accepted: u32,
         /// A decimal port for each.
         ports: Words<'a>,
     },
@@ -135,6 +137,38 @@ pub enum Message<'a> {
         /// Its name.
         guest: &'a str,
     },
+    /// What of a data stream the listener has.
+    Received {
+        /// Which stream.
+        stream: u32,
+        /// Bytes that are in the file.
+        bytes: u64,
+        /// Bytes that were sent and are not.
+        lost_bytes: u64,
+        /// Datagrams these were in.
+        lost_datagrams: u64,
+    },
+    /// A network recorder's further buffer.
+    Instance {
+        /// Number of CPUs.
+        cpus: u32,
+        /// Bytes per sub-buffer.
+        page_size: u32,
+        /// Name, clock, list of CPUs.
+        words: Words<'a>,
+    },
+    /// The listener knows the key; does the recorder?
+    Challenge {
+        /// Chosen by the listener, once.
+        nonce: [u8; 16],
+        /// Made with the key from both nonces.
+        proof: [u8; 32],
+    },
+    /// The recorder knows the key.
+    Proof {
+        /// Made with the key from both nonces.
+        proof: [u8; 32],
+    },
     /// A command this side does not know.
     Unknown {
         /// Its number.
@@ -168,6 +202,7 @@ impl<'a> Message<'a> {
             },
             Command::RINIT => Self::Rinit {
                 cpus: fixed.u32(0),
+                accepted: fixed.u32(4),
                 ports: Words::counted(data, fixed.u32(0), "ports"),
             },
             Command::SEND_DATA => Self::SendData(data),
@@ -225,6 +260,19 @@ impl<'a> Message<'a> {
                 cpus: fixed.u32(4),
                 guest: text("guest name")?,
             },
+            Command::RECEIVED => Self::Received {
+                stream: fixed.u32(0),
+                bytes: fixed.u64(4),
+                lost_bytes: fixed.u64(12),
+                lost_datagrams: fixed.u64(20),
+            },
+            Command::INSTANCE => Self::Instance {
+                cpus: fixed.u32(0),
+                page_size: fixed.u32(4),
+                words: Words::counted(data, fixed.u32(8), "instance"),
+            },
+            Command::CHALLENGE => Self::Challenge { nonce: fixed.bytes(0), proof: fixed.bytes(16) },
+            Command::PROOF => Self::Proof { proof: fixed.bytes(0) },
             command => Self::Unknown { command, fixed: frame.fixed, data },
         })
     }
@@ -301,6 +349,10 @@ impl<'a> Message<'a> {
             Self::Tail(_) => Command::TAIL,
             Self::GuestList => Command::GUEST_LIST,
             Self::GuestEntry { .. } => Command::GUEST_ENTRY,
+            Self::Received { .. } => Command::RECEIVED,
+            Self::Instance { .. } => Command::INSTANCE,
+            Self::Challenge { .. } => Command::CHALLENGE,
+            Self::Proof { .. } => Command::PROOF,
             Self::Unknown { command, .. } => *command,
         }
     }
@@ -328,8 +380,12 @@ impl<'a> Message<'a> {
                 put(&[cpus, page_size, options.len()?]);
                 options.bytes()
             }
-            Self::Rinit { cpus, ports } => {
+            Self::Rinit { cpus, accepted: 0, ports } => {
                 put(&[cpus]);
+                ports.bytes()
+            }
+            Self::Rinit { cpus, accepted, ports } => {
+                put(&[cpus, accepted]);
                 ports.bytes()
             }
             Self::TraceReq { flags, trace_id, parameters } => {
@@ -386,6 +442,26 @@ impl<'a> Message<'a> {
             Self::GuestEntry { state, cpus, guest } => {
                 put(&[state, cpus]);
                 guest.as_bytes()
+            }
+            Self::Received { stream, bytes, lost_bytes, lost_datagrams } => {
+                put(&[stream]);
+                for value in [bytes, lost_bytes, lost_datagrams] {
+                    put(&[high(value), low(value)]);
+                }
+                &[]
+            }
+            Self::Instance { cpus, page_size, words } => {
+                put(&[cpus, page_size, words.len()?]);
+                words.bytes()
+            }
+            Self::Challenge { nonce, proof } => {
+                out.extend_from_slice(&nonce);
+                out.extend_from_slice(&proof);
+                &[]
+            }
+            Self::Proof { proof } => {
+                out.extend_from_slice(&proof);
+                &[]
             }
             Self::Unknown { fixed, data, .. } => {
                 out.extend_from_slice(fixed);
@@ -447,6 +523,9 @@ mod tests {
             Message::Tail(b"tail"),
             Message::GuestList,
             Message::GuestEntry { state: 1, cpus: 2, guest: "guest1" },
+            Message::Received { stream: 3, bytes: 1 << 40, lost_bytes: 1 << 33, lost_datagrams: 9 },
+            Message::Challenge { nonce: [3; 16], proof: [7; 32] },
+            Message::Proof { proof: [9; 32] },
             Message::Unknown { command: Command(200), fixed: b"ab", data: b"c" },
         ];
         let mut decoder = Decoder::new();

@@ -68,6 +68,14 @@ commands! {
     GUEST_LIST = 72, "GUEST_LIST";
     /// One guest of the answer.
     GUEST_ENTRY = 73, "GUEST_ENTRY";
+    /// What of a data stream the listener has.
+    RECEIVED = 74, "RECEIVED";
+    /// A network recorder introduces one more buffer.
+    INSTANCE = 75, "INSTANCE";
+    /// The listener shows that it knows the key, and asks for the same.
+    CHALLENGE = 76, "CHALLENGE";
+    /// The recorder shows that it knows the key.
+    PROOF = 77, "PROOF";
 }
 
 impl fmt::Display for Command {

@@ -140,6 +140,33 @@ impl Decoder {
         Ok((waiting.len() >= whole).then_some(whole))
     }
 
+    /// All bytes that wait, whether they are frames or not.
+    pub(crate) fn waiting(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Where in the stream the waiting bytes start.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Takes up to `count` of the waiting bytes, which are no frame.
+    pub(crate) fn take(&mut self, count: usize) -> &[u8] {
+        let start = self.start;
+        self.start = self.start.saturating_add(count).min(self.end);
+        self.offset += (self.start - start) as u64;
+        self.buffer.get(start..self.start).unwrap_or_default()
+    }
+
+    /// The frame at the front, if it is complete, which stays there.
+    pub(crate) fn peek_frame(&self) -> Result<Option<Frame<'_>>, MessageError> {
+        let Some(whole) = self.peek_size()? else {
+            return Ok(None);
+        };
+        let bytes = self.waiting().get(..whole).unwrap_or_default();
+        Frame::parse(bytes, self.offset).map(Some)
+    }
+
     /// Whether bytes of a frame wait here.
     #[must_use]
     pub fn is_partial(&self) -> bool {

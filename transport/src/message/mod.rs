@@ -9,7 +9,8 @@
 //!
 //! Commands 0 to 11 are trace-cmd's (V3, agent, proxy). A fixed part longer than known is read as far as it is known,
 //! a shorter one as if zeros followed, so either side may be newer. Commands from 64 up are this project's, sent only
-//! to a peer that introduced itself with [`Message::Hello`], so that an old agent never sees one.
+//! to a peer that introduced itself with [`Message::Hello`], or asked for them by a word of its TINIT, so that an old
+//! one never sees them.
 
 mod codec;
 mod command;

@@ -1,0 +1,619 @@
+//! The recorder's side of a control connection.
+
+use std::time::Instant;
+
+use super::key::{self, KeyedSession};
+use super::output::Output;
+use super::receiver::MAX_BUFFER_STREAMS;
+use super::text::{clean, take_word};
+use super::timeouts::after;
+use super::{
+    Extensions, Instance, MAX_DATAGRAM, Proof, Protocol, Received, RefuseCode, SequenceHeader,
+    SessionError, SessionKey, Timeouts, Version, v1,
+};
+use crate::message::{Command, Decoder, MAX_DATA, Message, WordList};
+
+/// What a recorder will send, and how.
+#[derive(Debug, Clone)]
+pub struct SenderConfig {
+    /// CPUs of the top buffer; each has a stream.
+    pub cpus: u32,
+    /// Bytes per sub-buffer.
+    pub page_size: u32,
+    /// What its data is to come over. UDP becomes TCP with a key, and for sub-buffers that fit in no datagram.
+    pub protocol: Protocol,
+    /// The first version to try; after V3 comes V1 where the listener knows no other.
+    pub version: Version,
+    /// What to ask for.
+    pub extensions: Extensions,
+    /// A key that the listener must know, and a nonce of this session.
+    pub key: Option<SessionKey>,
+    /// How long the listener may take.
+    pub timeouts: Timeouts,
+}
+
+/// What was agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Which protocol is spoken. V1: only version 6 files, only the top buffer.
+    pub version: Version,
+    /// What data goes over.
+    pub protocol: Protocol,
+    /// What the listener takes up.
+    pub extensions: Extensions,
+    /// A port for each CPU of the top buffer.
+    pub ports: Vec<u16>,
+}
+
+/// What the recorder is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SenderEvent {
+    /// The listener speaks V1 only and has ended the connection over it: open another, then call
+    /// [`reconnected`](Sender::reconnected).
+    Reconnect,
+    /// Send each CPU's data to its port, and the beginning of the file by [`put_metadata`](Sender::put_metadata).
+    Opened(Opened),
+    /// The ports of a buffer that was declared by [`instance`](Sender::instance).
+    InstancePorts {
+        /// The stream of its first CPU.
+        first_stream: u32,
+        /// A port for each of its CPUs.
+        ports: Vec<u16>,
+    },
+    /// What the listener has of a stream. Only with the extension `accounts`.
+    Received(Received),
+    /// All was said; send what is in [`output`](Sender::output), and close the connection. With the extension
+    /// `accounts` all that was received is then in the file.
+    Done,
+}
+
+/// The recorder's side of one control connection, from its first byte on.
+#[derive(Debug)]
+pub struct Sender {
+    config: SenderConfig,
+    input: Decoder,
+    output: Output,
+    state: State,
+    deadline: Option<Instant>,
+    hung_up: bool,
+    version: Version,
+    keyed: Option<KeyedSession>,
+    extensions: Extensions,
+    /// Streams that have ports.
+    streams: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Waits for `tracecmd`.
+    Greeting,
+    /// Waits for V3.
+    Version,
+    /// Waits for the caller's new connection.
+    Reconnect,
+    /// Waits for OK.
+    Ok,
+    /// Waits for the ports of version 1.
+    V1Ports,
+    /// Waits for the listener's proof that it knows the key.
+    Challenge,
+    /// Waits for RINIT, for so many streams.
+    Rinit(u32),
+    /// Waits for nothing: the caller sends.
+    Sending,
+    /// Waits for RECEIVED and CLOSE_RESP.
+    Finish,
+    /// The end is to be told.
+    Done,
+    /// Says no more.
+    Over,
+}
+
+impl State {
+    /// What is waited for.
+    fn step(&self) -> &'static str {
+        match self {
+            Self::Greeting => "the listener's greeting",
+            Self::Version => "the version",
+            Self::Reconnect => "another connection",
+            Self::Ok => "OK",
+            Self::V1Ports => "the list of ports",
+            Self::Challenge => "CHALLENGE",
+            Self::Rinit(_) => "RINIT",
+            Self::Sending => "the recording's end",
+            Self::Finish => "CLOSE_RESP",
+            Self::Done | Self::Over => "nothing",
+        }
+    }
+}
+
+/// What the next bytes are.
+enum Step {
+    /// Not enough.
+    None,
+    /// Something that is no event.
+    Again,
+    Event(SenderEvent),
+}
+
+const GREETING: &[u8; 8] = b"tracecmd";
+const VERSION_LIMIT: usize = 32;
+
+/// Metadata is taken while less than this waits to be sent.
+const MAX_WAITING: usize = 256 << 10;
+
+impl Sender {
+    /// A connection was made just now.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is not possible.
+    pub fn new(mut config: SenderConfig, now: Instant) -> Result<Self, SessionError> {
+        let (value, limit) = (u64::from(config.cpus), u64::from(MAX_BUFFER_STREAMS));
+        if !(1..=limit).contains(&value) {
+            return Err(SessionError::Limit { what: "number of CPUs", value, least: 1, limit });
+        }
+        let in_datagram = config.page_size as usize + SequenceHeader::SIZE <= MAX_DATAGRAM;
+        if config.protocol == Protocol::Udp && (config.key.is_some() || !in_datagram) {
+            config.protocol = Protocol::Tcp;
+        }
+        config.extensions.sequence &= config.protocol == Protocol::Udp;
+        if config.version == Version::V1 {
+            check_v1(&config)?;
+        }
+        Ok(Self {
+            version: config.version,
+            deadline: after(now, config.timeouts.step),
+            config,
+            input: Decoder::new(),
+            output: Output::default(),
+            state: State::Greeting,
+            hung_up: false,
+            keyed: None,
+            extensions: Extensions::NONE,
+            streams: 0,
+        })
+    }
+
+    /// Takes bytes of the connection; returns how many. It takes none only while events wait in [`next`](Self::next).
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        self.input.push(bytes)
+    }
+
+    /// Room to read into; tell by [`filled`](Self::filled) how much of it was.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.input.space()
+    }
+
+    /// Takes note of `count` bytes put into [`space`](Self::space).
+    pub fn filled(&mut self, count: usize) {
+        self.input.filled(count);
+    }
+
+    /// Takes note that the connection ends behind what was pushed.
+    pub fn hung_up(&mut self) {
+        self.hung_up = true;
+    }
+
+    /// Answers [`Reconnect`](SenderEvent::Reconnect): another connection was made just now.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::OutOfOrder`] without that event.
+    pub fn reconnected(&mut self, now: Instant) -> Result<(), SessionError> {
+        if !matches!(self.state, State::Reconnect) {
+            return Err(self.out_of_order("reconnected"));
+        }
+        self.input = Decoder::new();
+        self.output = Output::default();
+        self.hung_up = false;
+        self.state = State::Greeting;
+        self.restart_clock(now);
+        Ok(())
+    }
+
+    /// The next event, or `None` until there are more bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the listener said makes no sense here, it refuses, or its connection ended too early. The session is then
+    /// over.
+    pub fn next(&mut self, now: Instant) -> Result<Option<SenderEvent>, SessionError> {
+        loop {
+            match self.step(now) {
+                Ok(Step::None) if self.hung_up => return self.after_hang_up(),
+                Ok(Step::None) => return Ok(None),
+                Ok(Step::Again) => {}
+                Ok(Step::Event(event)) => return Ok(Some(event)),
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+    }
+
+    /// Bytes to be sent.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        self.output.waiting()
+    }
+
+    /// Takes note that `count` bytes of [`output`](Self::output) were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.output.sent(count);
+    }
+
+    /// When [`on_time`](Self::on_time) is to be called, if ever.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Ends the session if the listener took too long. One that does not answer to version 3 may speak version 1 only:
+    /// that is then an event of [`next`](Self::next).
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::TimedOut`].
+    pub fn on_time(&mut self, now: Instant) -> Result<(), SessionError> {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return Ok(());
+        }
+        if matches!(self.state, State::Version) && self.input.waiting().is_empty() {
+            self.hung_up = true;
+            return Ok(());
+        }
+        let step = self.state.step();
+        Err(self.fail(SessionError::TimedOut { step }))
+    }
+
+    /// Sends the next piece of the file's beginning, or, after [`end_metadata`](Self::end_metadata), of what goes behind
+    /// the data; returns how many bytes were taken. It takes none while much waits in [`output`](Self::output).
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::OutOfOrder`] before the ports are known, and after [`close`](Self::close).
+    pub fn put_metadata(&mut self, bytes: &[u8]) -> Result<usize, SessionError> {
+        self.check_sending("put_metadata")?;
+        let mut taken = 0;
+        for piece in bytes.chunks(MAX_DATA) {
+            if self.output.waiting().len() >= MAX_WAITING {
+                break;
+            }
+            match self.version {
+                Version::V1 => self.output.tail().extend_from_slice(piece),
+                Version::V3 => Message::SendData(piece).encode(self.output.tail())?,
+            }
+            taken += piece.len();
+        }
+        Ok(taken)
+    }
+
+    /// The metadata, or what goes behind the data, is complete. Says nothing in version 1.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_metadata`](Self::put_metadata).
+    pub fn end_metadata(&mut self) -> Result<(), SessionError> {
+        self.check_sending("end_metadata")?;
+        if self.version == Version::V3 {
+            Message::FinData.encode(self.output.tail())?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the ports of a further buffer. Its streams are numbered on from those before.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::OutOfOrder`] while ports are waited for, or where the listener did not take up `instances`; a
+    /// name with a NUL, or too long.
+    pub fn instance(&mut self, instance: &Instance, now: Instant) -> Result<(), SessionError> {
+        self.check_sending("instance")?;
+        if !self.extensions.instances {
+            return Err(self.out_of_order("instance"));
+        }
+        let streams = u32::try_from(instance.cpus.len()).unwrap_or(u32::MAX);
+        if streams > MAX_BUFFER_STREAMS {
+            let (value, limit) = (u64::from(streams), u64::from(MAX_BUFFER_STREAMS));
+            return Err(SessionError::Limit { what: "number of CPUs", value, least: 1, limit });
+        }
+        instance.encode(self.output.tail())?;
+        self.state = State::Rinit(streams);
+        self.restart_clock(now);
+        Ok(())
+    }
+
+    /// Says that all of a stream was sent: `bytes`, sequence headers not counted, and those not sent because they could
+    /// not be included. Says nothing without the extension `accounts`.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_metadata`](Self::put_metadata), or there is no such stream.
+    pub fn data_end(&mut self, stream: u32, bytes: u64) -> Result<(), SessionError> {
+        self.check_sending("data_end")?;
+        if stream >= self.streams {
+            return Err(SessionError::Stream { stream, streams: self.streams });
+        }
+        if self.extensions.accounts {
+            Message::DataEnd { cpu: stream, bytes }.encode(self.output.tail())?;
+        }
+        Ok(())
+    }
+
+    /// Says that all was sent. What comes then is [`Received`](SenderEvent::Received) where it was agreed on, and
+    /// [`Done`](SenderEvent::Done).
+    ///
+    /// # Errors
+    ///
+    /// As [`put_metadata`](Self::put_metadata).
+    pub fn close(&mut self, now: Instant) -> Result<(), SessionError> {
+        self.check_sending("close")?;
+        if self.version == Version::V3 {
+            Message::Close.encode(self.output.tail())?;
+        }
+        if self.extensions.accounts {
+            self.state = State::Finish;
+            self.deadline = after(now, self.config.timeouts.finish);
+        } else {
+            self.state = State::Done;
+            self.deadline = None;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more will be said or understood; what is in [`output`](Self::output) is still to be sent.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// What the connection of a stream must start with, where a key is used.
+    #[must_use]
+    pub fn data_token(&self, stream: u32) -> Option<Proof> {
+        self.keyed.as_ref().map(|keyed| keyed.data_token(stream))
+    }
+
+    fn step(&mut self, now: Instant) -> Result<Step, SessionError> {
+        match self.state {
+            State::Greeting => self.greeting(now),
+            State::Version => {
+                let Some(word) = take_word(&mut self.input, "version", VERSION_LIMIT)? else {
+                    return Ok(Step::None);
+                };
+                match word.as_str() {
+                    "V3" => {
+                        self.output.tail().extend_from_slice(b"766679\0\0");
+                        self.state = State::Ok;
+                    }
+                    "" => {
+                        check_v1(&self.config)?;
+                        self.say_v1();
+                    }
+                    _ => return Err(SessionError::Version { version: clean(&word) }),
+                }
+                self.restart_clock(now);
+                Ok(Step::Again)
+            }
+            State::Ok => {
+                let Some(answer) = self.input.waiting().first_chunk::<2>() else {
+                    return Ok(Step::None);
+                };
+                if answer != b"OK" {
+                    return Err(SessionError::Magic {
+                        expected: "OK",
+                        got: clean(&String::from_utf8_lossy(answer)),
+                        offset: self.input.offset(),
+                    });
+                }
+                self.input.take(2);
+                self.tinit()?;
+                self.restart_clock(now);
+                Ok(Step::Again)
+            }
+            State::V1Ports => match v1::take_ports(&mut self.input, self.config.cpus)? {
+                Some(ports) => Ok(Step::Event(self.opened(ports))),
+                None => Ok(Step::None),
+            },
+            State::Challenge | State::Rinit(_) | State::Finish => self.message(now),
+            State::Sending if self.version == Version::V3 => self.message(now),
+            State::Done => {
+                self.end();
+                Ok(Step::Event(SenderEvent::Done))
+            }
+            State::Sending | State::Reconnect | State::Over => Ok(Step::None),
+        }
+    }
+
+    fn greeting(&mut self, now: Instant) -> Result<Step, SessionError> {
+        let waiting = self.input.waiting();
+        // A wrong one is told at its first wrong byte: it may be shorter.
+        if !GREETING.iter().zip(waiting).all(|(a, b)| a == b) {
+            let greeting = clean(&String::from_utf8_lossy(waiting));
+            return Err(SessionError::Greeting { greeting });
+        }
+        if waiting.len() < GREETING.len() {
+            return Ok(Step::None);
+        }
+        self.input.take(GREETING.len());
+        match self.version {
+            Version::V1 => self.say_v1(),
+            Version::V3 => {
+                self.output.tail().extend_from_slice(b"-1V3\0");
+                self.state = State::Version;
+            }
+        }
+        self.restart_clock(now);
+        Ok(Step::Again)
+    }
+
+    fn say_v1(&mut self) {
+        self.version = Version::V1;
+        let hello = v1::Hello {
+            cpus: self.config.cpus,
+            page_size: self.config.page_size,
+            tcp: self.config.protocol == Protocol::Tcp,
+        };
+        hello.encode(self.output.tail());
+        self.state = State::V1Ports;
+    }
+
+    fn tinit(&mut self) -> Result<(), SessionError> {
+        let config = &self.config;
+        let mut words: Vec<String> = Vec::new();
+        match config.protocol {
+            Protocol::Udp => {}
+            Protocol::Tcp => words.push("tcp".to_owned()),
+            Protocol::Vsock => words.push("vsock".to_owned()),
+        }
+        words.extend(config.extensions.words().map(str::to_owned));
+        words.extend(config.key.iter().map(|key| key::word(&key.nonce)));
+        let options = WordList::new(words)?;
+        let (cpus, page_size) = (config.cpus, config.page_size);
+        Message::Tinit { cpus, page_size, options: options.words() }.encode(self.output.tail())?;
+        self.state =
+            if config.key.is_some() { State::Challenge } else { State::Rinit(config.cpus) };
+        Ok(())
+    }
+
+    fn message(&mut self, now: Instant) -> Result<Step, SessionError> {
+        let Some(frame) = self.input.peek_frame()? else { return Ok(Step::None) };
+        let size = frame.bytes().len();
+        let step = match (&self.state, Message::decode(&frame)?) {
+            (_, Message::Refuse { code, reason }) => {
+                let (code, reason) = (RefuseCode(code), clean(reason));
+                return Err(SessionError::Refused { code, reason });
+            }
+            (State::Challenge, Message::Challenge { nonce, proof }) => {
+                let Some(SessionKey { prove, nonce: own }) = &self.config.key else {
+                    return Err(SessionError::KeyMissing);
+                };
+                let keyed = KeyedSession {
+                    prove: prove.clone(),
+                    recorder_nonce: *own,
+                    listener_nonce: nonce,
+                };
+                if !key::same(&keyed.listener_proof(), &proof) {
+                    return Err(SessionError::KeyWrong);
+                }
+                Message::Proof { proof: keyed.recorder_proof() }.encode(self.output.tail())?;
+                self.keyed = Some(keyed);
+                self.state = State::Rinit(self.config.cpus);
+                self.restart_clock(now);
+                Step::Again
+            }
+            // It takes the recorder in without a proof of its own.
+            (State::Challenge, Message::Rinit { .. }) => return Err(SessionError::KeyMissing),
+            (&State::Rinit(streams), Message::Rinit { cpus, accepted, ports }) => {
+                if cpus != streams {
+                    let (expected, got) = (streams as usize, cpus as usize);
+                    return Err(SessionError::Ports { expected, got });
+                }
+                let words = ports.iter().collect::<Result<Vec<_>, _>>()?;
+                let ports = v1::parse_ports(words.into_iter(), streams)?;
+                if self.streams == 0 {
+                    let accepted = Extensions::from_bits(accepted);
+                    self.extensions = accepted.and(self.config.extensions);
+                    Step::Event(self.opened(ports))
+                } else {
+                    let first_stream = self.streams;
+                    self.add_streams(streams);
+                    Step::Event(SenderEvent::InstancePorts { first_stream, ports })
+                }
+            }
+            (State::Finish, Message::Received { stream, bytes, lost_bytes, lost_datagrams }) => {
+                if stream >= self.streams {
+                    return Err(SessionError::Stream { stream, streams: self.streams });
+                }
+                self.deadline = after(now, self.config.timeouts.finish);
+                let received = Received { stream, bytes, lost_bytes, lost_datagrams };
+                Step::Event(SenderEvent::Received(received))
+            }
+            (State::Finish, Message::CloseResp) => {
+                self.state = State::Done;
+                self.deadline = None;
+                Step::Again
+            }
+            (state, Message::NotSupported) => {
+                return Err(SessionError::NotSupported { step: state.step() });
+            }
+            (state, message) => {
+                let (command, step): (Command, _) = (message.command(), state.step());
+                return Err(SessionError::Unexpected { command, step });
+            }
+        };
+        self.input.take(size);
+        Ok(step)
+    }
+
+    fn opened(&mut self, ports: Vec<u16>) -> SenderEvent {
+        self.add_streams(self.config.cpus);
+        SenderEvent::Opened(Opened {
+            version: self.version,
+            protocol: self.config.protocol,
+            extensions: self.extensions,
+            ports,
+        })
+    }
+
+    fn add_streams(&mut self, streams: u32) {
+        self.streams = self.streams.saturating_add(streams);
+        self.state = State::Sending;
+        self.deadline = None;
+    }
+
+    fn after_hang_up(&mut self) -> Result<Option<SenderEvent>, SessionError> {
+        match self.state {
+            State::Reconnect | State::Over => Ok(None),
+            State::Version if self.input.waiting().is_empty() => {
+                if let Err(error) = check_v1(&self.config) {
+                    return Err(self.fail(error));
+                }
+                self.version = Version::V1;
+                self.state = State::Reconnect;
+                self.deadline = None;
+                Ok(Some(SenderEvent::Reconnect))
+            }
+            _ => {
+                let step = self.state.step();
+                Err(self.fail(SessionError::HungUp { step }))
+            }
+        }
+    }
+
+    /// Ends the session; a listener that sent what has no place is told so.
+    fn fail(&mut self, error: SessionError) -> SessionError {
+        if matches!(error, SessionError::Unexpected { .. }) {
+            // It has no content that might not fit.
+            let _ = Message::NotSupported.encode(self.output.tail());
+        }
+        self.end();
+        error
+    }
+
+    fn end(&mut self) {
+        self.state = State::Over;
+        self.deadline = None;
+    }
+
+    fn restart_clock(&mut self, now: Instant) {
+        self.deadline = after(now, self.config.timeouts.step);
+    }
+
+    fn check_sending(&self, call: &'static str) -> Result<(), SessionError> {
+        if matches!(self.state, State::Sending) { Ok(()) } else { Err(self.out_of_order(call)) }
+    }
+
+    fn out_of_order(&self, call: &'static str) -> SessionError {
+        SessionError::OutOfOrder { call, step: self.state.step() }
+    }
+}
+
+/// Whether a listener of version 1 can do what is wanted.
+fn check_v1(config: &SenderConfig) -> Result<(), SessionError> {
+    if config.key.is_some() {
+        return Err(SessionError::NeedsV3 { what: "a key" });
+    }
+    if config.protocol == Protocol::Vsock {
+        return Err(SessionError::NeedsV3 { what: "vsock" });
+    }
+    Ok(())
+}
