@@ -13,6 +13,7 @@ mod list;
 mod mem;
 mod options;
 mod profile;
+mod received;
 mod record;
 mod report;
 mod reset;

@@ -2,16 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use super::chunk_writer::ChunkWriter;
 use super::{Recorded, Region, WriteError};
 use crate::abi::ByteOrder;
 use crate::compress::{Codec, Compressor, Effort};
-use crate::layout::{CHUNK_SUB_BUFFERS, CompressedHeader};
 
 /// Bytes that are gathered before they are written, when more is on its way.
 const WRITE_LEN: usize = 256 << 10;
@@ -56,30 +55,21 @@ impl ChunkSink {
         sinks: usize,
         prepare: impl FnOnce() + Send + 'static,
     ) -> Result<(Self, PendingChunks), WriteError> {
-        let chunk_len = page_size.saturating_mul(CHUNK_SUB_BUFFERS) as usize;
+        let chunk_len = ChunkWriter::chunk_len(page_size);
         let depth = MAX_WAITING / chunk_len.max(1) / sinks.max(1);
         let depth = depth.clamp(MIN_DEPTH, MAX_DEPTH);
         let (jobs, todo) = sync_channel(depth);
         let (give_back, free) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let writer = RegionWriter {
-            file,
-            region,
-            order,
-            compressor: codec.compressor()?,
-            effort: Effort::Usual,
-            out: Vec::new(),
-            used: 4,
-            chunks: 0,
-            size: 0,
-            recorded: Recorded::default(),
-        };
+        let compressor = codec.compressor()?;
+        let chunks = ChunkWriter::new(file, region, order);
+        let worker = Worker { chunks, compressor, effort: Effort::Usual };
         let depth = Depth { waiting: Arc::clone(&waiting), most: depth };
         let thread = thread::Builder::new()
             .name(format!("compress-cpu{}", region.cpu))
             .spawn(move || {
                 prepare();
-                writer.run(&todo, &give_back, &depth)
+                worker.run(&todo, &give_back, &depth)
             })
             .map_err(|source| WriteError::Io { offset: region.offset, source })?;
         let raw = Vec::with_capacity(chunk_len);
@@ -151,24 +141,13 @@ impl Depth {
 }
 
 /// The other end of the queue.
-struct RegionWriter {
-    file: File,
-    region: Region,
-    order: ByteOrder,
+struct Worker {
+    chunks: ChunkWriter,
     compressor: Compressor,
     effort: Effort,
-    /// Chunks that are not written yet.
-    out: Vec<u8>,
-    /// Bytes of the region that are written, the number of chunks included.
-    used: u64,
-    /// Chunks made, and the bytes of sub-buffers in them.
-    chunks: u32,
-    size: u64,
-    /// What is whole in the file.
-    recorded: Recorded,
 }
 
-impl RegionWriter {
+impl Worker {
     fn run(
         mut self,
         todo: &Receiver<Vec<u8>>,
@@ -176,7 +155,7 @@ impl RegionWriter {
         depth: &Depth,
     ) -> (Recorded, Result<(), WriteError>) {
         let result = self.write_all(todo, give_back, depth);
-        (self.recorded, result)
+        (self.chunks.recorded(), result)
     }
 
     fn write_all(
@@ -192,56 +171,13 @@ impl RegionWriter {
                 self.compressor.set_effort(effort)?;
                 self.effort = effort;
             }
-            self.add(&raw)?;
-            if waiting <= 1 || self.out.len() >= WRITE_LEN {
-                self.write()?;
+            self.chunks.add(&raw, &mut self.compressor)?;
+            if waiting <= 1 || self.chunks.waiting() >= WRITE_LEN {
+                self.chunks.write()?;
             }
             raw.clear();
             let _ = give_back.send(raw);
         }
-        self.write()
-    }
-
-    fn add(&mut self, raw: &[u8]) -> Result<(), WriteError> {
-        let start = self.out.len();
-        self.out.resize(start + CompressedHeader::LEN, 0);
-        self.compressor.compress_into(raw, &mut self.out)?;
-        let too_large = |_| WriteError::TooLarge {
-            what: "chunk",
-            size: raw.len() as u64,
-            limit: u64::from(u32::MAX),
-        };
-        let compressed = self.out.len() - start - CompressedHeader::LEN;
-        let header = CompressedHeader {
-            compressed: u32::try_from(compressed).map_err(too_large)?,
-            uncompressed: u32::try_from(raw.len()).map_err(too_large)?,
-        };
-        if let Some(place) = self.out.get_mut(start..start + CompressedHeader::LEN) {
-            place.copy_from_slice(&header.to_bytes(self.order));
-        }
-        self.chunks += 1;
-        self.size += raw.len() as u64;
-        Ok(())
-    }
-
-    /// Writes the chunks, and then how many there are: so many are whole, whoever is killed.
-    fn write(&mut self) -> Result<(), WriteError> {
-        if self.out.is_empty() {
-            return Ok(());
-        }
-        let used = self.used + self.out.len() as u64;
-        if used > self.region.len {
-            let limit = self.region.len;
-            return Err(WriteError::TooLarge { what: "data of a CPU", size: used, limit });
-        }
-        let offset = self.region.offset + self.used;
-        let failed = |source| WriteError::Io { offset, source };
-        self.file.write_all_at(&self.out, offset).map_err(failed)?;
-        let count = self.order.put_u32(self.chunks);
-        self.file.write_all_at(&count, self.region.offset).map_err(failed)?;
-        self.used = used;
-        self.recorded = Recorded { size_on_disk: used, size: self.size };
-        self.out.clear();
-        Ok(())
+        self.chunks.write()
     }
 }

@@ -29,6 +29,7 @@
 mod append;
 mod chunk;
 mod chunk_sink;
+mod chunk_writer;
 mod cpu_data;
 mod error;
 mod head;
@@ -41,6 +42,7 @@ mod v6;
 mod v7;
 
 pub use append::Appended;
+pub use chunk_writer::ChunkWriter;
 pub use chunk_sink::{ChunkSink, PendingChunks};
 pub use cpu_data::{BufferData, CpuSource, Placement, TextData};
 pub use error::{DataOf, WriteError};

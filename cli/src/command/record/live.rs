@@ -248,16 +248,20 @@ fn layout(output: &Output, requests: &[SinkRequest]) -> Result<LiveLayout, Error
             cpus: request.cpus.clone(),
         });
     }
+    LiveLayout::new(buffers, block_size(output)?).map_err(|error| output.failed(error))
+}
+
+/// What parts of a file start at multiples of, for its blocks to be renumbered.
+pub(crate) fn block_size(output: &Output) -> Result<u32, Error> {
     let block = output.file().metadata().map_err(|error| output.failed(error))?.blksize();
     // Some name the size of their transfers here, which is no block.
-    let block = u32::try_from(block).unwrap_or(4096).clamp(4096, 64 << 10);
-    LiveLayout::new(buffers, block).map_err(|error| output.failed(error))
+    Ok(u32::try_from(block).unwrap_or(4096).clamp(4096, 64 << 10))
 }
 
 /// Takes the gaps out of a file and completes it. Its blocks are renumbered where the file system can;
 /// else it is copied into another one, which takes its place, so that there is a readable one at every
 /// moment. What has no room for a second one is copied together.
-fn close_up(output: &Output, closing: Closing<File>) -> Result<Vec<Placement>, Error> {
+pub(crate) fn close_up(output: &Output, closing: Closing<File>) -> Result<Vec<Placement>, Error> {
     let failed = |error: io::Error| output.failed(error);
     let write_failed = |error: tracedat::WriteError| output.failed(error);
     let (file, len) = (output.file(), closing.file_len());

@@ -116,24 +116,24 @@ impl Output {
     }
 
     /// The file itself.
-    pub(super) fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// The file once more, with a position of its own.
-    pub(super) fn reopened(&self) -> Result<File, Error> {
+    pub(crate) fn reopened(&self) -> Result<File, Error> {
         let opened = File::options().read(true).write(true).open(self.by_descriptor());
         opened.map_err(|error| self.failed(error))
     }
 
     /// The file without anything in it.
-    pub(super) fn emptied(&self) -> Result<&File, Error> {
+    pub(crate) fn emptied(&self) -> Result<&File, Error> {
         self.file.set_len(0).map_err(|error| self.failed(error))?;
         Ok(&self.file)
     }
 
     /// Gives the file its name, which an older file of that name loses.
-    pub(super) fn publish(&self) -> Result<(), Error> {
+    pub(crate) fn publish(&self) -> Result<(), Error> {
         let named = match self.stage.get() {
             Stage::Named => Ok(()),
             Stage::Temporary => fs::rename(&self.temporary, &self.path),
@@ -145,7 +145,7 @@ impl Output {
     }
 
     /// A file without a name that can take the place of this one; none where that cannot be.
-    pub(super) fn successor(&self) -> Option<File> {
+    pub(crate) fn successor(&self) -> Option<File> {
         let metadata = self.file.metadata().ok().filter(fs::Metadata::is_file)?;
         // What is written in place, by way of a link or so, stays in place.
         let is_ours = match fs::symlink_metadata(&self.path) {
@@ -160,7 +160,7 @@ impl Output {
     }
 
     /// Puts a complete file in the place of this one, which is there until then.
-    pub(super) fn succeed(&self, successor: &File) -> Result<(), Error> {
+    pub(crate) fn succeed(&self, successor: &File) -> Result<(), Error> {
         let path = PathBuf::from(format!("/proc/self/fd/{}", successor.as_raw_fd()));
         let replace = || {
             linkat(AT_FDCWD, &path, AT_FDCWD, &self.temporary, AtFlags::AT_SYMLINK_FOLLOW)?;
@@ -198,13 +198,13 @@ impl Output {
     }
 
     /// What was written so far is of no use.
-    pub(super) fn abandon(self) {
+    pub(crate) fn abandon(self) {
         if self.stage.get() == Stage::Named && !self.existed {
             let _ = fs::remove_file(&self.path);
         }
     }
 
-    pub(super) fn failed(
+    pub(crate) fn failed(
         &self,
         error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Error {

@@ -1,0 +1,168 @@
+//! The file of another machine while its data arrives: its own head, then its sub-buffers, each of
+//! which is written once, where it stays.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write;
+
+use tracedat::Metadata;
+use tracedat::compress::Codec;
+use tracedat::layout::OptionId;
+use tracedat::write::{
+    Head, LiveBuffer, LiveLayout, Placement, Recorded, Region, Settings, Version, Writer,
+};
+
+use super::record::live::{self, block_size};
+use super::record::output::Output;
+use crate::error::Error;
+
+/// A file that data arrives in.
+#[derive(Debug)]
+pub(crate) struct ReceivedFile {
+    output: Output,
+    writer: Writer<File>,
+    layout: LiveLayout,
+    /// What its machine told first.
+    head: Metadata,
+    settings: Settings,
+}
+
+/// A file that is complete.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// The trace id of its machine, 0 when it told none.
+    pub(crate) trace_id: u64,
+    /// Where the data of each CPU is.
+    pub(crate) placements: Vec<Placement>,
+}
+
+impl ReceivedFile {
+    /// Writes a head and makes room for data. Nothing in `head` is trusted: it is read as any file
+    /// from elsewhere before a byte goes to disk.
+    ///
+    /// # Errors
+    /// When it is no head of a trace, or cannot be written.
+    pub(crate) fn create(
+        output: Output,
+        head: &[u8],
+        mut buffers: Vec<LiveBuffer>,
+    ) -> Result<Self, Error> {
+        let unusable = |error: Box<dyn std::error::Error + Send + Sync>| {
+            Error::failure("what came is no head of a trace").because(error)
+        };
+        let metadata = tracedat::Reader::parse(head.to_vec())
+            .map_err(|error| unusable(error.into()))?
+            .metadata;
+        let settings = Settings::of(&metadata).map_err(|error| unusable(error.into()))?;
+        for buffer in buffers.iter_mut().filter(|buffer| buffer.clock.is_empty()) {
+            metadata.trace_clock().unwrap_or("local").clone_into(&mut buffer.clock);
+        }
+        let failed = |error| output.failed(error);
+        let layout = LiveLayout::new(buffers, block_size(&output)?).map_err(failed)?;
+        let mut file = output.emptied()?.try_clone().map_err(|error| output.failed(error))?;
+        let mut writer = match settings.version {
+            Version::V7 => {
+                file.write_all(head).map_err(|error| output.failed(error))?;
+                Writer::resume(file).map_err(failed)?
+            }
+            // Version 6 has no place for what is not known yet; its head is written at the end.
+            Version::V6 => {
+                let settings = Settings { version: Version::V7, ..settings };
+                Writer::create(file, settings, &Head::of(&metadata)).map_err(failed)?
+            }
+        };
+        writer.reserve(&layout).map_err(failed)?;
+        Ok(Self { output, writer, layout, head: metadata, settings })
+    }
+
+    /// Where the data of each CPU goes, by buffer, then CPU.
+    pub(crate) fn regions(&self) -> &[Region] {
+        self.layout.regions()
+    }
+
+    /// The file once more, to write to its regions.
+    pub(crate) fn opened(&self) -> Result<File, Error> {
+        self.output.reopened()
+    }
+
+    /// How its data is compressed.
+    pub(crate) fn codec(&self) -> Codec {
+        self.settings.codec
+    }
+
+    /// What its machine told first.
+    pub(crate) fn head(&self) -> &Metadata {
+        &self.head
+    }
+
+    /// Gives the file its name: what arrived is worth being found.
+    pub(crate) fn publish(&self) -> Result<(), Error> {
+        self.output.publish()
+    }
+
+    /// Where it is.
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Nothing arrived that is worth keeping.
+    pub(crate) fn abandon(self) {
+        self.output.abandon();
+    }
+
+    /// Completes the file. `tail` is the head as its machine told it again at the end, or empty;
+    /// `options` is what is known here.
+    ///
+    /// # Errors
+    /// With the file as it was while data arrived.
+    pub(crate) fn close(
+        self,
+        tail: &[u8],
+        options: Vec<(OptionId, Vec<u8>)>,
+        recorded: &[Recorded],
+    ) -> Result<Received, Error> {
+        let Self { output, mut writer, layout, head, settings } = self;
+        let failed = |error| output.failed(error);
+        // A tail that cannot be read tells nothing more than the head did.
+        let tail = Some(tail).filter(|tail| !tail.is_empty());
+        let tail = tail.and_then(|tail| tracedat::Reader::parse(tail.to_vec()).ok());
+        let tail = tail.as_ref().map_or(&head, |reader| &reader.metadata);
+        let trace_id = tail.trace_id().unwrap_or_default();
+        let closing = if settings.version == Version::V6 {
+            let mut whole = Head::of(tail);
+            whole.options.extend(options);
+            writer.close_as_version_6(&whole, &layout, recorded)
+        } else {
+            let mut more = added(&Head::of(&head), Head::of(tail));
+            let mut all = std::mem::take(&mut more.options);
+            all.extend(options);
+            let cmdlines = std::mem::take(&mut more.cmdlines);
+            if !cmdlines.is_empty() {
+                writer.add_cmdlines(&cmdlines).map_err(failed)?;
+            }
+            writer.add_head(&more).map_err(failed)?;
+            writer.close(&all, &layout, recorded)
+        };
+        let placements = live::close_up(&output, closing.map_err(failed)?)?;
+        Ok(Received { trace_id, placements })
+    }
+}
+
+/// What a later head has and the first had not.
+fn added(first: &Head, later: Head) -> Head {
+    let text = |first: &[u8], later| if first.is_empty() { later } else { Vec::new() };
+    let known: HashSet<_> = first.options.iter().collect();
+    let options = later.options.into_iter().filter(|option| !known.contains(option));
+    let has_formats = !first.systems.is_empty() || !first.ftrace_formats.is_empty();
+    Head {
+        header_page: text(&first.header_page, later.header_page),
+        header_event: text(&first.header_event, later.header_event),
+        kallsyms: text(&first.kallsyms, later.kallsyms),
+        printk_formats: text(&first.printk_formats, later.printk_formats),
+        cmdlines: text(&first.cmdlines, later.cmdlines),
+        ftrace_formats: if has_formats { Vec::new() } else { later.ftrace_formats },
+        systems: if has_formats { Vec::new() } else { later.systems },
+        cpus: later.cpus,
+        options: options.collect(),
+    }
+}

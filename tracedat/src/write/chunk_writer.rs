@@ -1,0 +1,100 @@
+//! Chunks of sub-buffers on their way into a region of a file.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use super::{Recorded, Region, WriteError};
+use crate::abi::ByteOrder;
+use crate::compress::Compressor;
+use crate::layout::{CHUNK_SUB_BUFFERS, CompressedHeader};
+
+/// Compresses chunks and writes them to a region, whole ones only, whoever is killed. Which thread
+/// does that, and with whose compressor, is the caller's.
+#[derive(Debug)]
+pub struct ChunkWriter {
+    file: File,
+    region: Region,
+    order: ByteOrder,
+    /// Chunks that are not written yet.
+    out: Vec<u8>,
+    /// Bytes of the region that are written, the number of chunks included.
+    used: u64,
+    /// Chunks made, and the bytes of sub-buffers in them.
+    chunks: u32,
+    size: u64,
+    /// What is whole in the file.
+    recorded: Recorded,
+}
+
+impl ChunkWriter {
+    /// Bytes of a chunk as readers expect them, of sub-buffers of `page_size` bytes.
+    pub const fn chunk_len(page_size: u32) -> usize {
+        page_size.saturating_mul(CHUNK_SUB_BUFFERS) as usize
+    }
+
+    /// Starts at the beginning of `region`.
+    pub fn new(file: File, region: Region, order: ByteOrder) -> Self {
+        let (out, recorded) = (Vec::new(), Recorded::default());
+        Self { file, region, order, out, used: 4, chunks: 0, size: 0, recorded }
+    }
+
+    /// Compresses one chunk, whole sub-buffers; it waits for [`ChunkWriter::write`].
+    ///
+    /// # Errors
+    /// When it cannot be compressed.
+    pub fn add(&mut self, raw: &[u8], compressor: &mut Compressor) -> Result<(), WriteError> {
+        let start = self.out.len();
+        self.out.resize(start + CompressedHeader::LEN, 0);
+        compressor.compress_into(raw, &mut self.out)?;
+        let too_large = |_| WriteError::TooLarge {
+            what: "chunk",
+            size: raw.len() as u64,
+            limit: u64::from(u32::MAX),
+        };
+        let compressed = self.out.len() - start - CompressedHeader::LEN;
+        let header = CompressedHeader {
+            compressed: u32::try_from(compressed).map_err(too_large)?,
+            uncompressed: u32::try_from(raw.len()).map_err(too_large)?,
+        };
+        if let Some(place) = self.out.get_mut(start..start + CompressedHeader::LEN) {
+            place.copy_from_slice(&header.to_bytes(self.order));
+        }
+        self.chunks += 1;
+        self.size += raw.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes of chunks that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Writes the chunks that wait, and then how many there are in all.
+    ///
+    /// # Errors
+    /// When the file or the region is full. What waits stays.
+    pub fn write(&mut self) -> Result<(), WriteError> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let used = self.used + self.out.len() as u64;
+        if used > self.region.len {
+            let limit = self.region.len;
+            return Err(WriteError::TooLarge { what: "data of a CPU", size: used, limit });
+        }
+        let offset = self.region.offset + self.used;
+        let failed = |source| WriteError::Io { offset, source };
+        self.file.write_all_at(&self.out, offset).map_err(failed)?;
+        let count = self.order.put_u32(self.chunks);
+        self.file.write_all_at(&count, self.region.offset).map_err(failed)?;
+        self.used = used;
+        self.recorded = Recorded { size_on_disk: used, size: self.size };
+        self.out.clear();
+        Ok(())
+    }
+
+    /// What is whole in the file.
+    pub fn recorded(&self) -> Recorded {
+        self.recorded
+    }
+}
