@@ -193,3 +193,95 @@ fn first_bits_v6(ip: Ipv6Addr, prefix: u8) -> Ipv6Addr {
     let mask = u128::MAX.checked_shl(128_u32.saturating_sub(prefix.into())).unwrap_or(0);
     Ipv6Addr::from_bits(ip.to_bits() & mask)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::unix::PeerProcess;
+
+    fn tcp(ip: &str) -> Peer {
+        Peer::tcp((ip.parse::<IpAddr>().unwrap(), 5000).into())
+    }
+
+    fn access(rules: &[&str]) -> Access {
+        rules.iter().map(|rule| rule.parse::<Rule>().unwrap()).collect()
+    }
+
+    #[test]
+    fn without_a_rule_everyone_may() {
+        assert!(Access::default().allows(&tcp("192.0.2.1")));
+    }
+
+    #[test]
+    fn a_network_covers_its_addresses_and_no_others() {
+        let access = access(&["10.1.0.0/16", "192.0.2.7", "2001:db8::/33"]);
+        for inside in
+            ["10.1.0.0", "10.1.255.255", "::ffff:10.1.2.3", "192.0.2.7", "2001:db8:7fff::"]
+        {
+            assert!(access.allows(&tcp(inside)), "{inside}");
+        }
+        for outside in ["10.2.0.0", "10.0.255.255", "192.0.2.8", "2001:db8:8000::", "::10.1.0.1"] {
+            assert!(!access.allows(&tcp(outside)), "{outside}");
+        }
+        assert!(!access.allows(&Peer::Vsock { cid: 3, port: 1 }));
+        assert!(!access.allows(&Peer::Unix(PeerProcess { pid: 1, uid: 0, gid: 0 })));
+    }
+
+    #[test]
+    fn all_of_one_kind_is_not_all_of_the_other() {
+        assert!(access(&["0.0.0.0/0"]).allows(&tcp("255.255.255.255")));
+        assert!(!access(&["0.0.0.0/0"]).allows(&tcp("2001:db8::1")));
+        assert!(access(&["::/0"]).allows(&tcp("2001:db8::1")));
+        assert!(!access(&["::/0"]).allows(&tcp("192.0.2.1")));
+        assert!(access(&["::ffff:192.0.2.0/120"]).allows(&tcp("192.0.2.1")));
+    }
+
+    #[test]
+    fn machines_and_users_are_named() {
+        let access = access(&["vsock:3", "uid:1000"]);
+        assert!(access.allows(&Peer::Vsock { cid: 3, port: 1 }));
+        assert!(!access.allows(&Peer::Vsock { cid: 4, port: 1 }));
+        assert!(access.allows(&Peer::Unix(PeerProcess { pid: 1, uid: 1000, gid: 0 })));
+        assert!(!access.allows(&Peer::Unix(PeerProcess { pid: 1, uid: 0, gid: 1000 })));
+        assert!(!access.allows(&tcp("127.0.0.1")));
+    }
+
+    #[test]
+    fn what_is_no_rule_is_told() {
+        for (text, message) in [
+            ("example.net", "\"example.net\" is not ADDRESS/PREFIX, vsock:CID or uid:USER"),
+            ("", "\"\" is not ADDRESS/PREFIX, vsock:CID or uid:USER"),
+            ("vsock:any", "\"vsock:any\" is not ADDRESS/PREFIX, vsock:CID or uid:USER"),
+            ("uid:-1", "\"uid:-1\" is not ADDRESS/PREFIX, vsock:CID or uid:USER"),
+            ("10.0.0.0/33", "\"10.0.0.0/33\": the prefix is not a number up to 32"),
+            ("::/+1", "\"::/+1\": the prefix is not a number up to 128"),
+            (
+                "10.1.2.3/8",
+                "\"10.1.2.3/8\": the address has bits behind its prefix; the network is 10.0.0.0/8",
+            ),
+        ] {
+            assert_eq!(text.parse::<Rule>().unwrap_err().to_string(), message);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_rule_or_an_error(text in "[0-9a-f:./]{0,24}|.*") {
+            if let Ok(rule) = text.parse::<Rule>() {
+                prop_assert_eq!(rule.to_string().parse::<Rule>(), Ok(rule));
+            }
+        }
+
+        #[test]
+        fn a_network_covers_exactly_the_addresses_with_its_first_bits(
+            network: u32, address: u32, prefix in 0_u8..=32,
+        ) {
+            let first = |bits: u32| (0..prefix).map(|bit| bits >> (31 - bit) & 1).collect::<Vec<_>>();
+            let rule = Rule::V4 { network: network.into(), prefix }.network();
+            let peer = Peer::tcp((Ipv4Addr::from(address), 1).into());
+            prop_assert_eq!(rule.covers(&peer), first(network) == first(address));
+        }
+    }
+}

@@ -259,3 +259,94 @@ impl<'a> Place<'a> {
 fn end_of(text: &str) -> &str {
     text.get(text.len()..).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp { host: host.to_owned(), port }
+    }
+
+    #[test]
+    fn each_form_is_understood() {
+        for (text, address) in [
+            ("example.net:1234", tcp("example.net", 1234)),
+            ("192.0.2.1:0", tcp("192.0.2.1", 0)),
+            ("1234", tcp("localhost", 1234)),
+            ("[2001:db8::1]:65535", tcp("2001:db8::1", 65535)),
+            ("[fe80::1%eth0]:1", tcp("fe80::1%eth0", 1)),
+            ("vsock:3:823", Address::Vsock { cid: 3, port: 823 }),
+            ("vsock:host:823", Address::Vsock { cid: 2, port: 823 }),
+            ("vsock:local:823", Address::Vsock { cid: 1, port: 823 }),
+            ("vsock:any:4294967295", Address::Vsock { cid: u32::MAX, port: u32::MAX }),
+            ("unix:/run/t.sock", Address::Unix("/run/t.sock".into())),
+            ("unix:a:b", Address::Unix("a:b".into())),
+            ("unix:/run/vm.vsock:823", Address::Hybrid { path: "/run/vm.vsock".into(), port: 823 }),
+            ("/dev/vport0p1", Address::Path("/dev/vport0p1".into())),
+            ("./fifo:1", Address::Path("./fifo:1".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong_and_where() {
+        for (text, message) in [
+            ("", "address \"\": no address at character 1"),
+            ("host", "address \"host\": no port at character 5"),
+            ("host:", "address \"host:\": no port at character 6"),
+            (":80", "address \":80\": no host at character 1"),
+            ("70000", "address \"70000\": port is not a number up to 65535 at character 1"),
+            ("host:+1", "address \"host:+1\": port is not a number up to 65535 at character 6"),
+            (
+                "::1:80",
+                "address \"::1:80\": an IPv6 address stands in brackets, as in [::1]:1234, not at character 1",
+            ),
+            ("[::1", "address \"[::1\": no \"]\" at character 5"),
+            ("[::1]", "address \"[::1]\": no port at character 6"),
+            ("[::1]80", "address \"[::1]80\": no port at character 6"),
+            ("[host]:80", "address \"[host]:80\": no IPv6 address at character 2"),
+            ("a/b:80", "address \"a/b:80\": '/' is in no host name, at character 2"),
+            ("vsock:3", "address \"vsock:3\": no port at character 8"),
+            (
+                "vsock:x:1",
+                "address \"vsock:x:1\": context identifier is not a number up to 4294967295 at character 7",
+            ),
+            (
+                "vsock:3:4294967296",
+                "address \"vsock:3:4294967296\": port is not a number up to 4294967295 at character 9",
+            ),
+            (
+                "vsock:3:1:2",
+                "address \"vsock:3:1:2\": port is not a number up to 4294967295 at character 9",
+            ),
+            ("unix:", "address \"unix:\": no path at character 6"),
+            ("unix::1", "address \"unix::1\": no path at character 6"),
+            ("/a\0b", "address \"/a\\0b\": a NUL in a path at character 3"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap_err().to_string(), message, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_an_address_or_a_place_in_it(text in ".*") {
+            match text.parse::<Address>() {
+                Ok(address) => prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address)),
+                Err(error) => prop_assert!(error.offset <= text.len()),
+            }
+        }
+
+        #[test]
+        fn what_is_printed_is_parsed_again(
+            text in "(vsock|unix|[a-z]{1,3}|\\[[0-9a-f:]{1,6}\\]|[0-9.]{0,9})(:[a-z0-9/:]{0,4}){0,2}(:[0-9]{1,11})?",
+        ) {
+            if let Ok(address) = text.parse::<Address>() {
+                prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
+            }
+        }
+    }
+}

@@ -167,3 +167,86 @@ pub fn nonce() -> Result<Nonce, KeyError> {
     getrandom::fill(&mut nonce).map_err(KeyError::Random)?;
     Ok(nonce)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn key_file(content: &[u8], mode: u32) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), content).unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+        file
+    }
+
+    fn key(content: &[u8]) -> Key {
+        Key::read(key_file(content, 0o600).path()).unwrap()
+    }
+
+    #[test]
+    fn the_code_is_that_of_rfc_4231() {
+        // Test case 4: its data is 50 bytes 0xcd, here a role of 18 and two nonces of 16.
+        let bytes: Vec<u8> = (1..=25).collect();
+        let expected = [
+            0x82, 0x55, 0x8a, 0x38, 0x9a, 0x44, 0x3c, 0x0e, 0xa4, 0xcc, 0x81, 0x98, 0x99, 0xf2,
+            0x08, 0x3a, 0x85, 0xf0, 0xfa, 0xa3, 0xe5, 0x78, 0xf8, 0x07, 0x7a, 0x2e, 0x3f, 0xf4,
+            0x67, 0x29, 0x66, 0x5b,
+        ];
+        let nonce = [0xcd; NONCE_SIZE];
+        let proof = key(&bytes).proof(&[0xcd; 18], &nonce, &nonce);
+        assert_eq!(proof, expected);
+    }
+
+    #[test]
+    fn a_proof_is_good_for_one_role_and_one_pair_of_nonces() {
+        let key_here = key(b"secret\n");
+        let (client, server) = (nonce().unwrap(), nonce().unwrap());
+        let proof = key_here.proof(b"client", &client, &server);
+        assert!(key(b"secret").verify(b"client", &client, &server, &proof));
+        assert!(!key_here.verify(b"server", &client, &server, &proof));
+        assert!(!key_here.verify(b"client", &server, &client, &proof));
+        assert!(!key(b"Secret").verify(b"client", &client, &server, &proof));
+        let mut changed = proof;
+        changed[31] ^= 1;
+        assert!(!key_here.verify(b"client", &client, &server, &changed));
+    }
+
+    #[test]
+    fn nonces_differ() {
+        assert_ne!(nonce().unwrap(), nonce().unwrap());
+    }
+
+    #[test]
+    fn a_file_that_others_may_use_is_refused() {
+        for mode in [0o604, 0o640, 0o602] {
+            let error = Key::read(key_file(b"secret", mode).path()).unwrap_err();
+            assert!(
+                matches!(error, KeyError::Mode { mode: found, .. } if found == mode),
+                "{error}"
+            );
+        }
+        assert!(Key::read(key_file(b"secret", 0o400).path()).is_ok());
+    }
+
+    #[test]
+    fn a_file_without_a_key_is_refused() {
+        for content in [&b""[..], b"\n", b"\r\n"] {
+            let error = Key::read(key_file(content, 0o600).path()).unwrap_err();
+            assert!(matches!(error, KeyError::Empty { .. }), "{error}");
+        }
+        assert!(Key::read(key_file(&[7; MAX_KEY], 0o600).path()).is_ok());
+        let error = Key::read(key_file(&[7; MAX_KEY + 1], 0o600).path()).unwrap_err();
+        assert!(matches!(error, KeyError::Size { .. }), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Key::read(dir.path()), Err(KeyError::Kind { .. })));
+        assert!(matches!(Key::read(&dir.path().join("none")), Err(KeyError::Io { .. })));
+    }
+
+    #[test]
+    fn a_key_does_not_print() {
+        assert_eq!(format!("{:?}", key(b"secret")), "Key(..)");
+    }
+}

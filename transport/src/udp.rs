@@ -110,12 +110,24 @@ impl Receiver {
             let socket = open(&address)?;
             let buffer = grow_receive_buffer(&socket, buffer)?;
             bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-            // Without it (before 5.0) every datagram comes alone.
-            let _ = sys::set_coalescing(socket.as_fd());
             let bound = own_address(&socket)?;
             io::Result::Ok(Self { socket, address: bound, buffer })
         };
         open().map_err(|source| failed(LISTENING, &address, source))
+    }
+
+    /// Has datagrams of one sender handed over together, which costs far less; [`dropped`](Self::dropped) then counts
+    /// what was handed over, not datagrams. For senders that number their datagrams.
+    ///
+    /// # Errors
+    ///
+    /// What the system answered; then each comes alone.
+    ///
+    /// # Kernel support
+    ///
+    /// 5.0 and later.
+    pub fn coalesce(&self) -> io::Result<()> {
+        sys::set_coalescing(self.socket.as_fd())
     }
 
     /// Where it listens.
