@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::socket::{SockaddrStorage, getpeername, setsockopt, sockopt};
+use nix::sys::socket::{SockaddrStorage, getpeername, getsockname, setsockopt, sockopt};
 
 use crate::{Deadline, Error, Stream, socket};
 
@@ -59,9 +59,18 @@ pub fn set_peer_timeout(stream: &Stream, timeout: Duration) -> Result<(), Error>
 /// The other end's address, which data ports are on too; `None` when the stream is not TCP or has lost its peer.
 #[must_use]
 pub fn peer_address(stream: &Stream) -> Option<SocketAddr> {
-    let peer = getpeername::<SockaddrStorage>(stream.as_fd().as_raw_fd()).ok()?;
-    let v4 = peer.as_sockaddr_in().map(|it| SocketAddr::V4((*it).into()));
-    v4.or_else(|| peer.as_sockaddr_in6().map(|it| SocketAddr::V6((*it).into())))
+    internet(&getpeername(stream.as_fd().as_raw_fd()).ok()?)
+}
+
+/// The address at this end of a stream, if it is TCP.
+#[must_use]
+pub fn local_address(stream: &Stream) -> Option<SocketAddr> {
+    internet(&getsockname(stream.as_fd().as_raw_fd()).ok()?)
+}
+
+fn internet(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|it| SocketAddr::V4((*it).into()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|it| SocketAddr::V6((*it).into())))
 }
 
 /// A listening TCP socket. Its port is free again as soon as it is closed.

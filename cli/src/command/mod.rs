@@ -10,6 +10,7 @@ mod extract;
 mod follow;
 mod hist;
 mod list;
+mod listen;
 mod mem;
 mod options;
 mod profile;
@@ -59,6 +60,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "extract", command: extract::command, run: extract::run },
     Subcommand { name: "hist", command: hist::command, run: hist::run },
     Subcommand { name: "list", command: list::command, run: list::run },
+    Subcommand { name: "listen", command: listen::command, run: listen::run },
     Subcommand { name: "mem", command: mem::command, run: mem::run },
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "profile", command: profile::command, run: profile::run },

@@ -3,11 +3,13 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
-use tracedat::Metadata;
 use tracedat::compress::Codec;
-use tracedat::layout::OptionId;
+use tracedat::layout::{self, OptionId};
+use tracedat::source::ReadAt;
+use tracedat::{ByteOrder, Metadata};
 use tracedat::write::{
     Head, LiveBuffer, LiveLayout, Placement, Recorded, Region, Settings, Version, Writer,
 };
@@ -16,14 +18,72 @@ use super::record::live::{self, block_size};
 use super::record::output::Output;
 use crate::error::Error;
 
+/// The beginning of a file, while it arrives.
+#[derive(Debug)]
+pub(crate) struct ArrivingHead {
+    output: Output,
+    len: u64,
+}
+
+/// No head is larger: many times what any kernel's formats and symbols take.
+const MAX_HEAD: u64 = 128 << 20;
+
+impl ArrivingHead {
+    /// Nothing came yet.
+    ///
+    /// # Errors
+    /// When the file cannot be emptied.
+    pub(crate) fn new(output: Output) -> Result<Self, Error> {
+        output.emptied()?;
+        Ok(Self { output, len: 0 })
+    }
+
+    /// Adds what came.
+    ///
+    /// # Errors
+    /// When it is too much, or cannot be written.
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let len = self.len.saturating_add(bytes.len() as u64);
+        if len > MAX_HEAD {
+            return Err(Error::failure(format!("a head of more than {} MiB", MAX_HEAD >> 20)));
+        }
+        let written = self.output.file().write_all_at(bytes, self.len);
+        written.map_err(|error| self.output.failed(error))?;
+        self.len = len;
+        Ok(())
+    }
+
+    /// Nothing more comes that is worth keeping.
+    pub(crate) fn abandon(self) {
+        self.output.abandon();
+    }
+
+    /// The head is complete: makes room for data. Nothing in it is trusted: it is read as any file from
+    /// elsewhere. Buffers without a clock have that of the head.
+    ///
+    /// # Errors
+    /// When it is no head of a trace, or cannot be written.
+    pub(crate) fn complete(self, buffers: Vec<LiveBuffer>) -> Result<ReceivedFile, Error> {
+        let Self { output, len } = self;
+        let created = close_version_6(&output, len);
+        match created.and_then(|()| ReceivedFile::create(&output, buffers)) {
+            Ok((writer, layout, settings)) => {
+                Ok(ReceivedFile { output, writer, layout, settings })
+            }
+            Err(error) => {
+                output.abandon();
+                Err(error)
+            }
+        }
+    }
+}
+
 /// A file that data arrives in.
 #[derive(Debug)]
 pub(crate) struct ReceivedFile {
     output: Output,
     writer: Writer<File>,
     layout: LiveLayout,
-    /// What its machine told first.
-    head: Metadata,
     settings: Settings,
 }
 
@@ -36,43 +96,53 @@ pub(crate) struct Received {
     pub(crate) placements: Vec<Placement>,
 }
 
+/// Version 6 as it is sent ends before the tag of its data, which readers ask for; without data, any
+/// will do.
+fn close_version_6(output: &Output, len: u64) -> Result<(), Error> {
+    const START: &[u8; 12] = b"\x17\x08Dtracing6\0";
+    let mut start = [0; START.len()];
+    let is_version_6 = output.file().read_exact_at(&mut start, 0).is_ok() && start == *START;
+    if is_version_6 {
+        let written = output.file().write_all_at(layout::v6::LATENCY, len);
+        written.map_err(|error| output.failed(error))?;
+    }
+    Ok(())
+}
+
+/// What `file` tells about its trace.
+fn metadata(file: File) -> Result<Metadata, Error> {
+    let source: Arc<dyn ReadAt> = Arc::new(file);
+    match tracedat::Reader::from_source(source) {
+        Ok(reader) => Ok(reader.metadata),
+        Err(error) => Err(Error::failure("what came is no head of a trace").because(error)),
+    }
+}
+
 impl ReceivedFile {
-    /// Writes a head and makes room for data. Nothing in `head` is trusted: it is read as any file
-    /// from elsewhere before a byte goes to disk.
-    ///
-    /// # Errors
-    /// When it is no head of a trace, or cannot be written.
-    pub(crate) fn create(
-        output: Output,
-        head: &[u8],
+    fn create(
+        output: &Output,
         mut buffers: Vec<LiveBuffer>,
-    ) -> Result<Self, Error> {
-        let unusable = |error: Box<dyn std::error::Error + Send + Sync>| {
-            Error::failure("what came is no head of a trace").because(error)
-        };
-        let metadata = tracedat::Reader::parse(head.to_vec())
-            .map_err(|error| unusable(error.into()))?
-            .metadata;
-        let settings = Settings::of(&metadata).map_err(|error| unusable(error.into()))?;
+    ) -> Result<(Writer<File>, LiveLayout, Settings), Error> {
+        let metadata = metadata(output.reopened()?)?;
+        let unusable = |error| Error::failure("what came is no usable head").because(error);
+        let settings = Settings::of(&metadata).map_err(unusable)?;
         for buffer in buffers.iter_mut().filter(|buffer| buffer.clock.is_empty()) {
             metadata.trace_clock().unwrap_or("local").clone_into(&mut buffer.clock);
         }
         let failed = |error| output.failed(error);
-        let layout = LiveLayout::new(buffers, block_size(&output)?).map_err(failed)?;
-        let mut file = output.emptied()?.try_clone().map_err(|error| output.failed(error))?;
+        let layout = LiveLayout::new(buffers, block_size(output)?).map_err(failed)?;
+        let file = output.reopened()?;
         let mut writer = match settings.version {
-            Version::V7 => {
-                file.write_all(head).map_err(|error| output.failed(error))?;
-                Writer::resume(file).map_err(failed)?
-            }
+            Version::V7 => Writer::resume(file).map_err(unusable)?,
             // Version 6 has no place for what is not known yet; its head is written at the end.
             Version::V6 => {
+                output.emptied()?;
                 let settings = Settings { version: Version::V7, ..settings };
                 Writer::create(file, settings, &Head::of(&metadata)).map_err(failed)?
             }
         };
         writer.reserve(&layout).map_err(failed)?;
-        Ok(Self { output, writer, layout, head: metadata, settings })
+        Ok((writer, layout, settings))
     }
 
     /// Where the data of each CPU goes, by buffer, then CPU.
@@ -90,9 +160,9 @@ impl ReceivedFile {
         self.settings.codec
     }
 
-    /// What its machine told first.
-    pub(crate) fn head(&self) -> &Metadata {
-        &self.head
+    /// The byte order of its machine.
+    pub(crate) fn byte_order(&self) -> ByteOrder {
+        self.settings.abi.byte_order
     }
 
     /// Gives the file its name: what arrived is worth being found.
@@ -121,8 +191,10 @@ impl ReceivedFile {
         options: Vec<(OptionId, Vec<u8>)>,
         recorded: &[Recorded],
     ) -> Result<Received, Error> {
-        let Self { output, mut writer, layout, head, settings } = self;
+        let Self { output, mut writer, layout, settings } = self;
         let failed = |error| output.failed(error);
+        // The file is the memory of what came first.
+        let head = metadata(output.reopened()?)?;
         // A tail that cannot be read tells nothing more than the head did.
         let tail = Some(tail).filter(|tail| !tail.is_empty());
         let tail = tail.and_then(|tail| tracedat::Reader::parse(tail.to_vec()).ok());

@@ -1,0 +1,250 @@
+//! `trace-cmd listen`: writes what recorders send.
+
+mod account;
+mod budget;
+mod client;
+mod log;
+mod ports;
+mod server;
+mod sink;
+mod stream;
+mod workshop;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use nix::unistd::{User, initgroups, setgid, setuid};
+use trace_transport::{Access, Address, Key, Listener, Rule};
+use trace_virt::stop::StopSignals;
+
+use self::log::Log;
+use self::server::{Limits, Settings};
+use crate::error::Error;
+use crate::exit_code::Exit;
+
+/// Who can be sent a signal, as the C version has it.
+const PID_FILE: &str = "/run/trace-cmd-net.pid";
+
+const AFTER_HELP: &str = "\
+Each recorder gets a file DIR/BASE.HOST:PORT.dat of its own, complete and readable at every moment.
+
+  trace-cmd listen -p 12345 -d /var/trace         here
+  trace-cmd record -N thishost:12345 -t -e sched  there
+
+Everyone who reaches the port may send, unless --bind, --allow or --key-file say otherwise.";
+
+/// The options of `listen`.
+pub(crate) fn command() -> Command {
+    Command::new("listen")
+        .about("Write what recorders on other machines send")
+        .after_help(AFTER_HELP)
+        .args([
+            Arg::new("port")
+                .short('p')
+                .value_name("PORT")
+                .value_parser(value_parser!(u32))
+                .required_unless_present("bind")
+                .help("Port to listen on; 0 takes a free one"),
+            Arg::new("bind")
+                .long("bind")
+                .value_name("ADDRESS")
+                .help("Listen here: ADDRESS, ADDRESS:PORT, vsock:CID:PORT, unix:PATH [default: all addresses]"),
+            flag("vsock").short('V').help("Listen on vsock"),
+            flag("daemon").short('D').help("Go on in the background"),
+            Arg::new("directory")
+                .short('d')
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("Directory of the files [default: this one]"),
+            Arg::new("base")
+                .short('o')
+                .value_name("BASE")
+                .default_value("trace")
+                .help("How the names of files begin"),
+            Arg::new("log")
+                .short('l')
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Append what is said to a file"),
+            flag("verbose").long("verbose").help("Say more"),
+            flag("debug").long("debug").hide(true),
+            Arg::new("allow")
+                .long("allow")
+                .value_name("ADDRESS/PREFIX")
+                .action(ArgAction::Append)
+                .value_parser(|text: &str| text.parse::<Rule>())
+                .help("Let only these send; vsock:CID and uid:USER, too"),
+            Arg::new("key-file")
+                .long("key-file")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Let only those send who know this key, and prove to know it, too"),
+            number("max-clients", "NUMBER", "Recorders at the same time"),
+            number("max-client-size", "BYTES", "Trace data of one recorder (suffix k, M, G)"),
+            number("max-total-size", "BYTES", "Trace data of all recorders (suffix k, M, G)"),
+            Arg::new("user")
+                .long("user")
+                .value_name("USER")
+                .help("Become this user once the port is open"),
+        ])
+}
+
+fn flag(name: &'static str) -> Arg {
+    Arg::new(name).action(ArgAction::SetTrue)
+}
+
+fn number(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).value_parser(parse_size).help(help)
+}
+
+/// A number of bytes, or of anything.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    number.ok_or_else(|| "not a number such as 500, 64k or 2G".to_owned())
+}
+
+/// Runs `listen`.
+pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
+    let address = address(matches)?;
+    let directory = directory(matches)?;
+    let path = |name: &str| matches.get_one::<PathBuf>(name).map(PathBuf::as_path);
+    let log = Log::open(path("log"), matches.get_flag("verbose") || matches.get_flag("debug"))?;
+    let key = match path("key-file") {
+        Some(path) => Some(Arc::new(Key::read(path).map_err(|error| {
+            Error::failure("this key cannot be used")
+                .because(error)
+                .hint("make one: (umask 077; head -c 32 /dev/urandom > FILE)")
+        })?)),
+        None => None,
+    };
+    let base = matches.get_one::<String>("base").cloned().unwrap_or_default();
+    if base.is_empty() || base.contains('/') {
+        return Err(Error::usage(format!("-o {base}: not the beginning of a name"))
+            .hint("choose a directory with -d DIR"));
+    }
+    let mut access = Access::default();
+    for rule in matches.get_many::<Rule>("allow").into_iter().flatten() {
+        access.allow(*rule);
+    }
+    let size = |name: &str| matches.get_one::<u64>(name).copied();
+    let limits = Limits {
+        clients: size("max-clients").map(|clients| usize::try_from(clients).unwrap_or(usize::MAX)),
+        client_bytes: size("max-client-size"),
+        total_bytes: size("max-total-size"),
+    };
+    let listener = Listener::bind(&address).map_err(|error| {
+        Error::failure(format!("cannot listen on {address}"))
+            .because(error)
+            .hint("choose another port with -p PORT")
+    })?;
+    if let Some(user) = matches.get_one::<String>("user") {
+        become_user(user)?;
+    }
+    let is_open = access.is_open() && key.is_none() && is_any(&address);
+    log.say(&format!("Listening on {}", listener.address()));
+    if is_open {
+        log.say("Everyone may send from everywhere: see --bind, --allow and --key-file");
+    }
+    let pid_file = if matches.get_flag("daemon") { Some(PidFile::go_on_alone()?) } else { None };
+    let signals =
+        StopSignals::new().map_err(|error| Error::failure("cannot listen").because(error))?;
+    server::run(&listener, Settings { directory, base, limits, access, key }, log, &signals)?;
+    drop(pid_file);
+    Ok(Exit::Success)
+}
+
+/// Where to listen.
+fn address(matches: &ArgMatches) -> Result<Address, Error> {
+    let port = matches.get_one::<u32>("port").copied();
+    let bad = |error| Error::usage("cannot listen there").because(error);
+    let mut address = match matches.get_one::<String>("bind") {
+        Some(text) => match (text.parse::<Address>(), port) {
+            (_, Some(port)) if text.parse::<std::net::IpAddr>().is_ok() => {
+                Address::Tcp { host: text.clone(), port: tcp_port(port)? }
+            }
+            (Ok(address), _) => address,
+            (Err(_), Some(port)) if !text.contains(':') && !text.contains('/') => {
+                Address::Tcp { host: text.clone(), port: tcp_port(port)? }
+            }
+            (Err(error), _) => return Err(bad(error)),
+        },
+        None if matches.get_flag("vsock") => {
+            format!("vsock:any:{}", port.unwrap_or(0)).parse().map_err(bad)?
+        }
+        None => Address::Tcp { host: "::".to_owned(), port: tcp_port(port.unwrap_or(0))? },
+    };
+    if let (Address::Vsock { port: of, .. } | Address::Hybrid { port: of, .. }, Some(port)) =
+        (&mut address, port)
+    {
+        *of = port;
+    }
+    Ok(address)
+}
+
+fn tcp_port(port: u32) -> Result<u16, Error> {
+    u16::try_from(port).map_err(|_| Error::usage(format!("-p {port}: ports end at 65535")))
+}
+
+fn is_any(address: &Address) -> bool {
+    match address {
+        Address::Tcp { host, .. } => {
+            host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
+        }
+        Address::Vsock { .. } => true,
+        _ => false,
+    }
+}
+
+/// The directory of the files, by a path that stays right.
+fn directory(matches: &ArgMatches) -> Result<PathBuf, Error> {
+    let path = matches.get_one::<PathBuf>("directory").map_or(Path::new("."), PathBuf::as_path);
+    fs::canonicalize(path).map_err(|error| {
+        Error::failure(format!("cannot write to {}", path.display()))
+            .because(error)
+            .hint("choose a directory that is there with -d DIR")
+    })
+}
+
+/// Gives up what root may do.
+fn become_user(name: &str) -> Result<(), Error> {
+    let failed = |error: nix::Error| {
+        Error::failure(format!("cannot become user '{name}'")).because(error)
+    };
+    let user = User::from_name(name).map_err(failed)?;
+    let user = user.ok_or_else(|| Error::usage(format!("there is no user '{name}'")))?;
+    let text = std::ffi::CString::new(name).map_err(|_| Error::usage("a user's name"))?;
+    initgroups(&text, user.gid).map_err(failed)?;
+    setgid(user.gid).map_err(failed)?;
+    setuid(user.uid).map_err(failed)
+}
+
+/// Tells which process listens, as long as it does.
+struct PidFile;
+
+impl PidFile {
+    /// Goes on in the background, without a terminal.
+    fn go_on_alone() -> Result<Self, Error> {
+        nix::unistd::daemon(true, false)
+            .map_err(|error| Error::failure("cannot go on in the background").because(error))?;
+        // Without the file it can be stopped all the same.
+        let _ = fs::write(PID_FILE, format!("{}\n", std::process::id()));
+        Ok(Self)
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let ours = format!("{}\n", std::process::id());
+        if fs::read_to_string(PID_FILE).is_ok_and(|text| text == ours) {
+            let _ = fs::remove_file(PID_FILE);
+        }
+    }
+}
