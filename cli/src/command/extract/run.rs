@@ -1,9 +1,7 @@
 //! Takes out what the ring buffers hold.
 
 use tracedat::write::option;
-use tracefs::{
-    Capture, Changes, Instance, Priority, Recorder, RecorderOptions, TracingDir, capture,
-};
+use tracefs::{Capture, Changes, Instance, Priority, Recorder, RecorderOptions, TracingDir};
 
 use super::args::Args;
 use super::kernel_texts;
@@ -122,7 +120,7 @@ fn take(
         };
         // Once told to stop it takes what there is.
         let ledger = recorder.stop();
-        let stats = request.cpus.iter().map(|&cpu| capture::cpu_stats(instance, cpu));
+        let stats = request.cpus.iter().map(|&cpu| instance.buffer_stats_text(cpu));
         let stats = stats.collect::<Result<_, _>>().map_err(kernel_error)?;
         buffers.push(RecordedBuffer { name: request.name, stats, ledger });
     }
