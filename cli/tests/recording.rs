@@ -53,8 +53,8 @@ struct Bench {
     _lock: TracefsLock,
     dir: std::path::PathBuf,
     before: Vec<String>,
-    /// Of `tracing_on`: whoever was before may have left it off.
-    was_on: String,
+    /// Events that were on and what `tracing_on` was: whoever was before may have left either.
+    was_set: [String; 2],
     out: TempDir,
 }
 
@@ -62,15 +62,17 @@ impl Bench {
     fn new() -> Result<Self, Failed> {
         let lock = TracefsLock::take()?;
         let dir = requirements::tracefs()?;
-        let was_on = fs::read_to_string(dir.join("tracing_on"))?;
+        let read = |name| fs::read_to_string(dir.join(name));
+        let was_set = [read("set_event")?, read("tracing_on")?];
         let out = TempDir::new()?;
-        Ok(Self { before: tracing_state(&dir), was_on, _lock: lock, dir, out })
+        Ok(Self { before: tracing_state(&dir), was_set, _lock: lock, dir, out })
     }
 
     /// Ends what was left to go on.
     fn turn_off(&self) -> Result<(), Failed> {
-        fs::write(self.dir.join("events/enable"), "0")?;
-        Ok(fs::write(self.dir.join("tracing_on"), &self.was_on)?)
+        let [events, on] = &self.was_set;
+        fs::write(self.dir.join("set_event"), events)?;
+        Ok(fs::write(self.dir.join("tracing_on"), on)?)
     }
 
     fn file(&self) -> std::path::PathBuf {
@@ -209,8 +211,10 @@ fn user() -> Result<(), Failed> {
 
 fn cap() -> Result<(), Failed> {
     let bench = Bench::new()?;
+    // Its child makes most of the events, which -c alone follows.
     let flood = "dd if=/dev/zero of=/dev/null bs=1 count=50000 2>/dev/null; exec true";
-    let words = ["-q", "-F", "-e", "raw_syscalls", "-m", "64", "--compression", "none", "--json"];
+    let words =
+        ["-q", "-F", "-c", "-e", "raw_syscalls", "-m", "64", "--compression", "none", "--json"];
     let said = bench.record(&words, &["sh", "-c", flood])?;
     let report = bench.report()?;
     let sizes: Vec<u64> = said
