@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use common::load::{flood, losing_record};
 use common::{Case, check, stderr, success, trace_cmd, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
@@ -22,11 +23,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-/// Two writers of so many single bytes each: some 180 bytes of trace for every one.
-fn flood(count: u32) -> String {
-    format!("f() {{ dd if=/dev/zero of=/dev/null bs=1 count={count} 2>/dev/null; }}; f & f; wait")
 }
 
 /// What one recording took.
@@ -106,21 +102,7 @@ fn ledger() -> Result<(), Failed> {
     let _lock = TracefsLock::take()?;
     let out = TempDir::new()?;
     let file = out.path().join("trace.dat");
-    let mut record = trace_cmd();
-    // Whoever floods comes before who records.
-    record.args([
-        "record",
-        "--json",
-        "--fail-on-loss",
-        "--nice",
-        "19",
-        "-b",
-        "8",
-        "-e",
-        "raw_syscalls",
-        "-o",
-    ]);
-    let output = record.arg(&file).args(["sh", "-c", &flood(200_000)]).output()?;
+    let output = losing_record(&["--json", "--fail-on-loss"], &file).output()?;
     check(output.status.code() == Some(6), || format!("{}: {}", output.status, stderr(&output)))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let stat = success(trace_cmd().args(["report", "--stat"]).arg(&file))?;

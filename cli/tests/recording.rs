@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use common::load::{LOAD, losing_record};
 use common::{
     Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_reference, with_tracefs,
 };
@@ -46,15 +47,14 @@ fn main() -> ExitCode {
     common::run(CASES)
 }
 
-/// Short processes, so that there is something to see.
-const LOAD: &str = "for i in 1 2 3 4 5 6 7 8; do ls / >/dev/null; done";
-
 /// The lock, the tracing directory with its state, and a directory for files. At the end of a test tracing has to
 /// be as it was.
 struct Bench {
     _lock: TracefsLock,
     dir: std::path::PathBuf,
     before: Vec<String>,
+    /// Events that were on and what `tracing_on` was: whoever was before may have left either.
+    was_set: [String; 2],
     out: TempDir,
 }
 
@@ -62,7 +62,17 @@ impl Bench {
     fn new() -> Result<Self, Failed> {
         let lock = TracefsLock::take()?;
         let dir = requirements::tracefs()?;
-        Ok(Self { before: tracing_state(&dir), _lock: lock, dir, out: TempDir::new()? })
+        let read = |name| fs::read_to_string(dir.join(name));
+        let was_set = [read("set_event")?, read("tracing_on")?];
+        let out = TempDir::new()?;
+        Ok(Self { before: tracing_state(&dir), was_set, _lock: lock, dir, out })
+    }
+
+    /// Ends what was left to go on.
+    fn turn_off(&self) -> Result<(), Failed> {
+        let [events, on] = &self.was_set;
+        fs::write(self.dir.join("set_event"), events)?;
+        Ok(fs::write(self.dir.join("tracing_on"), on)?)
     }
 
     fn file(&self) -> std::path::PathBuf {
@@ -201,8 +211,10 @@ fn user() -> Result<(), Failed> {
 
 fn cap() -> Result<(), Failed> {
     let bench = Bench::new()?;
+    // Its child makes most of the events, which -c alone follows.
     let flood = "dd if=/dev/zero of=/dev/null bs=1 count=50000 2>/dev/null; exec true";
-    let words = ["-q", "-F", "-e", "raw_syscalls", "-m", "64", "--compression", "none", "--json"];
+    let words =
+        ["-q", "-F", "-c", "-e", "raw_syscalls", "-m", "64", "--compression", "none", "--json"];
     let said = bench.record(&words, &["sh", "-c", flood])?;
     let report = bench.report()?;
     let sizes: Vec<u64> = said
@@ -231,22 +243,7 @@ fn maps() -> Result<(), Failed> {
 
 fn loss() -> Result<(), Failed> {
     let bench = Bench::new()?;
-    let flood = "dd if=/dev/zero of=/dev/null bs=1 count=300000 2>/dev/null";
-    let mut record = trace_cmd();
-    record.args([
-        "record",
-        "--json",
-        "--fail-on-loss",
-        "--nice",
-        "19",
-        "-b",
-        "8",
-        "-e",
-        "raw_syscalls",
-        "-o",
-    ]);
-    record.arg(bench.file()).args(["sh", "-c", &format!("{flood} & {flood}; wait")]);
-    let output = record.output()?;
+    let output = losing_record(&["--json", "--fail-on-loss"], &bench.file()).output()?;
     check(output.status.code() == Some(6), || format!("{}: {}", output.status, stderr(&output)))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     for key in
@@ -311,29 +308,31 @@ fn dry_run() -> Result<(), Failed> {
 
 fn keep() -> Result<(), Failed> {
     let bench = Bench::new()?;
+    let ran = keep_and_go_on(&bench);
+    bench.turn_off()?;
+    ran?;
+    bench.is_as_before("-K and what was put back")
+}
+
+fn keep_and_go_on(bench: &Bench) -> Result<(), Failed> {
     bench.record(&["-q", "-k", "-e", "irq"], &["true"])?;
     let on = bench.control("events/irq/enable")?;
     // What is on already is recorded with -K, and turned off meanwhile without.
     let see = ["cat", "/sys/kernel/tracing/events/irq/enable"];
-    let with = bench.record(&["-q", "-K", "-e", "sched"], &see);
-    let without = bench.record(&["-q", "-e", "sched"], &see);
+    let with = bench.record(&["-q", "-K", "-e", "sched"], &see)?;
+    let without = bench.record(&["-q", "-e", "sched"], &see)?;
     let still_on = bench.control("events/irq/enable")?;
-    fs::write(bench.dir.join("events/enable"), "0")?;
-    fs::write(bench.dir.join("tracing_on"), "1")?;
     check(on == "1" && still_on == "1", || format!("-k left {on:?}, then {still_on:?}"))?;
-    check(with? == "1\n" && without? == "0\n", || "-K".to_owned())?;
-    bench.is_as_before("-K and what was put back")
+    check(with == "1\n" && without == "0\n", || format!("-K {with:?}, without {without:?}"))
 }
 
 fn extract() -> Result<(), Failed> {
     let bench = Bench::new()?;
     let ran = start_to_extract(&bench);
     // Whatever became of it, nothing may be left for others.
-    for name in ["events/irq/filter", "events/enable"] {
-        fs::write(bench.dir.join(name), "0")?;
-    }
+    fs::write(bench.dir.join("events/irq/filter"), "0")?;
     let _ = fs::remove_dir(bench.dir.join("instances/foo"));
-    fs::write(bench.dir.join("tracing_on"), "1")?;
+    bench.turn_off()?;
     ran?;
     bench.is_as_before("start and set")
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod load;
 pub(crate) mod tracefs_state;
 
 use std::fs;

@@ -1,9 +1,7 @@
 //! Takes out what the ring buffers hold.
 
 use tracedat::write::option;
-use tracefs::{
-    Capture, Changes, Instance, Priority, Recorder, RecorderOptions, TracingDir, capture,
-};
+use tracefs::{Capture, Changes, Instance, Priority, Recorder, RecorderOptions, TracingDir};
 
 use super::args::Args;
 use super::kernel_texts;
@@ -15,6 +13,7 @@ use crate::command::record::{date, kernel_error, latency, new_trace_id, summary}
 use crate::command::tracing_plan::plan::is_latency_tracer;
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::progress::Progress;
 
 /// Makes the file.
 pub(super) fn extract(args: &Args) -> Result<Exit, Error> {
@@ -120,9 +119,12 @@ fn take(
                 return Err(kernel_error(error));
             }
         };
+        let so_far = recorder.progress();
+        let progress = (!args.quiet).then(|| Progress::start("extract", 0, move || so_far.bytes()));
         // Once told to stop it takes what there is.
         let ledger = recorder.stop();
-        let stats = request.cpus.iter().map(|&cpu| capture::cpu_stats(instance, cpu));
+        drop(progress);
+        let stats = request.cpus.iter().map(|&cpu| instance.buffer_stats_text(cpu));
         let stats = stats.collect::<Result<_, _>>().map_err(kernel_error)?;
         buffers.push(RecordedBuffer { name: request.name, stats, ledger });
     }

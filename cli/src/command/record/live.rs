@@ -17,6 +17,7 @@ use tracedat::write::{
     ChunkSink, Closing, Head, LiveBuffer, LiveLayout, PendingChunks, Placement, Recorded, Settings,
     Version, Writer,
 };
+use tracefs::recorder::SinkError;
 use tracefs::{Priority, Sink, TracingDir, capture};
 
 use super::file::{self, Extra, Format, KernelText};
@@ -214,7 +215,12 @@ impl LiveFile {
         if self.format.codec != Codec::None {
             let finished = self.pending.drain(..).map(PendingChunks::finish);
             let recorded = finished.zip(cpus).map(|((recorded, result), cpu)| {
-                problem = problem.take().or(result.err());
+                if let Err(error) = result {
+                    let source = io::Error::other(innermost(&error).to_string());
+                    // The recorder only knows that its data was not taken any more.
+                    cpu.error = Some(SinkError::Write { cpu: cpu.cpu, source });
+                    problem.get_or_insert(error);
+                }
                 // What was delivered, and waited to be compressed when the disk was full.
                 let missing = cpu.bytes.saturating_sub(recorded.size);
                 cpu.discarded_bytes = cpu.discarded_bytes.saturating_add(missing);
@@ -226,6 +232,13 @@ impl LiveFile {
         let plain = |bytes| Recorded { size_on_disk: bytes, size: bytes };
         (cpus.map(|cpu| plain(cpu.bytes)).collect(), None)
     }
+}
+
+/// What began it: mostly what the system answered.
+fn innermost<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> &'a (dyn std::error::Error + 'static) {
+    error.source().map_or(error, innermost)
 }
 
 fn layout(output: &Output, requests: &[SinkRequest]) -> Result<LiveLayout, Error> {

@@ -25,7 +25,7 @@ struct State {
     overwritten: u64,
 }
 
-/// Writes into a ring, whole sub-buffers each time.
+/// Writes into a ring, whole sub-buffers each time; of many it takes what fits the half.
 pub(crate) struct RingWriter(Ring);
 
 /// Reads a ring, oldest bytes first.
@@ -76,8 +76,7 @@ impl Write for RingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Ring { file, half, state } = &self.0;
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let len = bytes.len() as u64;
-        if state.fill.saturating_add(len) > *half && state.fill > 0 {
+        if state.fill >= *half {
             *state = State {
                 second: !state.second,
                 fill: 0,
@@ -86,9 +85,11 @@ impl Write for RingWriter {
             };
         }
         let start = if state.second { *half } else { 0 };
-        file.write_all_at(bytes, start + state.fill)?;
-        state.fill += len;
-        Ok(bytes.len())
+        let room = usize::try_from(*half - state.fill).unwrap_or(usize::MAX);
+        let fitting = bytes.get(..room).unwrap_or(bytes);
+        file.write_all_at(fitting, start + state.fill)?;
+        state.fill += fitting.len() as u64;
+        Ok(fitting.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -135,6 +136,15 @@ mod tests {
             assert_eq!(kept(&ring), expected[from..].concat(), "after {letter}");
         }
         assert_eq!(ring.overwritten(), 4 * 512);
+    }
+
+    #[test]
+    fn many_sub_buffers_at_once_are_as_many_one_by_one() {
+        let bytes: Vec<u8> = (b'a'..=b'm').flat_map(|letter| [letter; 512]).collect();
+        let ring = Ring::new(tempfile::tempfile().unwrap(), 2, 512);
+        ring.writer().unwrap().write_all(&bytes).unwrap();
+        assert_eq!(kept(&ring).as_bytes(), &bytes[10 * 512..]);
+        assert_eq!(ring.overwritten(), 10 * 512);
     }
 
     #[test]
