@@ -76,8 +76,7 @@ impl Write for RingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Ring { file, half, state } = &self.0;
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let len = bytes.len() as u64;
-        if state.fill.saturating_add(len) > *half && state.fill > 0 {
+        if state.fill >= *half {
             *state = State {
                 second: !state.second,
                 fill: 0,
@@ -85,10 +84,13 @@ impl Write for RingWriter {
                 overwritten: state.overwritten.saturating_add(state.older),
             };
         }
+        // Many sub-buffers may come at once; who writes comes again with what is left.
+        let room = usize::try_from(*half - state.fill).unwrap_or(usize::MAX);
+        let now = bytes.get(..room).unwrap_or(bytes);
         let start = if state.second { *half } else { 0 };
-        file.write_all_at(bytes, start + state.fill)?;
-        state.fill += len;
-        Ok(bytes.len())
+        file.write_all_at(now, start + state.fill)?;
+        state.fill += now.len() as u64;
+        Ok(now.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -145,5 +147,34 @@ mod tests {
             writer.write_all(letter.repeat(4096).as_bytes()).unwrap();
         }
         assert_eq!(kept(&ring), "b".repeat(4096) + &"c".repeat(4096));
+    }
+    #[test]
+    fn many_sub_buffers_at_once_stay_within_the_cap() {
+        const UNIT: usize = 512;
+        let mut random = 4711_u32;
+        let mut below = |limit: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) % limit
+        };
+        for cap_kb in 1..40 {
+            let ring = Ring::new(tempfile::tempfile().unwrap(), cap_kb, UNIT);
+            let mut writer = ring.writer().unwrap();
+            let mut written = Vec::new();
+            for _ in 0..30 {
+                let start = written.len();
+                for _ in 0..1 + below(100) {
+                    written.extend([below(256) as u8; UNIT]);
+                }
+                writer.write_all(&written[start..]).unwrap();
+                let mut kept = Vec::new();
+                ring.reader().read_to_end(&mut kept).unwrap();
+                assert!(written.ends_with(&kept), "what is kept is not the end");
+                let cap = cap_kb as usize * 1024;
+                let least = written.len().min(cap / 2 / UNIT * UNIT);
+                assert!((least..=cap).contains(&kept.len()), "{} of {cap}", kept.len());
+                assert_eq!(kept.len() % UNIT, 0);
+                assert_eq!(ring.overwritten(), (written.len() - kept.len()) as u64);
+            }
+        }
     }
 }
