@@ -7,7 +7,7 @@ use std::io::{Cursor, Write};
 use tracedat::compress::Codec;
 use tracedat::testing::{Generated, TraceBuilder, Workload};
 use tracedat::write::{
-    ChunkSink, Head, LiveBuffer, LiveLayout, Recorded, Settings, Writer, option,
+    ChunkSink, Head, LiveBuffer, LiveLayout, Recorded, RegionFile, Settings, Writer, option,
 };
 use tracedat::{Abi, ByteOrder, Reader};
 
@@ -90,13 +90,13 @@ fn record(
             use std::os::unix::fs::FileExt;
             file.as_file().write_all_at(data, region.offset).unwrap();
             let size = data.len() as u64;
-            recorded.push(Recorded { size_on_disk: size, size });
+            recorded.push(Recorded { size_on_disk: size, size, ..Recorded::default() });
         } else {
             let output = file.reopen().unwrap();
             let order = workload.abi.byte_order;
+            let region = RegionFile::new(output, *region, order);
             let (mut sink, pending) =
-                ChunkSink::start(output, *region, codec, workload.page_size, order, 3, || {})
-                    .unwrap();
+                ChunkSink::start(region, codec, workload.page_size, 3, || {}).unwrap();
             for sub_buffer in data.chunks(workload.page_size as usize) {
                 sink.write_all(sub_buffer).unwrap();
             }
@@ -189,9 +189,8 @@ fn a_region_that_is_full_is_an_error_and_keeps_what_it_has() {
     let layout = LiveLayout::with_room(vec![buffer], 4096, 1 << 20, 4096).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     let region = layout.regions()[0];
-    let output = file.reopen().unwrap();
-    let (mut sink, pending) =
-        ChunkSink::start(output, region, Codec::Zstd, 4096, ByteOrder::Little, 1, || {}).unwrap();
+    let region = RegionFile::new(file.reopen().unwrap(), region, ByteOrder::Little);
+    let (mut sink, pending) = ChunkSink::start(region, Codec::Zstd, 4096, 1, || {}).unwrap();
     let noise: Vec<u8> =
         (0..40_960_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let mut failed = false;
@@ -208,5 +207,7 @@ fn a_region_that_is_full_is_an_error_and_keeps_what_it_has() {
     let settings = Settings::new(Abi::NATIVE, 4096);
     let mut writer = Writer::create(&mut output, settings, &Head::default()).unwrap();
     writer.reserve(&layout).unwrap();
-    writer.close(&[], &layout, &[Recorded { size_on_disk: 8192, size: 8192 }]).unwrap_err();
+    writer
+        .close(&[], &layout, &[Recorded { size_on_disk: 8192, size: 8192, ..Recorded::default() }])
+        .unwrap_err();
 }

@@ -14,8 +14,8 @@ use tracedat::Abi;
 use tracedat::compress::Codec;
 use tracedat::layout::Gap;
 use tracedat::write::{
-    ChunkSink, Closing, Head, LiveBuffer, LiveLayout, PendingChunks, Placement, Recorded, Settings,
-    Version, Writer,
+    Cap, ChunkSink, Closing, EndSink, Head, Kept, LiveBuffer, LiveLayout, PendingChunks, Placement,
+    Recorded, Region, RegionFile, Settings, Version, Writer,
 };
 use tracefs::{Priority, Sink, TracingDir, capture};
 
@@ -40,9 +40,17 @@ pub(crate) struct LiveFile {
     writer: Writer<File>,
     layout: LiveLayout,
     format: Format,
-    /// The threads that compress, by region; none where data goes to the file as it is.
-    pending: Vec<PendingChunks>,
+    /// What tells how much is in each region; none where all goes to the file as it is.
+    pending: Vec<Pending>,
     is_described: bool,
+}
+
+/// Who knows what is in a region.
+enum Pending {
+    /// The thread that compresses.
+    Chunks(PendingChunks),
+    /// Who keeps the end.
+    End(Kept),
 }
 
 /// A file that is complete.
@@ -51,17 +59,20 @@ pub(crate) struct Closed {
     pub(crate) placements: Vec<Placement>,
     /// Why not all that was recorded is in it.
     pub(crate) problem: Option<Error>,
+    /// Bytes that were recorded and not kept, as `-m` says.
+    pub(crate) overwritten: u64,
 }
 
 impl LiveFile {
-    /// Empties the file, writes what is known and makes room for data. Returns the sinks, by
-    /// instance and CPU.
+    /// Empties the file, writes what is known and makes room for data, of which the last `max_kb` KiB
+    /// of each CPU are kept, or all. Returns the sinks, by instance and CPU.
     pub(crate) fn create(
         output: Output,
         format: Format,
         trace_id: u64,
         dir: &TracingDir,
         requests: &[SinkRequest],
+        max_kb: Option<u64>,
         priority: Priority,
     ) -> Result<(Self, Vec<Vec<Sink>>), Error> {
         let [header_page, header_event] = capture::headers(dir).map_err(kernel_error)?;
@@ -70,6 +81,7 @@ impl LiveFile {
         let options = file::first_options(&clock, trace_id, cpus);
         let head = Head { header_page, header_event, cpus, options, ..Head::default() };
         let layout = layout(&output, requests)?;
+        let layout = if max_kb.is_some() { layout.keeping_the_end() } else { layout };
         let first = requests.first().map_or(0, |request| request.sub_buffer_size);
         // Version 6 has no place for what is not known yet; its head is written at the end.
         let settings =
@@ -81,7 +93,7 @@ impl LiveFile {
         let mut live =
             Self { output, writer, layout, format, pending: Vec::new(), is_described: false };
         live.keep_room_for_texts()?;
-        let sinks = live.sinks(requests, priority)?;
+        let sinks = live.sinks(requests, max_kb, priority)?;
         Ok((live, sinks))
     }
 
@@ -112,33 +124,55 @@ impl LiveFile {
     fn sinks(
         &mut self,
         requests: &[SinkRequest],
+        max_kb: Option<u64>,
         priority: Priority,
     ) -> Result<Vec<Vec<Sink>>, Error> {
-        let count = self.layout.regions().len();
-        let mut regions = self.layout.regions().iter();
+        let mut regions = self.layout.regions().to_vec().into_iter().enumerate();
         let mut all = Vec::with_capacity(requests.len());
         for request in requests {
+            let page_size = file::page_size(request.sub_buffer_size)?;
             let mut sinks = Vec::with_capacity(request.cpus.len());
-            for &region in regions.by_ref().take(request.cpus.len()) {
-                let file = self.output.reopened()?;
-                sinks.push(if self.format.codec == Codec::None {
-                    Sink::At { file, offset: region.offset }
-                } else {
-                    let page_size = file::page_size(request.sub_buffer_size)?;
-                    let order = Abi::NATIVE.byte_order;
-                    let codec = self.format.codec;
-                    // Nearly as urgent as what takes the data from the kernel, which must not wait for it.
-                    let prepare = move || drop(priority.of_helpers().apply());
-                    let (sink, pending) =
-                        ChunkSink::start(file, region, codec, page_size, order, count, prepare)
-                            .map_err(|error| self.output.failed(error))?;
-                    self.pending.push(pending);
-                    Sink::Writer(Box::new(sink))
+            for (index, region) in regions.by_ref().take(request.cpus.len()) {
+                let place = self.writer.start_place(&self.layout, index);
+                let cap = max_kb.zip(place).map(|(kb, start_place)| {
+                    let max = kb.saturating_mul(1024);
+                    Cap { max, start_place, release: punch }
                 });
+                sinks.push(self.sink(region, page_size, cap, priority)?);
             }
             all.push(sinks);
         }
         Ok(all)
+    }
+
+    fn sink(
+        &mut self,
+        region: Region,
+        page_size: u32,
+        cap: Option<Cap>,
+        priority: Priority,
+    ) -> Result<Sink, Error> {
+        let file = self.output.reopened()?;
+        let codec = self.format.codec;
+        if codec == Codec::None && cap.is_none() {
+            return Ok(Sink::At { file, offset: region.offset });
+        }
+        let mut target = RegionFile::new(file, region, Abi::NATIVE.byte_order);
+        if let Some(cap) = cap {
+            target = target.capped(cap, page_size);
+        }
+        if codec == Codec::None {
+            let sink = EndSink::new(target);
+            self.pending.push(Pending::End(sink.kept()));
+            return Ok(Sink::Writer(Box::new(sink)));
+        }
+        // Nearly as urgent as what takes the data from the kernel, which must not wait for it.
+        let prepare = move || drop(priority.of_helpers().apply());
+        let count = self.layout.regions().len();
+        let (sink, pending) = ChunkSink::start(target, codec, page_size, count, prepare)
+            .map_err(|error| self.output.failed(error))?;
+        self.pending.push(Pending::Chunks(pending));
+        Ok(Sink::Writer(Box::new(sink)))
     }
 
     /// Adds the kernel's texts, once they are read.
@@ -185,6 +219,7 @@ impl LiveFile {
         extra: &Extra,
     ) -> Result<Closed, Error> {
         let (recorded, problem) = self.recorded(buffers);
+        let overwritten = recorded.iter().map(|recorded| recorded.overwritten).sum();
         self.describe(&machine.texts)?;
         let Self { output, mut writer, layout, format, .. } = self;
         let failed = |error| output.failed(error);
@@ -201,7 +236,8 @@ impl LiveFile {
         };
         let closing = closing.map_err(failed)?;
         let placements = close_up(&output, closing)?;
-        Ok(Closed { placements, problem: problem.map(|error| output.failed(error)) })
+        let problem = problem.map(|error| output.failed(error));
+        Ok(Closed { placements, problem, overwritten })
     }
 
     /// How much is in each region, and why it is not more.
@@ -211,20 +247,31 @@ impl LiveFile {
     ) -> (Vec<Recorded>, Option<tracedat::WriteError>) {
         let mut problem = None;
         let cpus = buffers.iter_mut().flat_map(|buffer| &mut buffer.ledger.cpus);
-        if self.format.codec != Codec::None {
-            let finished = self.pending.drain(..).map(PendingChunks::finish);
-            let recorded = finished.zip(cpus).map(|((recorded, result), cpu)| {
-                problem = problem.take().or(result.err());
-                // What was delivered, and waited to be compressed when the disk was full.
-                let missing = cpu.bytes.saturating_sub(recorded.size);
-                cpu.discarded_bytes = cpu.discarded_bytes.saturating_add(missing);
-                cpu.bytes -= missing;
-                recorded
-            });
-            return (recorded.collect(), problem);
+        if self.pending.is_empty() {
+            let plain =
+                |bytes| Recorded { size_on_disk: bytes, size: bytes, ..Recorded::default() };
+            return (cpus.map(|cpu| plain(cpu.bytes)).collect(), None);
         }
-        let plain = |bytes| Recorded { size_on_disk: bytes, size: bytes };
-        (cpus.map(|cpu| plain(cpu.bytes)).collect(), None)
+        let finished = self.pending.drain(..).map(Pending::finish);
+        let recorded = finished.zip(cpus).map(|((recorded, result), cpu)| {
+            problem = problem.take().or(result.err());
+            // What was delivered, and waited to be compressed when the disk was full.
+            let written = recorded.size.saturating_add(recorded.overwritten);
+            let missing = cpu.bytes.saturating_sub(written);
+            cpu.discarded_bytes = cpu.discarded_bytes.saturating_add(missing);
+            cpu.bytes -= missing;
+            recorded
+        });
+        (recorded.collect(), problem)
+    }
+}
+
+impl Pending {
+    fn finish(self) -> (Recorded, Result<(), tracedat::WriteError>) {
+        match self {
+            Self::Chunks(chunks) => chunks.finish(),
+            Self::End(kept) => (kept.recorded(), Ok(())),
+        }
     }
 }
 
@@ -310,21 +357,23 @@ fn copy_apart(mut from: &File, mut to: &File, gaps: &[Gap], len: u64) -> io::Res
     to.set_len(len)
 }
 
+/// Gives a part of a file back to the disk.
+fn punch(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    Ok(fallocate(file, flags, off_t(offset)?, off_t(len)?)?)
+}
+
 fn off_t(value: u64) -> io::Result<i64> {
     i64::try_from(value).map_err(io::Error::other)
 }
 
 /// Moves what is behind each gap to the end of what is before it.
 fn copy_together(file: &File, gaps: &[Gap]) -> io::Result<()> {
-    let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     // What was kept free is free for the copies now; what was copied too, so a full disk is not in
     // the way.
-    let free = |from: u64, to: u64| -> io::Result<()> {
-        let _ = fallocate(file, punch, off_t(from)?, off_t(to.saturating_sub(from))?);
-        Ok(())
-    };
+    let free = |from: u64, to: u64| drop(punch(file, from, to.saturating_sub(from)));
     if let Some(first) = gaps.last() {
-        free(first.offset, first.offset + first.len)?;
+        free(first.offset, first.offset + first.len);
     }
     let mut buffer = vec![0; COPY_LEN];
     let mut taken = 0;
@@ -341,7 +390,7 @@ fn copy_together(file: &File, gaps: &[Gap]) -> io::Result<()> {
             }
             file.write_all_at(&buffer[..read], from - taken)?;
             from += read as u64;
-            free((from - read as u64).max(from - taken), from)?;
+            free((from - read as u64).max(from - taken), from);
         }
     }
     Ok(())
