@@ -31,6 +31,9 @@ pub struct ChunkSink {
     waiting: Arc<AtomicUsize>,
     raw: Vec<u8>,
     chunk_len: usize,
+    /// Bytes of a half of what is kept, at whose end a chunk ends, and how many of it are still to come.
+    half: u64,
+    left: u64,
 }
 
 /// The thread behind a [`ChunkSink`].
@@ -53,8 +56,8 @@ impl ChunkSink {
         prepare: impl FnOnce() + Send + 'static,
     ) -> Result<(Self, PendingChunks), WriteError> {
         let region = region.in_chunks();
-        let chunk_len = u64::from(page_size.saturating_mul(CHUNK_SUB_BUFFERS)).min(region.room());
-        let chunk_len = usize::try_from(chunk_len).unwrap_or(usize::MAX);
+        let chunk_len = page_size.saturating_mul(CHUNK_SUB_BUFFERS) as usize;
+        let half = region.room();
         let (cpu, offset) = (region.region().cpu, region.region().offset);
         let depth = MAX_WAITING / chunk_len.max(1) / sinks.max(1);
         let depth = depth.clamp(MIN_DEPTH, MAX_DEPTH);
@@ -78,7 +81,8 @@ impl ChunkSink {
             })
             .map_err(|source| WriteError::Io { offset, source })?;
         let raw = Vec::with_capacity(chunk_len);
-        Ok((Self { jobs, free, waiting, raw, chunk_len }, PendingChunks { thread }))
+        let sink = Self { jobs, free, waiting, raw, chunk_len, half, left: half };
+        Ok((sink, PendingChunks { thread }))
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -87,6 +91,10 @@ impl ChunkSink {
         }
         let next = self.free.try_recv().unwrap_or_else(|_| Vec::with_capacity(self.chunk_len));
         let raw = std::mem::replace(&mut self.raw, next);
+        self.left = match self.left.saturating_sub(raw.len() as u64) {
+            0 => self.half,
+            left => left,
+        };
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // The reason is what the thread returns.
         self.jobs.send(raw).map_err(|_| io::Error::other("the data cannot be written any more"))
@@ -95,10 +103,11 @@ impl ChunkSink {
 
 impl Write for ChunkSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.chunk_len.saturating_sub(self.raw.len());
+        let whole = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.chunk_len);
+        let room = whole.saturating_sub(self.raw.len());
         let now = bytes.get(..room).unwrap_or(bytes);
         self.raw.extend_from_slice(now);
-        if self.raw.len() >= self.chunk_len {
+        if self.raw.len() >= whole {
             self.send()?;
         }
         Ok(now.len())

@@ -222,3 +222,153 @@ impl RegionFile {
         written.map_err(|source| WriteError::Io { offset, source })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::compress::Codec;
+    use crate::write::{ChunkSink, EndSink};
+
+    const PAGE: usize = 512;
+
+    /// Where a file of these tests tells the start, and where its region is.
+    const START_PLACE: u64 = 8;
+    const REGION: u64 = 4096;
+
+    /// What a disk does with a hole.
+    fn zeros(file: &File, offset: u64, len: u64) -> io::Result<()> {
+        file.write_all_at(&vec![0; len as usize], offset)
+    }
+
+    fn no_holes(_: &File, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn region(
+        file: &File,
+        len: u64,
+        max: u64,
+        release: fn(&File, u64, u64) -> io::Result<()>,
+    ) -> RegionFile {
+        let region = Region { buffer: 0, cpu: 0, offset: REGION, len };
+        let cap = Cap { max, start_place: START_PLACE, release };
+        RegionFile::new(file.try_clone().unwrap(), region, ByteOrder::Little)
+            .capped(cap, PAGE as u32)
+    }
+
+    /// Sub-buffers without zeros, in writes of many at once; each is told what is written so far.
+    fn write(
+        mut sink: impl Write,
+        seed: u32,
+        writes: u32,
+        mut check: impl FnMut(&[u8]),
+    ) -> Vec<u8> {
+        let mut random = seed;
+        let mut below = |limit: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) % limit
+        };
+        let mut written = Vec::new();
+        for _ in 0..writes {
+            let start = written.len();
+            for _ in 0..1 + below(100) {
+                written.extend([1 + below(255) as u8; PAGE]);
+            }
+            sink.write_all(&written[start..]).unwrap();
+            check(&written);
+        }
+        written
+    }
+
+    /// The region of a file, from where it says that data starts, up to what is zero.
+    fn data(file: &File) -> Vec<u8> {
+        let mut place = [0; 8];
+        file.read_exact_at(&mut place, START_PLACE).unwrap();
+        let len = file.metadata().unwrap().len();
+        let mut bytes = vec![0; (len - REGION) as usize];
+        file.read_exact_at(&mut bytes, REGION).unwrap();
+        let mut data = bytes.split_off(u64::from_le_bytes(place) as usize);
+        assert!(bytes.iter().all(|&byte| byte == 0), "the disk still has what was given back");
+        let end = data.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        data.truncate(end);
+        data
+    }
+
+    #[test]
+    fn the_end_is_kept_in_order_whatever_comes_at_once() {
+        for cap_kb in [1, 2, 3, 7, 16, 39] {
+            let (file, cap) = (tempfile::tempfile().unwrap(), cap_kb * 1024);
+            // Several times to the end of the region.
+            let sink = EndSink::new(region(&file, 8 * cap, cap, zeros));
+            let kept = sink.kept();
+            write(sink, cap_kb as u32, 60, |written| {
+                let kept = kept.recorded();
+                let (cap, size) = (cap as usize, kept.size as usize);
+                let least = written.len().min(cap / 2 / PAGE * PAGE);
+                assert!((least..=cap.max(2 * PAGE)).contains(&size), "{size} of {cap}");
+                assert_eq!(size % PAGE, 0);
+                assert_eq!(kept.size_on_disk, kept.size);
+                assert_eq!(kept.overwritten, (written.len() - size) as u64);
+                assert_eq!(data(&file), written[written.len() - size..]);
+            });
+        }
+    }
+
+    #[test]
+    fn a_half_has_at_least_one_sub_buffer() {
+        let file = tempfile::tempfile().unwrap();
+        let sink = EndSink::new(region(&file, 1 << 20, 1, zeros));
+        let kept = sink.kept();
+        let written = write(sink, 1, 2, |_| {});
+        assert_eq!(kept.recorded().size, 2 * PAGE as u64);
+        assert_eq!(data(&file), written[written.len() - 2 * PAGE..]);
+    }
+
+    #[test]
+    fn a_disk_without_holes_has_all_up_to_the_end_of_the_region() {
+        let (file, len) = (tempfile::tempfile().unwrap(), 200 * PAGE as u64);
+        let mut sink = EndSink::new(region(&file, len, 10 * PAGE as u64, no_holes));
+        let kept = sink.kept();
+        let error = (0..1000).find_map(|_| sink.write_all(&[7; 5 * PAGE]).err()).unwrap();
+        assert!(error.to_string().contains("data of a CPU"), "{error}");
+        let recorded = kept.recorded();
+        assert_eq!(recorded.start + recorded.size_on_disk, len);
+        assert_eq!(recorded.size + recorded.overwritten, len);
+    }
+
+    #[cfg(feature = "zstd")]
+    #[test]
+    fn the_end_is_kept_in_whole_chunks() {
+        for (cap, writes) in [(9 * PAGE, 40), (31 * PAGE, 40), (200 * PAGE, 90), (2000 * PAGE, 1)] {
+            let (file, cap) = (tempfile::tempfile().unwrap(), cap as u64);
+            let region = region(&file, 8 * cap, cap, zeros);
+            let (sink, pending) =
+                ChunkSink::start(region, Codec::Zstd, PAGE as u32, 1, || {}).unwrap();
+            let written = write(sink, 3, writes, |_| {});
+            let (recorded, result) = pending.finish();
+            result.unwrap();
+            let (data, size) = (data(&file), recorded.size as usize);
+            assert_eq!(recorded.size + recorded.overwritten, written.len() as u64);
+            let least = written.len().min(cap as usize / 2 / PAGE * PAGE);
+            assert!((least..=cap as usize).contains(&size), "{size} of {cap}");
+            assert_eq!(data.len() as u64, recorded.size_on_disk);
+            let (count, mut rest) = data.split_first_chunk().unwrap();
+            let mut raw = Vec::new();
+            for _ in 0..u32::from_le_bytes(*count) {
+                let (header, behind) = rest.split_at(8);
+                let [len, size] = [&header[..4], &header[4..]]
+                    .map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()) as usize);
+                let mut chunk = Vec::new();
+                let mut codec = Codec::Zstd.decompressor().unwrap();
+                codec.decompress_into(&behind[..len], size, &mut chunk).unwrap();
+                assert_eq!(chunk.len(), size);
+                raw.extend(chunk);
+                rest = &behind[len..];
+            }
+            assert!(rest.is_empty());
+            assert!(raw == written[written.len() - size..]);
+        }
+    }
+}
