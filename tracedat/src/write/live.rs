@@ -6,6 +6,9 @@
 //! closed            head, last options │ data of CPU 0 │ data of CPU 1
 //! ```
 //!
+//! Where only the end is kept, what is older is given back to the disk while recording, and goes with
+//! the gap before it: [`RegionFile::capped`](super::RegionFile::capped).
+//!
 //! The file is complete when its last link is written, which is one write; the option LIVE leads
 //! to the data until then. So it can be read at any moment, whoever is killed.
 //!
@@ -150,11 +153,6 @@ impl LiveLayout {
     #[must_use]
     pub fn keeping_the_end(self) -> Self {
         Self { keeps_end: true, ..self }
-    }
-
-    /// Whether only the end of data is kept.
-    pub fn keeps_end(&self) -> bool {
-        self.keeps_end
     }
 
     /// The regions, by buffer, then CPU, in the order given.

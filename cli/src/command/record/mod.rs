@@ -4,6 +4,7 @@
 //! (where the data goes).
 
 pub(crate) mod args;
+mod close_up;
 mod daemon;
 pub(super) mod date;
 pub(super) mod dry_run;
