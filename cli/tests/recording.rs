@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use common::load::{LOAD, losing_record};
 use common::{
-    Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_reference, with_tracefs,
+    Case, check, complaint, stderr, success, trace_cmd, tracing_state, values, with_reference,
+    with_tracefs,
 };
 use libtest_mimic::Failed;
 use tempfile::TempDir;
@@ -209,24 +210,40 @@ fn user() -> Result<(), Failed> {
     bench.is_as_before("--user")
 }
 
+/// Kinds of files that `-m` makes.
+const CAPPED: [&[&str]; 3] =
+    [&["--compression", "none"], &["--compression", "zstd"], &["--file-version", "6"]];
+
 fn cap() -> Result<(), Failed> {
+    const CAP: u64 = 64 << 10;
     let bench = Bench::new()?;
-    // Its child makes most of the events, which -c alone follows.
-    let flood = "dd if=/dev/zero of=/dev/null bs=1 count=50000 2>/dev/null; exec true";
-    let words =
-        ["-q", "-F", "-c", "-e", "raw_syscalls", "-m", "64", "--compression", "none", "--json"];
-    let said = bench.record(&words, &["sh", "-c", flood])?;
-    let report = bench.report()?;
-    let sizes: Vec<u64> = said
-        .split("\"size\":")
-        .skip(1)
-        .filter_map(|rest| rest.trim_start().split([',', '}']).next()?.trim().parse().ok())
-        .collect();
-    check(!sizes.is_empty() && sizes.iter().all(|&size| size <= 64 << 10), || said.clone())?;
-    check(sizes.iter().any(|&size| size > 28 << 10), || format!("{sizes:?}"))?;
-    check(report.lines().count() > 100, || "less than was kept".to_owned())?;
-    let left = fs::read_dir(bench.out.path())?.count();
-    check(left == 1, || format!("{left} files are left"))?;
+    let flood = "dd if=/dev/zero of=/dev/null bs=1 count=50000 2>/dev/null";
+    let steady = format!("{flood}; exec true");
+    // What has gathered meanwhile comes at once.
+    let stalled = format!("kill -STOP $PPID; {flood}; kill -CONT $PPID; {flood}; exec true");
+    let (top, instance): ([&str; 0], _) = ([], ["-B", "capped", "-e", "raw_syscalls"]);
+    for format in CAPPED {
+        for (more, command) in [(&top[..], &steady), (&instance[..], &steady), (&top[..], &stalled)]
+        {
+            let words = ["-q", "-e", "raw_syscalls", "-m", "64", "--json"];
+            let words = [&words, format, more].concat();
+            let said = bench.record(&words, &["sh", "-c", command])?;
+            let told = || format!("{words:?} {command}: {said}");
+            let report = bench.report().map_err(|error| format!("{}: {error:?}", told()))?;
+            let (mut recorded, mut kept) = (0, 0);
+            for cpu in said.split("\"cpu\":").skip(1) {
+                let of = |key| values(cpu, key).first().copied().unwrap_or(0);
+                let (bytes, size) = (of("\"bytes\":"), of("\"size\":"));
+                check((bytes.min(CAP / 2)..=CAP).contains(&size), told)?;
+                (recorded, kept) = (recorded + bytes, kept + size);
+            }
+            let gone: u64 = values(&said, "\"overwritten_bytes\":").iter().sum();
+            check(gone > 0 && recorded == kept + gone, told)?;
+            check(report.lines().count() > 100, || "less than was kept".to_owned())?;
+            let left = fs::read_dir(bench.out.path())?.count();
+            check(left == 1, || format!("{left} files are left"))?;
+        }
+    }
     bench.is_as_before("-m")
 }
 

@@ -67,6 +67,13 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// The numbers behind a key, in the order they come in JSON.
+pub(crate) fn values(json: &str, key: &str) -> Vec<u64> {
+    let rest = json.split(key).skip(1);
+    let words = rest.filter_map(|rest| rest.trim_start().split([',', '}']).next());
+    words.filter_map(|word| word.trim().parse().ok()).collect()
+}
+
 /// A claim, and what to say when it does not hold.
 pub(crate) fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(otherwise().into()) }

@@ -1,15 +1,13 @@
 //! Sub-buffers as they are recorded, compressed on their way into a region of a file.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::{Recorded, Region, WriteError};
-use crate::abi::ByteOrder;
+use super::region::RegionFile;
+use super::{Recorded, WriteError};
 use crate::compress::{Codec, Compressor, Effort};
 use crate::layout::{CHUNK_SUB_BUFFERS, CompressedHeader};
 
@@ -33,6 +31,9 @@ pub struct ChunkSink {
     waiting: Arc<AtomicUsize>,
     raw: Vec<u8>,
     chunk_len: usize,
+    /// Bytes of a half of what is kept, at whose end a chunk ends, and how many of it are still to come.
+    half: u64,
+    left: u64,
 }
 
 /// The thread behind a [`ChunkSink`].
@@ -42,48 +43,46 @@ pub struct PendingChunks {
 }
 
 impl ChunkSink {
-    /// Starts to write to `region` of `file`. `sinks` is how many there are in all, which share the
+    /// Starts to write to a region. `sinks` is how many there are in all, which share the
     /// memory for what waits. The thread calls `prepare` first, for its priority and the like.
     ///
     /// # Errors
     /// When the codec is not in this build, or no thread can be had.
     pub fn start(
-        file: File,
-        region: Region,
+        region: RegionFile,
         codec: Codec,
         page_size: u32,
-        order: ByteOrder,
         sinks: usize,
         prepare: impl FnOnce() + Send + 'static,
     ) -> Result<(Self, PendingChunks), WriteError> {
+        let region = region.in_chunks();
         let chunk_len = page_size.saturating_mul(CHUNK_SUB_BUFFERS) as usize;
+        let half = region.room();
+        let (cpu, offset) = (region.region().cpu, region.region().offset);
         let depth = MAX_WAITING / chunk_len.max(1) / sinks.max(1);
         let depth = depth.clamp(MIN_DEPTH, MAX_DEPTH);
         let (jobs, todo) = sync_channel(depth);
         let (give_back, free) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let writer = RegionWriter {
-            file,
             region,
-            order,
             compressor: codec.compressor()?,
             effort: Effort::Usual,
             out: Vec::new(),
-            used: 4,
             chunks: 0,
             size: 0,
-            recorded: Recorded::default(),
         };
         let depth = Depth { waiting: Arc::clone(&waiting), most: depth };
         let thread = thread::Builder::new()
-            .name(format!("compress-cpu{}", region.cpu))
+            .name(format!("compress-cpu{cpu}"))
             .spawn(move || {
                 prepare();
                 writer.run(&todo, &give_back, &depth)
             })
-            .map_err(|source| WriteError::Io { offset: region.offset, source })?;
+            .map_err(|source| WriteError::Io { offset, source })?;
         let raw = Vec::with_capacity(chunk_len);
-        Ok((Self { jobs, free, waiting, raw, chunk_len }, PendingChunks { thread }))
+        let sink = Self { jobs, free, waiting, raw, chunk_len, half, left: half };
+        Ok((sink, PendingChunks { thread }))
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -92,6 +91,10 @@ impl ChunkSink {
         }
         let next = self.free.try_recv().unwrap_or_else(|_| Vec::with_capacity(self.chunk_len));
         let raw = std::mem::replace(&mut self.raw, next);
+        self.left = match self.left.saturating_sub(raw.len() as u64) {
+            0 => self.half,
+            left => left,
+        };
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // The reason is what the thread returns.
         self.jobs.send(raw).map_err(|_| io::Error::other("the data cannot be written any more"))
@@ -100,10 +103,11 @@ impl ChunkSink {
 
 impl Write for ChunkSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.chunk_len.saturating_sub(self.raw.len());
+        let whole = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.chunk_len);
+        let room = whole.saturating_sub(self.raw.len());
         let now = bytes.get(..room).unwrap_or(bytes);
         self.raw.extend_from_slice(now);
-        if self.raw.len() >= self.chunk_len {
+        if self.raw.len() >= whole {
             self.send()?;
         }
         Ok(now.len())
@@ -152,20 +156,14 @@ impl Depth {
 
 /// The other end of the queue.
 struct RegionWriter {
-    file: File,
-    region: Region,
-    order: ByteOrder,
+    region: RegionFile,
     compressor: Compressor,
     effort: Effort,
     /// Chunks that are not written yet.
     out: Vec<u8>,
-    /// Bytes of the region that are written, the number of chunks included.
-    used: u64,
-    /// Chunks made, and the bytes of sub-buffers in them.
+    /// Their number, and the bytes of sub-buffers in them.
     chunks: u32,
     size: u64,
-    /// What is whole in the file.
-    recorded: Recorded,
 }
 
 impl RegionWriter {
@@ -176,7 +174,7 @@ impl RegionWriter {
         depth: &Depth,
     ) -> (Recorded, Result<(), WriteError>) {
         let result = self.write_all(todo, give_back, depth);
-        (self.recorded, result)
+        (self.region.recorded(), result)
     }
 
     fn write_all(
@@ -191,6 +189,10 @@ impl RegionWriter {
             if effort != self.effort {
                 self.compressor.set_effort(effort)?;
                 self.effort = effort;
+            }
+            if self.region.room() < self.size.saturating_add(raw.len() as u64) {
+                self.write()?;
+                self.region.begin_half()?;
             }
             self.add(&raw)?;
             if waiting <= 1 || self.out.len() >= WRITE_LEN {
@@ -217,31 +219,20 @@ impl RegionWriter {
             uncompressed: u32::try_from(raw.len()).map_err(too_large)?,
         };
         if let Some(place) = self.out.get_mut(start..start + CompressedHeader::LEN) {
-            place.copy_from_slice(&header.to_bytes(self.order));
+            place.copy_from_slice(&header.to_bytes(self.region.order()));
         }
         self.chunks += 1;
         self.size += raw.len() as u64;
         Ok(())
     }
 
-    /// Writes the chunks, and then how many there are: so many are whole, whoever is killed.
     fn write(&mut self) -> Result<(), WriteError> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let used = self.used + self.out.len() as u64;
-        if used > self.region.len {
-            let limit = self.region.len;
-            return Err(WriteError::TooLarge { what: "data of a CPU", size: used, limit });
-        }
-        let offset = self.region.offset + self.used;
-        let failed = |source| WriteError::Io { offset, source };
-        self.file.write_all_at(&self.out, offset).map_err(failed)?;
-        let count = self.order.put_u32(self.chunks);
-        self.file.write_all_at(&count, self.region.offset).map_err(failed)?;
-        self.used = used;
-        self.recorded = Recorded { size_on_disk: used, size: self.size };
+        self.region.append(&self.out, self.size, self.chunks)?;
         self.out.clear();
+        (self.size, self.chunks) = (0, 0);
         Ok(())
     }
 }

@@ -106,8 +106,8 @@ fn take(
     options.snapshot = args.snapshot;
     // Nothing goes on meanwhile that it would have to be before.
     options.priority = Priority::Inherited;
-    let (live, sinks) =
-        LiveFile::create(output, args.format, extra.trace_id, dir, &requests, options.priority)?;
+    let (id, priority) = (extra.trace_id, options.priority);
+    let (live, sinks) = LiveFile::create(output, args.format, id, dir, &requests, None, priority)?;
     let mut buffers = Vec::new();
     for ((instance, request), sinks) in instances.iter().zip(requests).zip(sinks) {
         let sinks = request.cpus.iter().copied().zip(sinks).collect();
@@ -130,7 +130,7 @@ fn take(
     }
     let machine = machine(dir, instances)?;
     let path = live.path();
-    let Closed { placements, problem } = live.close(&machine, &mut buffers, extra)?;
+    let Closed { placements, problem, .. } = live.close(&machine, &mut buffers, extra)?;
     if !args.quiet {
         summary::placements(&placements, args.format.is_compressed())?;
     }
