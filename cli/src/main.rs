@@ -5,6 +5,8 @@ mod error;
 mod exit_code;
 mod json;
 mod output;
+mod progress;
+mod status_line;
 mod sys;
 
 use std::process::ExitCode;

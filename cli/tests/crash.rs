@@ -57,6 +57,9 @@ const SEED: u64 = 4711;
 const FORMATS: [&[&str]; 3] =
     [&["--compression", "zstd"], &["--compression", "none"], &["--file-version", "6"]];
 
+/// Keeps two sub-buffers, or the last whole one.
+const CAP: [&str; 2] = ["-m", "8"];
+
 /// Between two markers.
 const TICK: Duration = Duration::from_millis(10);
 /// What was taken from the kernel so long before the end has been written.
@@ -113,6 +116,7 @@ struct Plan {
     instances: usize,
     with_top: bool,
     with_command: bool,
+    is_capped: bool,
     moment: Moment,
 }
 
@@ -169,9 +173,12 @@ fn kill_all(out: TempDir, recordings: u64, only_closing: bool) -> Result<(), Fai
             instances: 4,
             with_top: true,
             with_command: false,
+            is_capped: false,
             moment: Moment::Never,
         };
         times.push(one(&place, &plan, &before).map_err(|error| told(&plan, &error))?);
+        let plan = Plan { is_capped: true, ..plan };
+        one(&place, &plan, &before).map_err(|error| told(&plan, &error))?;
     }
     let mut readable = 0;
     for index in 0..recordings {
@@ -201,6 +208,7 @@ fn plan(random: &mut Random, kind: u64, times: &[Times]) -> Plan {
         instances: 1 + random.below(4) as usize,
         with_top: random.below(2) == 0,
         with_command: !matches!(moment, Moment::Closing(_)) && random.below(4) == 0,
+        is_capped: random.below(2) == 0,
         moment,
     }
 }
@@ -255,11 +263,18 @@ fn start(place: &Place, plan: &Plan) -> Result<Child, Failed> {
     let mut record = trace_cmd();
     record.args(["record", "-q", "-s", "5000"]).args(FORMATS[plan.format]);
     record.arg("-o").arg(place.file());
+    if plan.is_capped {
+        record.args(CAP);
+    }
     if plan.with_top {
         record.args(["-e", "sched_process_exec"]);
     }
     for number in 0..plan.instances {
         record.args(["-B", &instance_name(number), "-e", "sched_process_exec"]);
+        if plan.is_capped {
+            // Markers alone, so that it is known how many are kept.
+            record.args(["-f", "pid < 0"]);
+        }
     }
     if plan.with_command {
         record.args(["sleep", "0.5"]);
@@ -387,18 +402,30 @@ fn is_whole(place: &Place, plan: &Plan, markers: &Markers) -> Result<(), Failed>
     let steady = numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]);
     check(steady, || format!("markers are missing in between: {numbers:?}"))?;
     let wanted = match plan.moment {
+        Moment::Never if plan.is_capped => markers.written,
         // The first may have been written before the buffer got its size, which empties it.
         Moment::Never => markers.written - numbers.first().copied().unwrap_or(0),
         _ if plan.format == 0 => {
             // A chunk that is not full has not been compressed yet.
-            let waits = SUB_BUFFERS_OF_CHUNK * MARKERS_OF_SUB_BUFFER;
+            let waits = if plan.is_capped { 1 } else { SUB_BUFFERS_OF_CHUNK };
+            let waits = waits * MARKERS_OF_SUB_BUFFER;
             markers.written_out().saturating_sub(waits)
         }
         _ => markers.written_out(),
     };
-    check(of_instance.len() as u64 >= wanted, || {
-        format!("{} of {wanted} events are there", of_instance.len())
-    })?;
+    if plan.is_capped {
+        let (last, kept) = (numbers.last().map_or(0, |last| last + 1), numbers.len() as u64);
+        check(last >= wanted, || format!("{last} of {wanted} markers were kept at some time"))?;
+        // The first ones may have gone when the buffer got its size.
+        let least = if wanted < 4 * MARKERS_OF_SUB_BUFFER { 0 } else { MARKERS_OF_SUB_BUFFER };
+        check((least..=2 * MARKERS_OF_SUB_BUFFER).contains(&kept), || {
+            format!("{kept} markers are kept, of {wanted}")
+        })?;
+    } else {
+        check(of_instance.len() as u64 >= wanted, || {
+            format!("{} of {wanted} events are there", of_instance.len())
+        })?;
+    }
     read_by_reference(&file)
 }
 

@@ -114,6 +114,8 @@ fn full(make: fn() -> Result<Disk, Failed>) -> Result<(), Failed> {
         &["--compression", "zstd"],
         &["--file-version", "6"],
         &["--compression", "none", "-B", "disk_full"],
+        &["--compression", "none", "-m", "100000"],
+        &["--file-version", "6", "-m", "100000"],
     ] {
         let disk = make()?;
         let file = disk.root().join("trace.dat");
@@ -129,6 +131,17 @@ fn full(make: fn() -> Result<Disk, Failed>) -> Result<(), Failed> {
         fills(&disk, &file, &output).map_err(|error| {
             format!("{words:?}: {}: {}", error.message().unwrap_or_default(), stderr(&output))
         })?;
+        before.are_as_in(&tracing)?;
+    }
+    for words in [&["--compression", "none"][..], &["--compression", "zstd"]] {
+        // What is given back can be written to again.
+        let disk = make()?;
+        let file = disk.root().join("trace.dat");
+        let mut record = trace_cmd();
+        record.arg("record").arg("-q").args(words).args(["-m", "1000", "-e", "raw_syscalls", "-o"]);
+        success(record.arg(&file).args(["sh", "-c", FLOOD]))?;
+        let report = success(trace_cmd().arg("report").arg(&file))?;
+        check(report.lines().count() > 1000, || format!("{words:?}: less than was kept"))?;
         before.are_as_in(&tracing)?;
     }
     Ok(())

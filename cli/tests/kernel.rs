@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use common::load::{LOAD, losing_record};
 use common::{
     Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_reference, with_tracefs,
 };
@@ -31,6 +32,11 @@ const CASES: &[Case] = &[
     Case { name: "root_json_of_every_event_is_read_by_python", needs: with_python, test: json },
     Case { name: "root_lost_events_are_counted_and_said", needs: with_tracefs, test: losses },
     Case {
+        name: "root_statistics_are_those_of_the_recording",
+        needs: with_tracefs,
+        test: statistics,
+    },
+    Case {
         name: "root_ctrl_c_ends_a_recording_and_its_file_is_whole",
         needs: with_tracefs,
         test: ctrl_c,
@@ -54,9 +60,6 @@ fn with_python() -> Result<(), Missing> {
         Err(_) => Err(Missing::Program { program: "python3", package: "python3" }),
     }
 }
-
-/// Short processes, so that there is something to see.
-const LOAD: &str = "for i in 1 2 3 4 5 6 7 8; do ls / >/dev/null; done";
 
 fn same_reports() -> Result<(), Failed> {
     let _lock = TracefsLock::take()?;
@@ -117,7 +120,7 @@ import json, sys
 events = 0
 for line in sys.stdin.buffer:
     o = json.loads(line.decode('utf-8'))
-    if 'lost' in o:
+    if 'lost' in o or 'losses' in o:
         continue
     events += 1
     f = o['fields']
@@ -179,12 +182,7 @@ fn losses() -> Result<(), Failed> {
     let _lock = TracefsLock::take()?;
     let out = TempDir::new()?;
     let file = out.path().join("trace.dat");
-    let mut record = trace_cmd();
-    // A recorder that has to wait for its turn; two writers of one byte each keep its buffers busy.
-    record.args(["record", "--nice", "19", "-b", "8", "-e", "raw_syscalls", "-o"]).arg(&file);
-    let flood = "dd if=/dev/zero of=/dev/null bs=1 count=300000 2>/dev/null";
-    record.args(["sh", "-c", &format!("{flood} & {flood}; wait")]);
-    let output = record.output()?;
+    let output = losing_record(&[], &file).output()?;
     check(output.status.success(), || stderr(&output))?;
     let said: u64 = stderr(&output)
         .lines()
@@ -203,7 +201,33 @@ fn losses() -> Result<(), Failed> {
     })?;
     check(said > 0, || "nothing was lost, so nothing is shown".to_owned())?;
     let report = success(trace_cmd().arg("report").arg(&file))?;
-    check(report.contains("EVENTS DROPPED]"), || "no line where events are missing".to_owned())
+    check(report.contains("EVENTS DROPPED]"), || "no line where events are missing".to_owned())?;
+    let json = success(trace_cmd().args(["report", "--json"]).arg(&file))?;
+    let overrun: u64 = json
+        .lines()
+        .filter_map(|line| line.strip_prefix("{\"losses\":{\"overrun\":")?.split(',').next())
+        .filter_map(|number| number.parse::<u64>().ok())
+        .sum();
+    check(overrun == counter("overrun:"), || format!("{overrun} told as JSON\n{stat}"))
+}
+
+/// The kernel goes on counting where a buffer is empty already and so is not emptied again.
+fn statistics() -> Result<(), Failed> {
+    let _lock = TracefsLock::take()?;
+    let out = TempDir::new()?;
+    let file = out.path().join("trace.dat");
+    for _ in 0..2 {
+        let mut record = trace_cmd();
+        record.args(["record", "-q", "-e", "sched_process_exec", "-o"]).arg(&file);
+        success(record.args(["sh", "-c", LOAD]))?;
+        let stat = success(trace_cmd().args(["report", "--stat"]).arg(&file))?;
+        let counts = stat.lines().filter_map(|line| line.strip_prefix("read events: "));
+        let counted: usize = counts.filter_map(|count| count.parse::<usize>().ok()).sum();
+        let report = success(trace_cmd().arg("report").arg(&file))?;
+        let events = report.lines().filter(|line| line.contains("sched_process_exec:")).count();
+        check(events >= 9 && counted == events, || format!("{events} in the file\n{stat}"))?;
+    }
+    Ok(())
 }
 
 fn ctrl_c() -> Result<(), Failed> {

@@ -3,11 +3,13 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{Case, check, stderr, success, trace_cmd, with_tracefs};
+use common::load::{flood, losing_record};
+use common::{Case, check, stderr, success, trace_cmd, values, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -17,6 +19,7 @@ use trace_virt::lab::requirements::TracefsLock;
 
 const CASES: &[Case] = &[
     Case { name: "root_data_is_written_once_and_to_one_file", needs: with_tracefs, test: once },
+    Case { name: "root_a_cap_is_one_write_too", needs: with_tracefs, test: capped },
     Case { name: "root_what_is_lost_is_told_by_cpu", needs: with_tracefs, test: ledger },
 ];
 
@@ -24,15 +27,14 @@ fn main() -> ExitCode {
     common::run(CASES)
 }
 
-/// Two writers of so many single bytes each: some 180 bytes of trace for every one.
-fn flood(count: u32) -> String {
-    format!("f() {{ dd if=/dev/zero of=/dev/null bs=1 count={count} 2>/dev/null; }}; f & f; wait")
-}
-
 /// What one recording took.
 struct Taken {
     /// Bytes of its file.
     size: u64,
+    /// Bytes of sub-buffers, kept or not.
+    recorded: u64,
+    /// Bytes that its file took of the disk at most.
+    most: u64,
     /// Bytes that its process caused to be written to a disk.
     written: u64,
     /// From the end of its command to its own.
@@ -42,9 +44,9 @@ struct Taken {
 fn once() -> Result<(), Failed> {
     let _lock = TracefsLock::take()?;
     let out = TempDir::new()?;
-    let small = record(out.path(), 50_000)?;
-    let large = record(out.path(), 500_000)?;
-    for Taken { size, written, ending } in [&small, &large] {
+    let small = record(out.path(), 50_000, &[])?;
+    let large = record(out.path(), 500_000, &[])?;
+    for Taken { size, written, ending, .. } in [&small, &large] {
         let [size, written] = [size, written].map(|&bytes| bytes as f64 / 1e6);
         println!(
             "{size:.1} MB: {written:.1} MB written, {ending:?} from the command's end to exit"
@@ -61,15 +63,40 @@ fn once() -> Result<(), Failed> {
     Ok(())
 }
 
-fn record(dir: &Path, count: u32) -> Result<Taken, Failed> {
+fn capped() -> Result<(), Failed> {
+    const CAP: [&str; 2] = ["-m", "1024"];
+    let _lock = TracefsLock::take()?;
+    let out = TempDir::new()?;
+    let small = record(out.path(), 50_000, &CAP)?;
+    let large = record(out.path(), 500_000, &CAP)?;
+    for Taken { size, recorded, most, written, ending } in [&small, &large] {
+        let [size, recorded, most, written] =
+            [size, recorded, most, written].map(|&bytes| bytes as f64 / 1e6);
+        println!(
+            "{recorded:.1} MB recorded, {size:.1} kept: {written:.1} MB written, {most:.1} MB of the disk, \
+             {ending:?} from the command's end to exit"
+        );
+    }
+    check(large.recorded >= 100 << 20, || format!("{} bytes show nothing", large.recorded))?;
+    check(large.size < large.recorded / 4, || format!("{} bytes are kept", large.size))?;
+    check(large.most < large.recorded / 2, || format!("{} bytes of the disk", large.most))?;
+    // Pages that were given back before they were written are counted, too.
+    check(large.written as f64 <= 1.05 * (large.recorded + large.size) as f64, || {
+        format!("{} bytes written for {}", large.written, large.recorded)
+    })
+}
+
+/// Records in a way that is given, too.
+fn record(dir: &Path, count: u32, way: &[&str]) -> Result<Taken, Failed> {
     let (file, end) = (dir.join("trace.dat"), dir.join("end"));
     let _ = fs::remove_file(&file);
     let command = format!("{}; date +%s%N >{}", flood(count), end.display());
     let mut record = trace_cmd();
-    record.args(["record", "-q", "--compression", "none", "-b", "32768", "-e", "raw_syscalls"]);
-    record.arg("-o").arg(&file).args(["sh", "-c", &command]).stderr(Stdio::piped());
+    record.args(["record", "--json", "--compression", "none", "-b", "32768", "-e", "raw_syscalls"]);
+    record.args(way).arg("-o").arg(&file).args(["sh", "-c", &command]);
+    record.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = record.spawn()?;
-    let others = watch(&child, dir)?;
+    let Seen { others, most } = watch(&child, dir)?;
     let ended = SystemTime::now().duration_since(UNIX_EPOCH)?;
     // It is not reaped yet, so its account is still there.
     let io = fs::read_to_string(format!("/proc/{}/io", child.id()))?;
@@ -80,47 +107,47 @@ fn record(dir: &Path, count: u32) -> Result<Taken, Failed> {
     let command_ended = Duration::from_nanos(fs::read_to_string(&end)?.trim().parse()?);
     Ok(Taken {
         size: fs::metadata(&file)?.len(),
+        recorded: values(&String::from_utf8_lossy(&output.stdout), "\"bytes\":").iter().sum(),
+        most,
         written: written.ok_or("no account of what was written")?.trim().parse()?,
         ending: ended.saturating_sub(command_ended),
     })
 }
 
-/// Waits for the end, and returns what was seen in the directory beside the output.
-fn watch(child: &Child, dir: &Path) -> Result<Vec<String>, Failed> {
+/// What was seen of a recording.
+#[derive(Default)]
+struct Seen {
+    /// Files beside the output.
+    others: Vec<String>,
+    /// Bytes of the disk that the output took at most.
+    most: u64,
+}
+
+/// Looks at the directory of a recording until its end.
+fn watch(child: &Child, dir: &Path) -> Result<Seen, Failed> {
     let pid = Pid::from_raw(child.id().cast_signed());
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-    let mut others = Vec::new();
+    let mut seen = Seen::default();
     while waitid(Id::Pid(pid), flags)? == WaitStatus::StillAlive {
         for entry in fs::read_dir(dir)?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !["trace.dat", "end"].contains(&name.as_str()) {
-                others.push(name);
+                seen.others.push(name);
             }
+        }
+        if let Ok(output) = fs::metadata(dir.join("trace.dat")) {
+            seen.most = seen.most.max(output.blocks() * 512);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(others)
+    Ok(seen)
 }
 
 fn ledger() -> Result<(), Failed> {
     let _lock = TracefsLock::take()?;
     let out = TempDir::new()?;
     let file = out.path().join("trace.dat");
-    let mut record = trace_cmd();
-    // Whoever floods comes before who records.
-    record.args([
-        "record",
-        "--json",
-        "--fail-on-loss",
-        "--nice",
-        "19",
-        "-b",
-        "8",
-        "-e",
-        "raw_syscalls",
-        "-o",
-    ]);
-    let output = record.arg(&file).args(["sh", "-c", &flood(200_000)]).output()?;
+    let output = losing_record(&["--json", "--fail-on-loss"], &file).output()?;
     check(output.status.code() == Some(6), || format!("{}: {}", output.status, stderr(&output)))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let stat = success(trace_cmd().args(["report", "--stat"]).arg(&file))?;
@@ -142,11 +169,4 @@ fn ledger() -> Result<(), Failed> {
     check(lost > 0 && told == lost, || format!("{told} told, {lost} in the file"))?;
     let (bytes, sizes) = (values(&said, "\"bytes\":"), values(&said, "\"size\":"));
     check(bytes == sizes, || format!("{bytes:?} recorded, {sizes:?} in the file"))
-}
-
-/// The numbers behind a key, in the order they come.
-fn values(json: &str, key: &str) -> Vec<u64> {
-    let rest = json.split(key).skip(1);
-    let words = rest.filter_map(|rest| rest.trim_start().split([',', '}']).next());
-    words.filter_map(|word| word.trim().parse().ok()).collect()
 }

@@ -8,8 +8,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use common::load::{LOAD, losing_record};
 use common::{
-    Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_reference, with_tracefs,
+    Case, check, complaint, stderr, success, trace_cmd, tracing_state, values, with_reference,
+    with_tracefs,
 };
 use libtest_mimic::Failed;
 use tempfile::TempDir;
@@ -46,15 +48,14 @@ fn main() -> ExitCode {
     common::run(CASES)
 }
 
-/// Short processes, so that there is something to see.
-const LOAD: &str = "for i in 1 2 3 4 5 6 7 8; do ls / >/dev/null; done";
-
 /// The lock, the tracing directory with its state, and a directory for files. At the end of a test tracing has to
 /// be as it was.
 struct Bench {
     _lock: TracefsLock,
     dir: std::path::PathBuf,
     before: Vec<String>,
+    /// Events that were on and what `tracing_on` was: whoever was before may have left either.
+    was_set: [String; 2],
     out: TempDir,
 }
 
@@ -62,7 +63,17 @@ impl Bench {
     fn new() -> Result<Self, Failed> {
         let lock = TracefsLock::take()?;
         let dir = requirements::tracefs()?;
-        Ok(Self { before: tracing_state(&dir), _lock: lock, dir, out: TempDir::new()? })
+        let read = |name| fs::read_to_string(dir.join(name));
+        let was_set = [read("set_event")?, read("tracing_on")?];
+        let out = TempDir::new()?;
+        Ok(Self { before: tracing_state(&dir), was_set, _lock: lock, dir, out })
+    }
+
+    /// Ends what was left to go on.
+    fn turn_off(&self) -> Result<(), Failed> {
+        let [events, on] = &self.was_set;
+        fs::write(self.dir.join("set_event"), events)?;
+        Ok(fs::write(self.dir.join("tracing_on"), on)?)
     }
 
     fn file(&self) -> std::path::PathBuf {
@@ -199,22 +210,40 @@ fn user() -> Result<(), Failed> {
     bench.is_as_before("--user")
 }
 
+/// Kinds of files that `-m` makes.
+const CAPPED: [&[&str]; 3] =
+    [&["--compression", "none"], &["--compression", "zstd"], &["--file-version", "6"]];
+
 fn cap() -> Result<(), Failed> {
+    const CAP: u64 = 64 << 10;
     let bench = Bench::new()?;
-    let flood = "dd if=/dev/zero of=/dev/null bs=1 count=50000 2>/dev/null; exec true";
-    let words = ["-q", "-F", "-e", "raw_syscalls", "-m", "64", "--compression", "none", "--json"];
-    let said = bench.record(&words, &["sh", "-c", flood])?;
-    let report = bench.report()?;
-    let sizes: Vec<u64> = said
-        .split("\"size\":")
-        .skip(1)
-        .filter_map(|rest| rest.trim_start().split([',', '}']).next()?.trim().parse().ok())
-        .collect();
-    check(!sizes.is_empty() && sizes.iter().all(|&size| size <= 64 << 10), || said.clone())?;
-    check(sizes.iter().any(|&size| size > 28 << 10), || format!("{sizes:?}"))?;
-    check(report.lines().count() > 100, || "less than was kept".to_owned())?;
-    let left = fs::read_dir(bench.out.path())?.count();
-    check(left == 1, || format!("{left} files are left"))?;
+    let flood = "dd if=/dev/zero of=/dev/null bs=1 count=50000 2>/dev/null";
+    let steady = format!("{flood}; exec true");
+    // What has gathered meanwhile comes at once.
+    let stalled = format!("kill -STOP $PPID; {flood}; kill -CONT $PPID; {flood}; exec true");
+    let (top, instance): ([&str; 0], _) = ([], ["-B", "capped", "-e", "raw_syscalls"]);
+    for format in CAPPED {
+        for (more, command) in [(&top[..], &steady), (&instance[..], &steady), (&top[..], &stalled)]
+        {
+            let words = ["-q", "-e", "raw_syscalls", "-m", "64", "--json"];
+            let words = [&words, format, more].concat();
+            let said = bench.record(&words, &["sh", "-c", command])?;
+            let told = || format!("{words:?} {command}: {said}");
+            let report = bench.report().map_err(|error| format!("{}: {error:?}", told()))?;
+            let (mut recorded, mut kept) = (0, 0);
+            for cpu in said.split("\"cpu\":").skip(1) {
+                let of = |key| values(cpu, key).first().copied().unwrap_or(0);
+                let (bytes, size) = (of("\"bytes\":"), of("\"size\":"));
+                check((bytes.min(CAP / 2)..=CAP).contains(&size), told)?;
+                (recorded, kept) = (recorded + bytes, kept + size);
+            }
+            let gone: u64 = values(&said, "\"overwritten_bytes\":").iter().sum();
+            check(gone > 0 && recorded == kept + gone, told)?;
+            check(report.lines().count() > 100, || "less than was kept".to_owned())?;
+            let left = fs::read_dir(bench.out.path())?.count();
+            check(left == 1, || format!("{left} files are left"))?;
+        }
+    }
     bench.is_as_before("-m")
 }
 
@@ -231,22 +260,7 @@ fn maps() -> Result<(), Failed> {
 
 fn loss() -> Result<(), Failed> {
     let bench = Bench::new()?;
-    let flood = "dd if=/dev/zero of=/dev/null bs=1 count=300000 2>/dev/null";
-    let mut record = trace_cmd();
-    record.args([
-        "record",
-        "--json",
-        "--fail-on-loss",
-        "--nice",
-        "19",
-        "-b",
-        "8",
-        "-e",
-        "raw_syscalls",
-        "-o",
-    ]);
-    record.arg(bench.file()).args(["sh", "-c", &format!("{flood} & {flood}; wait")]);
-    let output = record.output()?;
+    let output = losing_record(&["--json", "--fail-on-loss"], &bench.file()).output()?;
     check(output.status.code() == Some(6), || format!("{}: {}", output.status, stderr(&output)))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     for key in
@@ -311,29 +325,31 @@ fn dry_run() -> Result<(), Failed> {
 
 fn keep() -> Result<(), Failed> {
     let bench = Bench::new()?;
+    let ran = keep_and_go_on(&bench);
+    bench.turn_off()?;
+    ran?;
+    bench.is_as_before("-K and what was put back")
+}
+
+fn keep_and_go_on(bench: &Bench) -> Result<(), Failed> {
     bench.record(&["-q", "-k", "-e", "irq"], &["true"])?;
     let on = bench.control("events/irq/enable")?;
     // What is on already is recorded with -K, and turned off meanwhile without.
     let see = ["cat", "/sys/kernel/tracing/events/irq/enable"];
-    let with = bench.record(&["-q", "-K", "-e", "sched"], &see);
-    let without = bench.record(&["-q", "-e", "sched"], &see);
+    let with = bench.record(&["-q", "-K", "-e", "sched"], &see)?;
+    let without = bench.record(&["-q", "-e", "sched"], &see)?;
     let still_on = bench.control("events/irq/enable")?;
-    fs::write(bench.dir.join("events/enable"), "0")?;
-    fs::write(bench.dir.join("tracing_on"), "1")?;
     check(on == "1" && still_on == "1", || format!("-k left {on:?}, then {still_on:?}"))?;
-    check(with? == "1\n" && without? == "0\n", || "-K".to_owned())?;
-    bench.is_as_before("-K and what was put back")
+    check(with == "1\n" && without == "0\n", || format!("-K {with:?}, without {without:?}"))
 }
 
 fn extract() -> Result<(), Failed> {
     let bench = Bench::new()?;
     let ran = start_to_extract(&bench);
     // Whatever became of it, nothing may be left for others.
-    for name in ["events/irq/filter", "events/enable"] {
-        fs::write(bench.dir.join(name), "0")?;
-    }
+    fs::write(bench.dir.join("events/irq/filter"), "0")?;
     let _ = fs::remove_dir(bench.dir.join("instances/foo"));
-    fs::write(bench.dir.join("tracing_on"), "1")?;
+    bench.turn_off()?;
     ran?;
     bench.is_as_before("start and set")
 }

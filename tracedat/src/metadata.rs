@@ -1,10 +1,12 @@
 //! All that is known about a trace apart from its records.
 
+mod cpu_stat;
 mod option;
 mod sections;
 mod texts;
 
-pub use option::{CpuStat, Guest, OptionValue, ProcMaps, TscToNsec, VirtualCpu};
+pub use cpu_stat::{CpuStat, KernelStat, RecorderStat};
+pub use option::{Guest, OptionValue, ProcMaps, TscToNsec, VirtualCpu};
 pub use texts::FormatText;
 
 pub(crate) use option::{guest, selected_clock, time_shift, trace_id};
@@ -156,9 +158,10 @@ impl Metadata {
         self.text_option(OptionId::VERSION)
     }
 
-    /// Statistics of the buffers' CPUs at the end of the recording, as texts in file order.
+    /// Statistics of the buffers' CPUs at the end of the recording, in file order: what was lost in
+    /// the kernel and on the way to the file.
     pub fn cpu_stats(&self) -> impl Iterator<Item = CpuStat<'_>> {
-        option::cpu_stats(&self.options)
+        cpu_stat::cpu_stats(&self.options)
     }
 
     /// Address ranges of recorded processes, one text each.

@@ -9,10 +9,12 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tracedat::event_format::Field;
+use tracedat::metadata::RecorderStat;
 use tracedat::read::{Merge, Reader};
 use tracedat::report::{Json, Report, ReportInput, ReportOptions};
 use tracedat::ring_buffer::MissedEvents;
 use tracedat::testing::{TraceBuilder, Workload};
+use tracedat::write::{BufferData, Settings, Writer, option};
 use tracedat::{Abi, ByteOrder, Metadata};
 
 /// Prints what [`expected`] does, from lines of JSON.
@@ -46,7 +48,59 @@ fn main() {
             }
         }
     }
+    trials.push(Trial::test("what_the_file_says_of_losses_comes_last", losses));
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// CPUs that lost something have a line, those that lost nothing have none.
+fn losses() -> Result<(), Failed> {
+    let workload = Workload { instances: vec!["foo".to_owned()], ..Workload::new(3) };
+    let trace = TraceBuilder::new(workload.clone());
+    let mut head = trace.head();
+    let whole = "entries: 0\noverrun: 0\ncommit overrun: 0\ndropped events: 0\n";
+    let full = RecorderStat {
+        stalls: 1,
+        discarded_bytes: 4096,
+        error: Some("no \"room\""),
+        ..RecorderStat::default()
+    };
+    head.options.extend([
+        option::cpu_stat(0, whole, &RecorderStat::default()),
+        option::cpu_stat(
+            1,
+            "overrun: 5\ncommit overrun: 6\ndropped events: 7\n",
+            &RecorderStat::default(),
+        ),
+        option::cpu_stat_heading("foo"),
+        option::cpu_stat(0, whole, &full),
+    ]);
+    let settings = Settings::new(workload.abi, workload.page_size);
+    let mut file = std::io::Cursor::new(Vec::new());
+    let buffer =
+        |name| BufferData { name, clock: "local", page_size: workload.page_size, cpus: vec![] };
+    Writer::create(&mut file, settings, &head)?.finish(&[], vec![buffer(""), buffer("foo")])?;
+    let print = |cpus: Option<Vec<u32>>| -> Result<String, Failed> {
+        let (files, mut records) = Merge::new(vec![Reader::parse(file.get_ref().clone())?]);
+        let inputs = [ReportInput { name: "made.dat", metadata: &files[0] }];
+        let mut options = ReportOptions::default();
+        (options.json, options.cpus) = (Some(Json::default()), cpus);
+        let mut lines = Vec::new();
+        Report::new(options).print(&inputs, &mut records, &mut lines)?;
+        Ok(String::from_utf8(lines)?)
+    };
+    let kernel = "{\"losses\":{\"overrun\":5,\"commit_overrun\":6,\"dropped_events\":7,\"stalls\":0,\
+                  \"discarded_bytes\":0,\"error\":null},\"cpu\":1}\n";
+    let recorder = "{\"instance\":\"foo\",\"losses\":{\"overrun\":0,\"commit_overrun\":0,\
+                    \"dropped_events\":0,\"stalls\":1,\"discarded_bytes\":4096,\
+                    \"error\":\"no \\\"room\\\"\"},\"cpu\":0}\n";
+    for (cpus, wanted) in [(None, [kernel, recorder].concat()), (Some(vec![1]), kernel.to_owned())]
+    {
+        let found = print(cpus)?;
+        if found != wanted {
+            return Err(format!("found\n{found}wanted\n{wanted}").into());
+        }
+    }
+    Ok(())
 }
 
 fn read_back(abi: Abi, version: u8) -> Result<(), Failed> {

@@ -7,7 +7,8 @@ use std::io::{Cursor, Write};
 use tracedat::compress::Codec;
 use tracedat::testing::{Generated, TraceBuilder, Workload};
 use tracedat::write::{
-    ChunkSink, Head, LiveBuffer, LiveLayout, Recorded, Settings, Writer, option,
+    Cap, ChunkSink, EndSink, Head, LiveBuffer, LiveLayout, Recorded, RegionFile, Settings, Writer,
+    option,
 };
 use tracedat::{Abi, ByteOrder, Reader};
 
@@ -90,13 +91,13 @@ fn record(
             use std::os::unix::fs::FileExt;
             file.as_file().write_all_at(data, region.offset).unwrap();
             let size = data.len() as u64;
-            recorded.push(Recorded { size_on_disk: size, size });
+            recorded.push(Recorded { size_on_disk: size, size, ..Recorded::default() });
         } else {
             let output = file.reopen().unwrap();
             let order = workload.abi.byte_order;
+            let region = RegionFile::new(output, *region, order);
             let (mut sink, pending) =
-                ChunkSink::start(output, *region, codec, workload.page_size, order, 3, || {})
-                    .unwrap();
+                ChunkSink::start(region, codec, workload.page_size, 3, || {}).unwrap();
             for sub_buffer in data.chunks(workload.page_size as usize) {
                 sink.write_all(sub_buffer).unwrap();
             }
@@ -189,9 +190,8 @@ fn a_region_that_is_full_is_an_error_and_keeps_what_it_has() {
     let layout = LiveLayout::with_room(vec![buffer], 4096, 1 << 20, 4096).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     let region = layout.regions()[0];
-    let output = file.reopen().unwrap();
-    let (mut sink, pending) =
-        ChunkSink::start(output, region, Codec::Zstd, 4096, ByteOrder::Little, 1, || {}).unwrap();
+    let region = RegionFile::new(file.reopen().unwrap(), region, ByteOrder::Little);
+    let (mut sink, pending) = ChunkSink::start(region, Codec::Zstd, 4096, 1, || {}).unwrap();
     let noise: Vec<u8> =
         (0..40_960_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let mut failed = false;
@@ -208,5 +208,124 @@ fn a_region_that_is_full_is_an_error_and_keeps_what_it_has() {
     let settings = Settings::new(Abi::NATIVE, 4096);
     let mut writer = Writer::create(&mut output, settings, &Head::default()).unwrap();
     writer.reserve(&layout).unwrap();
-    writer.close(&[], &layout, &[Recorded { size_on_disk: 8192, size: 8192 }]).unwrap_err();
+    writer
+        .close(&[], &layout, &[Recorded { size_on_disk: 8192, size: 8192, ..Recorded::default() }])
+        .unwrap_err();
+}
+
+/// What a disk does with a hole.
+fn zeros(file: &std::fs::File, offset: u64, len: u64) -> std::io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    file.write_all_at(&vec![0; len as usize], offset)
+}
+
+/// Of each CPU the last records, and not all: the file is told apart from one that has everything.
+fn is_end(found: Vec<(u32, u32, u64, Vec<u8>)>, all: &[(u32, u32, u64, Vec<u8>)], when: &str) {
+    let mut cpus = std::collections::BTreeMap::<_, Vec<_>>::new();
+    for record in found {
+        cpus.entry((record.0, record.1)).or_default().push(record);
+    }
+    assert_eq!(cpus.len(), 9, "{when}");
+    for ((buffer, cpu), found) in cpus {
+        let of_cpu = all.iter().filter(|record| (record.0, record.1) == (buffer, cpu));
+        let of_cpu: Vec<_> = of_cpu.cloned().collect();
+        assert!(found.len() < of_cpu.len(), "{when}: nothing is left out");
+        assert!(found.len() > 100, "{when}: only {} records", found.len());
+        assert!(of_cpu.ends_with(&found), "{when}: buffer {buffer}, CPU {cpu}");
+    }
+}
+
+/// Closes a recording up, and looks at it at every moment.
+fn close(
+    recording: &Recording,
+    closing: tracedat::write::Closing<std::fs::File>,
+    all: &[(u32, u32, u64, Vec<u8>)],
+) {
+    for (number, &gap) in closing.gaps().iter().enumerate() {
+        is_end(records(recording.bytes()), all, &format!("before gap {number} is taken out"));
+        recording.collapse(gap);
+    }
+    // What was given back behind the data of the last CPU.
+    recording.file.as_file().set_len(closing.file_len()).unwrap();
+    closing.commit().unwrap();
+    let file = recording.bytes();
+    assert_eq!(Reader::parse(file.clone()).unwrap().metadata.warnings().len(), 0);
+    is_end(records(file), all, "complete");
+}
+
+/// A recording of which the last 40 KiB of each CPU are kept, in regions that are used up several times.
+fn record_end(
+    trace: &TraceBuilder,
+    made: &Generated,
+    codec: Codec,
+) -> (Recording, Writer<std::fs::File>) {
+    let (cap, region_len) = (40 << 10, 160 << 10);
+    let Workload { page_size, abi, .. } = trace.workload;
+    let all = layout(made, page_size);
+    let mut buffers = Vec::new();
+    for region in all.regions() {
+        if buffers.len() == region.buffer {
+            let name = made.buffers[region.buffer].name.clone();
+            let cpus = (0..).take(made.buffers[region.buffer].cpus.len()).collect();
+            buffers.push(LiveBuffer { name, clock: "local".to_owned(), page_size, cpus });
+        }
+    }
+    let layout = LiveLayout::with_room(buffers, 4096, 1 << 20, region_len).unwrap();
+    let layout = layout.keeping_the_end();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let whole = trace.head();
+    let settings = Settings { codec, ..Settings::new(abi, page_size) };
+    let mut writer = Writer::create(file.reopen().unwrap(), settings, &whole).unwrap();
+    writer.reserve(&layout).unwrap();
+    let mut recorded = Vec::new();
+    for (index, region) in layout.regions().iter().enumerate() {
+        let start_place = writer.start_place(&layout, index).unwrap();
+        let cap = Cap { max: cap, start_place, release: zeros };
+        let target = RegionFile::new(file.reopen().unwrap(), *region, abi.byte_order);
+        let target = target.capped(cap, page_size);
+        let data = &made.buffers[region.buffer].cpus[region.cpu as usize].bytes;
+        recorded.push(if codec == Codec::None {
+            let mut sink = EndSink::new(target);
+            for sub_buffers in data.chunks(3 * page_size as usize) {
+                sink.write_all(sub_buffers).unwrap();
+            }
+            sink.kept().recorded()
+        } else {
+            let (mut sink, pending) = ChunkSink::start(target, codec, page_size, 9, || {}).unwrap();
+            sink.write_all(data).unwrap();
+            drop(sink);
+            let (recorded, result) = pending.finish();
+            result.unwrap();
+            recorded
+        });
+    }
+    (Recording { layout, file, recorded }, writer)
+}
+
+#[test]
+fn every_moment_of_a_capped_recording_has_the_end() {
+    for (seed, codec) in CODECS.into_iter().enumerate() {
+        let workload = Workload { events_per_cpu: 6000, ..workload(seed as u64) };
+        let trace = TraceBuilder::new(workload).codec(codec);
+        let made = trace.workload.generate();
+        let all = records(trace.build_from(&made));
+        let (recording, writer) = record_end(&trace, &made, codec);
+        is_end(records(recording.bytes()), &all, &format!("{codec}: while recording"));
+        let options = [option::trace_id(7, trace.workload.abi.byte_order)];
+        let closing = writer.close(&options, &recording.layout, &recording.recorded).unwrap();
+        close(&recording, closing, &all);
+    }
+}
+
+#[test]
+fn a_capped_recording_can_become_version_6() {
+    let abi = Abi { byte_order: ByteOrder::Big, long_size: 4 };
+    let workload = Workload { abi, events_per_cpu: 6000, ..workload(9) };
+    let trace = TraceBuilder::new(workload).version(6).codec(Codec::None);
+    let made = trace.workload.generate();
+    let all = records(trace.build_from(&made));
+    let (recording, writer) = record_end(&trace, &made, Codec::None);
+    let closing =
+        writer.close_as_version_6(&trace.head(), &recording.layout, &recording.recorded).unwrap();
+    close(&recording, closing, &all);
 }

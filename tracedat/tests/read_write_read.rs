@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::Cursor;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +11,7 @@ use tracedat::clock::{ClockSample, TimeShift};
 use tracedat::compress::Codec;
 use tracedat::convert::convert;
 use tracedat::layout::OptionId;
-use tracedat::metadata::{Guest, ProcMaps, TscToNsec, VirtualCpu};
+use tracedat::metadata::{Guest, ProcMaps, RecorderStat, TscToNsec, VirtualCpu};
 use tracedat::testing::{Contents, TraceBuilder, Workload};
 use tracedat::write::option::{self, RawOption};
 use tracedat::write::{Settings, TextData, Version, Writer};
@@ -101,15 +102,23 @@ fn told() -> impl Strategy<Value = Told> {
 }
 
 impl Told {
+    /// Numbers as good as any.
+    fn recorder(&self) -> RecorderStat<'static> {
+        let stalls = u64::from(self.date);
+        let longest_stall = Duration::from_millis(stalls / 3);
+        let error = (stalls % 2 == 1).then_some("no room: CPU 0");
+        RecorderStat { stalls, longest_stall, discarded_bytes: self.trace_id, error }
+    }
+
     fn options(&self, order: ByteOrder) -> Vec<RawOption> {
         let mut options = vec![
             option::date(self.date.into()),
             option::offset(self.offset),
             option::version("3.1.6 (none)"),
             option::trace_id(self.trace_id, order),
-            option::cpu_stat(0, "entries: 1\noverrun: 0\n"),
+            option::cpu_stat(0, "entries: 1\noverrun: 0\n", &RecorderStat::default()),
             option::cpu_stat_heading("instance 0"),
-            option::cpu_stat(0, "entries: 2\n"),
+            option::cpu_stat(0, "entries: 2\n", &self.recorder()),
             (OptionId::HOOK, b"sched:sched_switch,next_pid/sched:sched_switch,prev_pid\0".into()),
             (OptionId::LAST_BOOT_INFO, b"boot_map:ffffffff81000000\t[kernel]\n\0".into()),
         ];
@@ -137,8 +146,10 @@ impl Told {
         let maps = metadata.proc_maps().map(|maps| (maps.pid, maps.lines.lines().count()));
         let expected = self.maps.iter().map(|(pid, starts)| (*pid, starts.len()));
         assert_eq!(maps.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-        let stats = metadata.cpu_stats().map(|stat| stat.buffer);
-        assert_eq!(stats.collect::<Vec<_>>(), ["", "instance 0"]);
+        let stats = metadata.cpu_stats().map(|stat| (stat.buffer, stat.cpu(), stat.recorder()));
+        let expected =
+            [("", Some(0), RecorderStat::default()), ("instance 0", Some(0), self.recorder())];
+        assert_eq!(stats.collect::<Vec<_>>(), expected);
     }
 }
 

@@ -7,12 +7,21 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tracedat::compress::Codec;
+use tracedat::metadata::RecorderStat;
 use tracedat::testing::{Generated, TraceBuilder, Workload};
 use tracedat::write::{BufferData, CpuSource, Head, Settings, TextData, Version, Writer, option};
 use tracedat::{Abi, ByteOrder};
 
 /// Longer than any of these files takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What only the recorder knows of a CPU.
+const RECORDER: RecorderStat<'_> = RecorderStat {
+    stalls: 2,
+    longest_stall: Duration::from_millis(1250),
+    discarded_bytes: 4096,
+    error: Some("writing the data of CPU 0: No space left on device"),
+};
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
@@ -37,6 +46,7 @@ fn main() -> ExitCode {
     add("version_6_big_endian_32", None, || {
         read_back(Version::V6, Codec::None, &on(3, ByteOrder::Big, 4))
     });
+    add("statistics", None, statistics);
     add("version_7", None, || read_back(Version::V7, Codec::None, &Workload::new(4)));
     add("version_7_zstd", zstd, || read_back(Version::V7, Codec::Zstd, &Workload::new(5)));
     add("version_7_zlib", zlib, || read_back(Version::V7, Codec::Zlib, &Workload::new(6)));
@@ -135,6 +145,28 @@ fn one_cpu_without_data() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The recorder's lines are the kernel's to the reference, which prints them all.
+fn statistics() -> Result<(), Failed> {
+    for version in [Version::V6, Version::V7] {
+        let workload = Workload::new(19);
+        let mut file = tempfile::NamedTempFile::new()?;
+        let settings = settings(version, Codec::None, &workload);
+        let head = TraceBuilder::new(workload.clone()).head();
+        let writer = Writer::create(file.as_file_mut(), settings, &head)?;
+        finish(writer, &workload.generate(), &workload)?;
+        let lines = "CPU: 0\nentries: 0\nreader stalls: 2\nlongest reader stall: 1250 ms\n\
+                     discarded bytes: 4096\n\
+                     recorder error: writing the data of CPU 0: No space left on device\n";
+        for words in [&["report", "--stat", "-i"][..], &["dump", "--options", "-i"]] {
+            let said = reference(words, file.path())?;
+            if !said.contains(lines) {
+                return Err(format!("{words:?}: {said}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The test's own builder is held to the same.
 fn made_up(version: u8, codec: Codec) -> Result<(), Failed> {
     let workload = with_instances(13);
@@ -199,7 +231,8 @@ fn finish<W: Read + std::io::Write + Seek>(
         buffers.push(BufferData { name, clock: "local", page_size, cpus });
     }
     let order = workload.abi.byte_order;
-    let options = [option::trace_id(0x1234_5678, order), option::cpu_stat(0, "entries: 0\n")];
+    let options =
+        [option::trace_id(0x1234_5678, order), option::cpu_stat(0, "entries: 0\n", &RECORDER)];
     let placed = writer.finish(&options, buffers)?;
     let stated: u64 = placed.iter().map(|placement| placement.size).sum();
     if stated != made.byte_count() as u64 {

@@ -25,18 +25,37 @@ impl BufferStats {
     pub fn parse(text: &str) -> Self {
         let mut stats = Self::default();
         for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
-            let field = match name.trim() {
-                "entries" => &mut stats.entries,
-                "overrun" => &mut stats.overrun,
-                "commit overrun" => &mut stats.commit_overrun,
-                "bytes" => &mut stats.bytes,
-                "dropped events" => &mut stats.dropped_events,
-                "read events" => &mut stats.read_events,
-                _ => continue,
-            };
-            *field = value.trim().parse().unwrap_or(0);
+            if let Some(field) = stats.field(name) {
+                *field = value.trim().parse().unwrap_or(0);
+            }
         }
         stats
+    }
+
+    /// The kernel's text with these counters instead of its own, so that a recording has those since
+    /// its start also where the buffer was not emptied before.
+    pub fn worded_as(mut self, text: &str) -> String {
+        let mut worded = String::with_capacity(text.len());
+        for line in text.split_inclusive('\n') {
+            let name = line.split_once(':').map_or("", |(name, _)| name);
+            match self.field(name) {
+                Some(value) => worded.push_str(&format!("{name}: {value}\n")),
+                None => worded.push_str(line),
+            }
+        }
+        worded
+    }
+
+    fn field(&mut self, name: &str) -> Option<&mut u64> {
+        Some(match name.trim() {
+            "entries" => &mut self.entries,
+            "overrun" => &mut self.overrun,
+            "commit overrun" => &mut self.commit_overrun,
+            "bytes" => &mut self.bytes,
+            "dropped events" => &mut self.dropped_events,
+            "read events" => &mut self.read_events,
+            _ => return None,
+        })
     }
 
     /// All events lost: overrun, commit overrun and dropped.
@@ -90,6 +109,15 @@ mod tests {
         );
         assert_eq!((stats.entries, stats.bytes, stats.read_events), (129, 6476, 77));
         assert_eq!(stats.lost_events(), 8);
+    }
+
+    #[test]
+    fn the_kernels_text_has_the_counters_of_the_recording() {
+        let text = "entries: 0\noverrun: 0\noldest event ts:     0.000000\nnow ts:   145.1\n\
+                    dropped events: 0\nread events: 1077\n";
+        let before = BufferStats { read_events: 1000, ..BufferStats::default() };
+        let since = BufferStats::parse(text).since(&before);
+        assert_eq!(since.worded_as(text), text.replace("1077", "77"));
     }
 
     #[test]

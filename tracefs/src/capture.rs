@@ -184,14 +184,6 @@ pub fn trace_clock(instance: &Instance) -> Result<Vec<u8>, Error> {
     instance.file("trace_clock").read()
 }
 
-/// The stats of one CPU as a trace carries them: a line `CPU: N`, then the kernel's text.
-///
-/// # Errors
-/// What the kernel answers.
-pub fn cpu_stats(instance: &Instance, cpu: u32) -> Result<String, Error> {
-    Ok(format!("CPU: {cpu}\n{}", instance.buffer_stats_text(cpu)?))
-}
-
 /// This machine in one line: system, node name, release, machine.
 pub fn uname() -> String {
     sys::uname().join(" ")

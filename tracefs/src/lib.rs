@@ -84,7 +84,9 @@ pub use histogram::Histogram;
 pub use instance::Instance;
 pub use marker::{Marker, RawMarker};
 pub use pid_filter::PidFilter;
-pub use recorder::{CpuLedger, Ledger, Priority, Recorder, RecorderOptions, Sink};
+pub use recorder::{
+    CpuLedger, Ledger, Priority, Recorder, RecorderOptions, RecorderProgress, Sink, Stalls,
+};
 pub use reset::Reset;
 pub use ring_buffer::Way;
 pub use snapshot::Snapshot;

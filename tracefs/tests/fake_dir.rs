@@ -7,13 +7,14 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tracefs::recorder::{Follower, SinkError};
 use tracefs::{
-    Capture, Changes, Error, Instance, Ledger, Recorder, RecorderOptions, Sink, TracingDir, Way,
+    Capture, Changes, Error, Instance, Ledger, Recorder, RecorderOptions, Sink, Stalls, TracingDir,
+    Way,
 };
 
 const SUB_BUFFER: usize = 4096;
@@ -429,6 +430,29 @@ fn a_slow_reader_gets_all_in_order() {
     let ledger = record(&fake, vec![(0, Sink::Fd(socket.into()))], Way::Auto);
     assert!(ledger.cpus[0].error.is_none(), "{:?}", ledger.cpus[0]);
     assert!(reader.join().unwrap() == data);
+}
+
+#[test]
+fn a_sink_that_takes_its_time_stalls_the_recorder() {
+    struct Slow(mpsc::Sender<()>);
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            std::thread::sleep(Stalls::LIMIT);
+            let _ = self.0.send(());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let fake = Fake::new();
+    fake.cpu(0, &sub_buffers(1));
+    let (told, taken) = mpsc::channel();
+    let sinks = vec![(0, Sink::Writer(Box::new(Slow(told))))];
+    let recorder = Recorder::start(&fake.top(), sinks, &options(Way::Auto)).unwrap();
+    taken.recv_timeout(Duration::from_secs(20)).unwrap();
+    let stalls = recorder.stop().cpus[0].stalls;
+    assert!(stalls.count == 1 && stalls.longest >= Stalls::LIMIT, "{stalls:?}");
 }
 
 #[test]

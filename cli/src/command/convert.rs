@@ -12,6 +12,7 @@ use super::data_file;
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
+use crate::progress::Reading;
 
 const AFTER_HELP: &str = "\
 Try:
@@ -60,7 +61,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         _ => Version::V7,
     };
     let codec = codec(matches.get_one::<String>("compression").map(String::as_str), version)?;
-    let reader = data_file::open(&input)?;
+    let mut reading = Reading::default();
+    let reader = data_file::read(&input, &mut reading)
+        .map_err(|cause| data_file::cannot_read(&input, cause))?;
     let same =
         fs::canonicalize(&output).is_ok_and(|o| fs::canonicalize(&input).is_ok_and(|i| i == o));
     if same {
@@ -77,8 +80,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
             .hint("name another file with -o FILE")
     };
     let file = File::create(&part).map_err(cannot_write)?;
+    let progress = reading.show("convert");
     let converted = convert(&reader.metadata, file, version, codec)
         .map_err(|cause| explain(&input, &output, cause));
+    drop(progress);
     let notes = match converted {
         Ok(notes) => notes,
         Err(error) => {

@@ -15,6 +15,7 @@ use tracedat::{Metadata, ReadError, Reader};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
+use crate::progress::Reading;
 
 const DEFAULT: &str = "trace.dat";
 const STANDARD_INPUT: &str = "-";
@@ -41,18 +42,20 @@ pub(super) fn input(matches: &ArgMatches) -> PathBuf {
 
 /// Opens a trace.
 pub(super) fn open(path: &Path) -> Result<Reader, Error> {
-    read(path).map_err(|error| cannot_read(path, error))
+    read(path, &mut Reading::default()).map_err(|error| cannot_read(path, error))
 }
 
-/// Opens a trace; `-` is standard input.
-pub(super) fn read(path: &Path) -> Result<Reader, ReadError> {
-    if path.as_os_str() != STANDARD_INPUT {
-        return Reader::open(path);
-    }
-    match file_at_standard_input() {
-        Some(file) => Reader::from_source(Arc::new(file)),
-        None => Reader::stream(io::stdin().lock()),
-    }
+/// Opens a trace of which is told how much is read; `-` is standard input.
+pub(super) fn read(path: &Path, reading: &mut Reading) -> Result<Reader, ReadError> {
+    let file = if path.as_os_str() == STANDARD_INPUT {
+        match file_at_standard_input() {
+            Some(file) => file,
+            None => return Reader::stream(io::stdin().lock()),
+        }
+    } else {
+        File::open(path).map_err(|source| ReadError::Open { path: path.to_path_buf(), source })?
+    };
+    Reader::from_source(Arc::new(reading.of(file)))
 }
 
 /// What is read when no file is named: a trace that standard input was redirected from, else

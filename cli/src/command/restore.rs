@@ -15,6 +15,7 @@ use tracefs::{Capture, TracingDir, capture};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output;
+use crate::progress::Progress;
 
 const AFTER_HELP: &str = "\
 A CPU-FILE holds the sub-buffers of one CPU. Its CPU is the number after .cpu at the end of its name; where a
@@ -120,8 +121,10 @@ fn join(
         .collect();
 
     let mut sources = Vec::new();
+    let mut total = 0_u64;
     for (&cpu, file) in cpus.iter().zip(files) {
         let size = file.metadata().map_err(|error| unwritable(target).because(error))?.len();
+        total = total.saturating_add(size);
         sources.push(CpuSource::from_file(cpu, file, 0, size));
     }
     let clock = metadata.trace_clock().unwrap_or("local");
@@ -132,6 +135,10 @@ fn join(
         let mut file =
             File::options().read(true).write(true).create(true).truncate(true).open(target)?;
         file.write_all(head)?;
+        let target = target.to_owned();
+        let _progress = Progress::start("restore", total, move || {
+            fs::metadata(&target).map_or(0, |file| file.len())
+        });
         let placed = Writer::resume(file)?.finish(&options, data)?;
         Ok(placed.iter().map(|one| one.size).sum())
     };

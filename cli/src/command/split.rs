@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use tracedat::error::ReadError;
@@ -12,6 +13,7 @@ use tracedat::split::{Limit, Piece, Selection, SplitError, SplitOptions, Splitte
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output;
+use crate::progress::Reading;
 
 const AFTER_HELP: &str = "\
 START and END are seconds as 'trace-cmd report' prints them; events of exactly these times are taken.
@@ -107,8 +109,13 @@ fn flag(name: &'static str, short: char) -> Arg {
 /// Runs `split`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let input: &PathBuf = matches.get_one("input").ok_or_else(|| Error::usage("no input"))?;
-    let mut splitter =
-        Splitter::open(input, options(matches)?).map_err(|error| failed(input, error))?;
+    let options = options(matches)?;
+    let mut reading = Reading::default();
+    let mut splitter = File::open(input)
+        .map_err(|source| ReadError::Open { path: input.clone(), source }.into())
+        .and_then(|file| Splitter::from_source(Arc::new(reading.of(file)), options))
+        .map_err(|error| failed(input, error))?;
+    let progress = reading.show("split");
     let mut out = output::stdout();
     if matches.get_flag("repeat") {
         let base = matches.get_one("output").unwrap_or(input);
@@ -123,6 +130,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         let path = matches.get_one("output").cloned().unwrap_or_else(default);
         tell(&mut out, &path, write(&mut splitter, input, &path)?)?;
     }
+    drop(progress);
     out.flush()?;
     let mut complaints = io::stderr().lock();
     let read = splitter.metadata().warnings();

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod load;
 pub(crate) mod tracefs_state;
 
 use std::fs;
@@ -64,6 +65,13 @@ pub(crate) fn complaint(command: &mut Command) -> Result<String, Failed> {
 /// Standard error as text.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The numbers behind a key, in the order they come in JSON.
+pub(crate) fn values(json: &str, key: &str) -> Vec<u64> {
+    let rest = json.split(key).skip(1);
+    let words = rest.filter_map(|rest| rest.trim_start().split([',', '}']).next());
+    words.filter_map(|word| word.trim().parse().ok()).collect()
 }
 
 /// A claim, and what to say when it does not hold.

@@ -37,15 +37,6 @@ pub struct VirtualCpu {
     pub pid: i32,
 }
 
-/// Statistics of one CPU's buffer at the end of the recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CpuStat<'a> {
-    /// Name of the instance, empty for the top-level one.
-    pub buffer: &'a str,
-    /// The text, `CPU: n` first.
-    pub text: &'a str,
-}
-
 /// Address ranges of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcMaps<'a> {
@@ -104,19 +95,6 @@ pub(super) fn number(data: &[u8]) -> i64 {
         value = value.saturating_mul(i64::from(radix)).saturating_add(digit);
     }
     value
-}
-
-/// Statistics in file order; a heading before those of an instance names it.
-pub(super) fn cpu_stats(options: &[OptionValue]) -> impl Iterator<Item = CpuStat<'_>> {
-    let mut buffer = "";
-    options.iter().filter(|option| option.id == OptionId::CPU_STAT).filter_map(move |option| {
-        let text = text(&option.data);
-        if let Some(name) = text.strip_prefix("\nBuffer: ") {
-            buffer = name.trim_end();
-            return None;
-        }
-        Some(CpuStat { buffer, text })
-    })
 }
 
 pub(super) fn proc_maps(option: &OptionValue) -> Option<ProcMaps<'_>> {
@@ -221,24 +199,6 @@ mod tests {
     fn clock_is_the_one_in_brackets() {
         assert_eq!(selected_clock("local [mono] boot\n"), Some("mono"));
         assert_eq!(selected_clock("local mono"), None);
-    }
-
-    #[test]
-    fn statistics_belong_to_the_instance_named_before_them() {
-        let options = [
-            option(OptionId::CPU_STAT, b"CPU: 0\nentries: 1\n\0"),
-            option(OptionId::UNAME, b"Linux\0"),
-            option(OptionId::CPU_STAT, b"\nBuffer: foo\n\n\0"),
-            option(OptionId::CPU_STAT, b"CPU: 0\nentries: 2\n\0"),
-        ];
-        let stats: Vec<_> = cpu_stats(&options).collect();
-        assert_eq!(
-            stats,
-            [
-                CpuStat { buffer: "", text: "CPU: 0\nentries: 1\n" },
-                CpuStat { buffer: "foo", text: "CPU: 0\nentries: 2\n" },
-            ]
-        );
     }
 
     #[test]

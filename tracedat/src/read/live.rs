@@ -21,9 +21,12 @@ pub(super) fn settle(
     let mut found = 0_u64;
     for buffer in &mut head.buffers {
         for cpu in &mut buffer.cpus {
-            let room = live.room(cpu.offset).unwrap_or(0);
-            cpu.offset = live.moved(cpu.offset, walk.len);
-            let room = room.min(walk.len.saturating_sub(cpu.offset));
+            let Some(room) = live.room(cpu.offset) else {
+                cpu.size = 0;
+                continue;
+            };
+            cpu.offset = live.moved(room.offset, walk.len);
+            let room = room.len.min(walk.len.saturating_sub(cpu.offset));
             cpu.size = match buffer.compressed {
                 true => chunks(walk, cpu.offset, room)?,
                 false => sub_buffers(walk.source, cpu.offset, room, buffer.page_size)?,
@@ -46,14 +49,26 @@ fn sub_buffers(
     page_size: u32,
 ) -> Result<u64, ReadError> {
     let page_size = u64::from(page_size.max(1));
-    let (mut there, mut not_there) = (0, room / page_size);
-    while there < not_there {
-        let middle = there + (not_there - there) / 2;
-        let at = offset.saturating_add(middle.saturating_mul(page_size));
+    let is_there = |index: u64| {
+        let at = offset.saturating_add(index.saturating_mul(page_size));
         let mut probe = [0; PROBE];
         let read = source.read_full_at(&mut probe, at);
         let read = read.map_err(|source| ReadError::Io { offset: at, source })?;
-        match probe.iter().take(read).any(|&byte| byte != 0) {
+        Ok::<_, ReadError>(probe.iter().take(read).any(|&byte| byte != 0))
+    };
+    let (mut there, mut not_there) = (0, room / page_size);
+    // From the front: far behind there may be what was being given back to the disk.
+    let mut next = 0;
+    while next < not_there {
+        match is_there(next)? {
+            true => there = next + 1,
+            false => not_there = next,
+        }
+        next = next.saturating_mul(2).saturating_add(1);
+    }
+    while there < not_there {
+        let middle = there + (not_there - there) / 2;
+        match is_there(middle)? {
             true => there = middle + 1,
             false => not_there = middle,
         }

@@ -162,14 +162,6 @@ impl Merge {
         Ok(self.streams.next()?.map(|stream| (stream.file, stream.cpu.record())))
     }
 
-    /// The next record that is wanted, as far as its CPU and bytes tell; those before it are left out.
-    pub(crate) fn next_wanted(
-        &mut self,
-        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
-    ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
-        Ok(self.streams.next_wanted(wanted)?.map(|stream| (stream.file, stream.cpu.record())))
-    }
-
     /// Has compressed data read and decompressed before it is wanted, by so many more threads.
     pub fn read_ahead(&mut self, threads: usize) {
         self.streams.read_ahead(threads);
@@ -226,6 +218,54 @@ impl Merge {
     /// What could not be read so far in a file.
     pub fn warnings(&self, file: usize) -> &[Warning] {
         self.streams.warnings(file)
+    }
+}
+
+/// Where a report takes records from, over all files, oldest first.
+pub(crate) trait Merged {
+    /// The next record and the index of its file.
+    fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError>;
+    /// The same for the next record that is wanted, as far as its CPU and bytes tell; those before it
+    /// are left out.
+    fn next_wanted(
+        &mut self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<(usize, Record<'_>)>, ReadError>;
+    /// The record that follows on a CPU of a buffer, without taking it.
+    fn peek_cpu(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+    ) -> Result<Option<Record<'_>>, ReadError>;
+    /// Takes the record that [`Merged::peek_cpu`] shows.
+    fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError>;
+}
+
+impl Merged for &mut Merge {
+    #[inline]
+    fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        Merge::next(self)
+    }
+
+    fn next_wanted(
+        &mut self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        Ok(self.streams.next_wanted(wanted)?.map(|stream| (stream.file, stream.cpu.record())))
+    }
+
+    fn peek_cpu(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+    ) -> Result<Option<Record<'_>>, ReadError> {
+        self.streams.peek(file, buffer, cpu)
+    }
+
+    fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
+        self.streams.skip(file, buffer, cpu)
     }
 }
 

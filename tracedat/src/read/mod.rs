@@ -13,7 +13,7 @@ mod v6;
 mod v7;
 
 pub use damage::{Damage, Unreadable};
-pub(crate) use merge::Candidate;
+pub(crate) use merge::{Candidate, Merged};
 pub use merge::{LiveCpu, LiveMerge, Merge, Records};
 pub(crate) use sub_buffers::SubBuffers;
 

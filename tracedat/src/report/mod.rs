@@ -139,9 +139,14 @@ impl Report {
             }
         }
         .map_err(ReportError::Write)?;
-        if self.options.json.is_none() {
-            out.write_all(&end.summary).map_err(ReportError::Write)?;
+        let mut last = end.summary;
+        if self.options.json.is_some() {
+            last.clear();
+            for (input, file) in inputs.iter().zip(&files) {
+                json::losses::print(input.metadata, file, &self.options, &mut last);
+            }
         }
+        out.write_all(&last).map_err(ReportError::Write)?;
         match end.error {
             None => Ok(Printed { backwards: end.backwards }),
             Some(error) => Err(ReportError::Read(error)),

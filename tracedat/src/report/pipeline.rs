@@ -14,7 +14,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::batch::Batch;
-use super::sequence::{End, Records, Sequencer};
+use super::sequence::{End, Sequencer};
+use crate::read::Merged;
 
 /// Turns a batch into text.
 pub(crate) trait Format: Sync {
@@ -23,7 +24,7 @@ pub(crate) trait Format: Sync {
 }
 
 /// Pulls all batches and writes their text to `out`, with `threads` threads in all.
-pub(crate) fn run<R: Records + Send>(
+pub(crate) fn run<R: Merged + Send>(
     sequencer: Sequencer<'_, '_, R>,
     format: &impl Format,
     threads: NonZeroUsize,
@@ -36,7 +37,7 @@ pub(crate) fn run<R: Records + Send>(
     }
 }
 
-fn run_alone<R: Records>(
+fn run_alone<R: Merged>(
     mut sequencer: Sequencer<'_, '_, R>,
     format: &impl Format,
     out: &mut dyn Write,
@@ -51,7 +52,7 @@ fn run_alone<R: Records>(
     Ok(sequencer.finish())
 }
 
-fn run_threads<R: Records + Send>(
+fn run_threads<R: Merged + Send>(
     sequencer: Sequencer<'_, '_, R>,
     format: &impl Format,
     threads: NonZeroUsize,
@@ -196,7 +197,7 @@ mod tests {
         data: [u8; 4],
     }
 
-    impl Records for Counter {
+    impl Merged for Counter {
         fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
             if self.next == self.end {
                 return Ok(None);

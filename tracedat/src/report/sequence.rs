@@ -12,82 +12,9 @@ use super::wakeups::Wakeups;
 use crate::error::ReadError;
 use crate::filter::FilterContext;
 use crate::plugin::{Observer, Order};
-use crate::read::{Candidate, LiveMerge, Merge};
+use crate::read::Merged;
 use crate::ring_buffer::Record;
 use crate::tasks::Tasks;
-
-/// Where records come from, over all files, oldest first.
-pub(crate) trait Records {
-    /// The next record and the index of its file.
-    fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError>;
-    /// The same for the next record that is wanted; those before it are left out.
-    fn next_wanted(
-        &mut self,
-        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
-    ) -> Result<Option<(usize, Record<'_>)>, ReadError>;
-    /// The record that follows on a CPU of a buffer, without taking it.
-    fn peek_cpu(
-        &mut self,
-        file: usize,
-        buffer: u32,
-        cpu: u32,
-    ) -> Result<Option<Record<'_>>, ReadError>;
-    /// Takes the record that [`Records::peek_cpu`] shows.
-    fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError>;
-}
-
-impl Records for &mut Merge {
-    #[inline]
-    fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
-        Merge::next(self)
-    }
-
-    fn next_wanted(
-        &mut self,
-        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
-    ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
-        Merge::next_wanted(self, wanted)
-    }
-
-    fn peek_cpu(
-        &mut self,
-        file: usize,
-        buffer: u32,
-        cpu: u32,
-    ) -> Result<Option<Record<'_>>, ReadError> {
-        Merge::peek_cpu(self, file, buffer, cpu)
-    }
-
-    fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
-        Merge::skip_cpu(self, file, buffer, cpu)
-    }
-}
-
-impl Records for &mut LiveMerge {
-    fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
-        LiveMerge::next(self)
-    }
-
-    fn next_wanted(
-        &mut self,
-        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
-    ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
-        LiveMerge::next_wanted(self, wanted)
-    }
-
-    fn peek_cpu(
-        &mut self,
-        file: usize,
-        buffer: u32,
-        cpu: u32,
-    ) -> Result<Option<Record<'_>>, ReadError> {
-        LiveMerge::peek_cpu(self, file, buffer, cpu)
-    }
-
-    fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
-        LiveMerge::skip_cpu(self, file, buffer, cpu)
-    }
-}
 
 /// Records of the first batch; each one after has twice as many. The first line does not wait for
 /// tables that only the next ones need, and a reader that wanted no more is noticed at once.
@@ -149,7 +76,7 @@ impl Observers {
     }
 }
 
-impl<'f, 'm, R: Records> Sequencer<'f, 'm, R> {
+impl<'f, 'm, R: Merged> Sequencer<'f, 'm, R> {
     /// Starts before the first record.
     pub(crate) fn new(records: R, files: &'f [ReportFile<'m>], options: &'f ReportOptions) -> Self {
         Self {
@@ -419,7 +346,7 @@ struct OrderedRecord<'a, 'm, R> {
     error: Option<ReadError>,
 }
 
-impl<R: Records> Order for OrderedRecord<'_, '_, R> {
+impl<R: Merged> Order for OrderedRecord<'_, '_, R> {
     fn data(&self) -> &[u8] {
         self.bytes.get(self.start..self.start + self.len).unwrap_or_default()
     }
@@ -454,7 +381,7 @@ impl<R: Records> Order for OrderedRecord<'_, '_, R> {
     }
 }
 
-impl<R: Records> OrderedRecord<'_, '_, R> {
+impl<R: Merged> OrderedRecord<'_, '_, R> {
     fn try_attach(
         &mut self,
         wanted: &mut dyn FnMut(&[u8], &[u8]) -> bool,

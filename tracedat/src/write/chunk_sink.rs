@@ -1,16 +1,15 @@
 //! Sub-buffers as they are recorded, compressed on their way into a region of a file.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::chunk_writer::ChunkWriter;
-use super::{Recorded, Region, WriteError};
-use crate::abi::ByteOrder;
+use super::region::RegionFile;
+use super::{Recorded, WriteError};
 use crate::compress::{Codec, Compressor, Effort};
+use crate::layout::{CHUNK_SUB_BUFFERS, CompressedHeader};
 
 /// Bytes that are gathered before they are written, when more is on its way.
 const WRITE_LEN: usize = 256 << 10;
@@ -32,6 +31,9 @@ pub struct ChunkSink {
     waiting: Arc<AtomicUsize>,
     raw: Vec<u8>,
     chunk_len: usize,
+    /// Bytes of a half of what is kept, at whose end a chunk ends, and how many of it are still to come.
+    half: u64,
+    left: u64,
 }
 
 /// The thread behind a [`ChunkSink`].
@@ -41,39 +43,46 @@ pub struct PendingChunks {
 }
 
 impl ChunkSink {
-    /// Starts to write to `region` of `file`. `sinks` is how many there are in all, which share the
+    /// Starts to write to a region. `sinks` is how many there are in all, which share the
     /// memory for what waits. The thread calls `prepare` first, for its priority and the like.
     ///
     /// # Errors
     /// When the codec is not in this build, or no thread can be had.
     pub fn start(
-        file: File,
-        region: Region,
+        region: RegionFile,
         codec: Codec,
         page_size: u32,
-        order: ByteOrder,
         sinks: usize,
         prepare: impl FnOnce() + Send + 'static,
     ) -> Result<(Self, PendingChunks), WriteError> {
-        let chunk_len = ChunkWriter::chunk_len(page_size);
+        let region = region.in_chunks();
+        let chunk_len = page_size.saturating_mul(CHUNK_SUB_BUFFERS) as usize;
+        let half = region.room();
+        let (cpu, offset) = (region.region().cpu, region.region().offset);
         let depth = MAX_WAITING / chunk_len.max(1) / sinks.max(1);
         let depth = depth.clamp(MIN_DEPTH, MAX_DEPTH);
         let (jobs, todo) = sync_channel(depth);
         let (give_back, free) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let compressor = codec.compressor()?;
-        let chunks = ChunkWriter::new(file, region, order);
-        let worker = Worker { chunks, compressor, effort: Effort::Usual };
+        let writer = RegionWriter {
+            region,
+            compressor: codec.compressor()?,
+            effort: Effort::Usual,
+            out: Vec::new(),
+            chunks: 0,
+            size: 0,
+        };
         let depth = Depth { waiting: Arc::clone(&waiting), most: depth };
         let thread = thread::Builder::new()
-            .name(format!("compress-cpu{}", region.cpu))
+            .name(format!("compress-cpu{cpu}"))
             .spawn(move || {
                 prepare();
-                worker.run(&todo, &give_back, &depth)
+                writer.run(&todo, &give_back, &depth)
             })
-            .map_err(|source| WriteError::Io { offset: region.offset, source })?;
+            .map_err(|source| WriteError::Io { offset, source })?;
         let raw = Vec::with_capacity(chunk_len);
-        Ok((Self { jobs, free, waiting, raw, chunk_len }, PendingChunks { thread }))
+        let sink = Self { jobs, free, waiting, raw, chunk_len, half, left: half };
+        Ok((sink, PendingChunks { thread }))
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -82,6 +91,10 @@ impl ChunkSink {
         }
         let next = self.free.try_recv().unwrap_or_else(|_| Vec::with_capacity(self.chunk_len));
         let raw = std::mem::replace(&mut self.raw, next);
+        self.left = match self.left.saturating_sub(raw.len() as u64) {
+            0 => self.half,
+            left => left,
+        };
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // The reason is what the thread returns.
         self.jobs.send(raw).map_err(|_| io::Error::other("the data cannot be written any more"))
@@ -90,10 +103,11 @@ impl ChunkSink {
 
 impl Write for ChunkSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.chunk_len.saturating_sub(self.raw.len());
+        let whole = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.chunk_len);
+        let room = whole.saturating_sub(self.raw.len());
         let now = bytes.get(..room).unwrap_or(bytes);
         self.raw.extend_from_slice(now);
-        if self.raw.len() >= self.chunk_len {
+        if self.raw.len() >= whole {
             self.send()?;
         }
         Ok(now.len())
@@ -141,13 +155,18 @@ impl Depth {
 }
 
 /// The other end of the queue.
-struct Worker {
-    chunks: ChunkWriter,
+struct RegionWriter {
+    region: RegionFile,
     compressor: Compressor,
     effort: Effort,
+    /// Chunks that are not written yet.
+    out: Vec<u8>,
+    /// Their number, and the bytes of sub-buffers in them.
+    chunks: u32,
+    size: u64,
 }
 
-impl Worker {
+impl RegionWriter {
     fn run(
         mut self,
         todo: &Receiver<Vec<u8>>,
@@ -155,7 +174,7 @@ impl Worker {
         depth: &Depth,
     ) -> (Recorded, Result<(), WriteError>) {
         let result = self.write_all(todo, give_back, depth);
-        (self.chunks.recorded(), result)
+        (self.region.recorded(), result)
     }
 
     fn write_all(
@@ -171,13 +190,49 @@ impl Worker {
                 self.compressor.set_effort(effort)?;
                 self.effort = effort;
             }
-            self.chunks.add(&raw, &mut self.compressor)?;
-            if waiting <= 1 || self.chunks.waiting() >= WRITE_LEN {
-                self.chunks.write()?;
+            if self.region.room() < self.size.saturating_add(raw.len() as u64) {
+                self.write()?;
+                self.region.begin_half()?;
+            }
+            self.add(&raw)?;
+            if waiting <= 1 || self.out.len() >= WRITE_LEN {
+                self.write()?;
             }
             raw.clear();
             let _ = give_back.send(raw);
         }
-        self.chunks.write()
+        self.write()
+    }
+
+    fn add(&mut self, raw: &[u8]) -> Result<(), WriteError> {
+        let start = self.out.len();
+        self.out.resize(start + CompressedHeader::LEN, 0);
+        self.compressor.compress_into(raw, &mut self.out)?;
+        let too_large = |_| WriteError::TooLarge {
+            what: "chunk",
+            size: raw.len() as u64,
+            limit: u64::from(u32::MAX),
+        };
+        let compressed = self.out.len() - start - CompressedHeader::LEN;
+        let header = CompressedHeader {
+            compressed: u32::try_from(compressed).map_err(too_large)?,
+            uncompressed: u32::try_from(raw.len()).map_err(too_large)?,
+        };
+        if let Some(place) = self.out.get_mut(start..start + CompressedHeader::LEN) {
+            place.copy_from_slice(&header.to_bytes(self.region.order()));
+        }
+        self.chunks += 1;
+        self.size += raw.len() as u64;
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), WriteError> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.region.append(&self.out, self.size, self.chunks)?;
+        self.out.clear();
+        (self.size, self.chunks) = (0, 0);
+        Ok(())
     }
 }

@@ -1,10 +1,7 @@
 //! Chunks of sub-buffers on their way into a region of a file.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
-use super::{Recorded, Region, WriteError};
-use crate::abi::ByteOrder;
+use super::region::RegionFile;
+use super::{Recorded, WriteError};
 use crate::compress::Compressor;
 use crate::layout::{CHUNK_SUB_BUFFERS, CompressedHeader};
 
@@ -12,18 +9,11 @@ use crate::layout::{CHUNK_SUB_BUFFERS, CompressedHeader};
 /// does that, and with whose compressor, is the caller's.
 #[derive(Debug)]
 pub struct ChunkWriter {
-    file: File,
-    region: Region,
-    order: ByteOrder,
-    /// Chunks that are not written yet.
+    region: RegionFile,
+    /// Chunks that are not written yet, and the bytes of sub-buffers in them.
     out: Vec<u8>,
-    /// Bytes of the region that are written, the number of chunks included.
-    used: u64,
-    /// Chunks made, and the bytes of sub-buffers in them.
     chunks: u32,
     size: u64,
-    /// What is whole in the file.
-    recorded: Recorded,
 }
 
 impl ChunkWriter {
@@ -33,9 +23,8 @@ impl ChunkWriter {
     }
 
     /// Starts at the beginning of `region`.
-    pub fn new(file: File, region: Region, order: ByteOrder) -> Self {
-        let (out, recorded) = (Vec::new(), Recorded::default());
-        Self { file, region, order, out, used: 4, chunks: 0, size: 0, recorded }
+    pub fn new(region: RegionFile) -> Self {
+        Self { region: region.in_chunks(), out: Vec::new(), chunks: 0, size: 0 }
     }
 
     /// Compresses one chunk, whole sub-buffers; it waits for [`ChunkWriter::write`].
@@ -57,7 +46,7 @@ impl ChunkWriter {
             uncompressed: u32::try_from(raw.len()).map_err(too_large)?,
         };
         if let Some(place) = self.out.get_mut(start..start + CompressedHeader::LEN) {
-            place.copy_from_slice(&header.to_bytes(self.order));
+            place.copy_from_slice(&header.to_bytes(self.region.order()));
         }
         self.chunks += 1;
         self.size += raw.len() as u64;
@@ -77,24 +66,14 @@ impl ChunkWriter {
         if self.out.is_empty() {
             return Ok(());
         }
-        let used = self.used + self.out.len() as u64;
-        if used > self.region.len {
-            let limit = self.region.len;
-            return Err(WriteError::TooLarge { what: "data of a CPU", size: used, limit });
-        }
-        let offset = self.region.offset + self.used;
-        let failed = |source| WriteError::Io { offset, source };
-        self.file.write_all_at(&self.out, offset).map_err(failed)?;
-        let count = self.order.put_u32(self.chunks);
-        self.file.write_all_at(&count, self.region.offset).map_err(failed)?;
-        self.used = used;
-        self.recorded = Recorded { size_on_disk: used, size: self.size };
+        self.region.append(&self.out, self.size, self.chunks)?;
         self.out.clear();
+        (self.size, self.chunks) = (0, 0);
         Ok(())
     }
 
     /// What is whole in the file.
     pub fn recorded(&self) -> Recorded {
-        self.recorded
+        self.region.recorded()
     }
 }

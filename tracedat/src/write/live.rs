@@ -6,6 +6,9 @@
 //! closed            head, last options │ data of CPU 0 │ data of CPU 1
 //! ```
 //!
+//! Where only the end is kept, what is older is given back to the disk while recording, and goes with
+//! the gap before it: [`RegionFile::capped`](super::RegionFile::capped).
+//!
 //! The file is complete when its last link is written, which is one write; the option LIVE leads
 //! to the data until then. So it can be read at any moment, whoever is killed.
 //!
@@ -19,7 +22,7 @@
 //! let mut writer = Writer::create(&file, Settings::new(tracedat::Abi::NATIVE, 4096), &Head::default())?;
 //! writer.reserve(&layout)?;
 //! // Sub-buffers are written from `layout.regions()[…].offset` on.
-//! let recorded = vec![Recorded { size_on_disk: 8192, size: 8192 }; 2];
+//! let recorded = vec![Recorded { size_on_disk: 8192, size: 8192, ..Recorded::default() }; 2];
 //! let closing = writer.close(&[], &layout, &recorded)?;
 //! for gap in closing.gaps() {
 //!     // Take these bytes out of the file, as fallocate(2) with FALLOC_FL_COLLAPSE_RANGE does.
@@ -71,10 +74,14 @@ pub struct Region {
 /// What became of a region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
+    /// Bytes of it before the data: where what was there is not kept.
+    pub start: u64,
     /// Bytes used of it: sub-buffers, or chunks with their number before them.
     pub size_on_disk: u64,
     /// Bytes of sub-buffers in it.
     pub size: u64,
+    /// Bytes of sub-buffers that were in it and are not kept.
+    pub overwritten: u64,
 }
 
 /// The regions of a file.
@@ -86,6 +93,8 @@ pub struct LiveLayout {
     pub(super) align: u64,
     /// Room before the first region of every buffer but the first.
     pub(super) buffer_head: u64,
+    /// Whether only the end of data is kept.
+    keeps_end: bool,
 }
 
 impl LiveLayout {
@@ -137,7 +146,13 @@ impl LiveLayout {
                 next += stride;
             }
         }
-        Ok(Self { buffers, regions, align, buffer_head })
+        Ok(Self { buffers, regions, align, buffer_head, keeps_end: false })
+    }
+
+    /// The same for regions that are [capped](super::RegionFile::capped).
+    #[must_use]
+    pub fn keeping_the_end(self) -> Self {
+        Self { keeps_end: true, ..self }
     }
 
     /// The regions, by buffer, then CPU, in the order given.
@@ -164,7 +179,8 @@ impl LiveLayout {
         let regions = regions.map(|region| Gap { offset: region.offset, len: region.len });
         // One before each region and before the head of each buffer but the first, and one at the start.
         let gaps = vec![Gap::default(); self.regions.len() + self.buffers.len()];
-        Live { file_len: 0, gaps, regions: regions.collect() }
+        let starts = if self.keeps_end { vec![0; self.regions.len()] } else { Vec::new() };
+        Live { file_len: 0, gaps, regions: regions.collect(), starts }
     }
 
     /// Where all goes behind a head of so many bytes, which begins at `base`: what is before that
@@ -188,7 +204,12 @@ impl LiveLayout {
             }
             let offset = match recorded.size_on_disk {
                 0 => packing.end.next_multiple_of(self.align),
-                len => packing.place(region.offset, len)?,
+                len => {
+                    // Gaps are whole blocks, and what is kept may start within one.
+                    let lead = recorded.start % self.align;
+                    let at = region.offset + recorded.start - lead;
+                    packing.place(at, lead + len)? + lead
+                }
             };
             if let Some(head) = arranged.heads.last_mut() {
                 head.end = packing.end;
@@ -226,8 +247,9 @@ impl LiveLayout {
     /// Refuses sizes that do not belong to the regions.
     pub(super) fn check(&self, recorded: &[Recorded]) -> Result<(), WriteError> {
         for (index, region) in self.regions.iter().enumerate() {
-            let size = recorded.get(index).map_or(u64::MAX, |recorded| recorded.size_on_disk);
-            if size > region.len {
+            let end = recorded.get(index);
+            let end = end.and_then(|recorded| recorded.start.checked_add(recorded.size_on_disk));
+            if end.is_none_or(|end| end > region.len) {
                 let of = DataOf { buffer: self.buffer(region).name.clone(), cpu: region.cpu };
                 return Err(WriteError::NotRecorded { of });
             }

@@ -31,24 +31,28 @@ mod chunk;
 mod chunk_sink;
 mod chunk_writer;
 mod cpu_data;
+mod end_sink;
 mod error;
 mod head;
 pub mod live;
 mod of_metadata;
 pub mod option;
 mod output;
+mod region;
 mod resume;
 mod v6;
 mod v7;
 
 pub use append::Appended;
-pub use chunk_writer::ChunkWriter;
 pub use chunk_sink::{ChunkSink, PendingChunks};
+pub use chunk_writer::ChunkWriter;
 pub use cpu_data::{BufferData, CpuSource, Placement, TextData};
+pub use end_sink::{EndSink, Kept};
 pub use error::{DataOf, WriteError};
 pub(crate) use head::Parts;
 pub use head::{Head, System};
 pub use live::{Closing, LiveBuffer, LiveLayout, Recorded, Region};
+pub use region::{Cap, RegionFile};
 pub use v7::PackedHead;
 pub(crate) use v7::{CopyBody, SectionCopy};
 
@@ -236,6 +240,15 @@ impl<W: Write + Seek> Writer<W> {
         self.output.flush()
     }
 
+    /// Where in the file stands how far in the region with this number its data starts: 8 bytes.
+    /// `None` unless the layout [keeps the end](LiveLayout::keeping_the_end) and was reserved.
+    pub fn start_place(&self, layout: &LiveLayout, region: usize) -> Option<u64> {
+        match &self.body {
+            Body::V6(_) => None,
+            Body::V7(body) => body.start_place(layout, region),
+        }
+    }
+
     /// Adds options and completes a file whose data is in the regions of `layout` already, so much
     /// as `recorded` says for each.
     ///
@@ -279,7 +292,7 @@ impl<W: Write + Seek> Writer<W> {
         let body = v6::create(output, &settings, &head.parts(settings.abi.byte_order)?)?;
         let arranged = body.close(output, &settings, base, layout, recorded)?;
         output.forget_base();
-        live.tell_gaps(output, layout, &arranged.gaps)?;
+        live.tell_gaps(output, layout, recorded, &arranged.gaps)?;
         output.flush()?;
         Ok(Closing::new(self.output, arranged, None, layout, recorded))
     }

@@ -6,7 +6,7 @@
 use crate::abi::ByteOrder;
 use crate::clock::{ClockSample, TimeShift};
 use crate::layout::OptionId;
-use crate::metadata::{Guest, ProcMaps, TscToNsec};
+use crate::metadata::{Guest, ProcMaps, RecorderStat, TscToNsec};
 
 /// An option: what it tells, and its data.
 pub type RawOption = (OptionId, Vec<u8>);
@@ -17,9 +17,11 @@ pub fn date(offset_us: i64) -> RawOption {
     (OptionId::DATE, str0(&format!("{:#x}", offset_us.max(0))))
 }
 
-/// The text of `per_cpu/cpuN/stats` of one CPU.
-pub fn cpu_stat(cpu: u32, stats: &str) -> RawOption {
-    (OptionId::CPU_STAT, str0(&format!("CPU: {cpu}\n{stats}")))
+/// The text of `per_cpu/cpuN/stats` of one CPU, and behind it what the recorder has to say.
+pub fn cpu_stat(cpu: u32, stats: &str, recorder: &RecorderStat<'_>) -> RawOption {
+    let lines = recorder.lines();
+    let end = if lines.is_empty() || stats.is_empty() || stats.ends_with('\n') { "" } else { "\n" };
+    (OptionId::CPU_STAT, str0(&format!("CPU: {cpu}\n{stats}{end}{lines}")))
 }
 
 /// Heads the statistics of an instance; those of its CPUs follow.
@@ -129,6 +131,8 @@ fn scaling(sample: &ClockSample) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::metadata::VirtualCpu;
 
@@ -139,16 +143,35 @@ mod tests {
         assert_eq!(date(0x5e1).1, b"0x5e1\0");
         assert_eq!(date(-1).1, b"0x0\0");
         assert_eq!(offset(-5).1, b"-5\0");
-        assert_eq!(cpu_stat(3, "entries: 1\n").1, b"CPU: 3\nentries: 1\n\0");
+        let nothing = RecorderStat::default();
+        assert_eq!(cpu_stat(3, "entries: 1\n", &nothing).1, b"CPU: 3\nentries: 1\n\0");
         assert_eq!(cpu_stat_heading("foo").1, b"\nBuffer: foo\n\n\0");
         assert_eq!(uname("Linux", "vm", "6.18", "x86_64").1, b"Linux vm 6.18 x86_64\0");
         assert_eq!(version("1.0\0hidden").1, b"1.0\0");
     }
 
     #[test]
+    fn the_recorder_has_lines_for_what_happened() {
+        let all = RecorderStat {
+            stalls: 3,
+            longest_stall: Duration::from_micros(250_900),
+            discarded_bytes: 8192,
+            error: Some("no\nroom"),
+        };
+        let lines = "reader stalls: 3\nlongest reader stall: 250 ms\ndiscarded bytes: 8192\n\
+                     recorder error: no room\n\0";
+        assert_eq!(
+            cpu_stat(1, "entries: 0", &all).1,
+            ["CPU: 1\nentries: 0\n", lines].concat().into_bytes()
+        );
+        let full = RecorderStat { discarded_bytes: 1, ..RecorderStat::default() };
+        assert_eq!(cpu_stat(1, "", &full).1, b"CPU: 1\ndiscarded bytes: 1\n\0");
+    }
+
+    #[test]
     fn identifiers_are_those_of_the_format() {
         assert_eq!(date(0).0.0, 1);
-        assert_eq!(cpu_stat(0, "").0.0, 2);
+        assert_eq!(cpu_stat(0, "", &RecorderStat::default()).0.0, 2);
         assert_eq!(trace_clock("").0.0, 4);
         assert_eq!(uname("", "", "", "").0.0, 5);
         assert_eq!(offset(0).0.0, 7);

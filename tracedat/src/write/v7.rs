@@ -180,6 +180,13 @@ impl Body {
         Ok(())
     }
 
+    /// Where the file tells where the data of the region with this number starts.
+    pub(super) fn start_place(&self, layout: &LiveLayout, region: usize) -> Option<u64> {
+        let (live, told) = (self.live.as_ref()?, layout.live());
+        told.starts.get(region)?;
+        Some(live.live + told.starts_at() + 8 * region as u64)
+    }
+
     /// Writes all but the link to the last options, and returns it.
     pub(super) fn close<W: Write + Seek>(
         mut self,
@@ -222,7 +229,7 @@ impl Body {
             let header = SectionHeader { id: SectionId::BUFFER, flags, string, size };
             output.patch(at, &header.to_bytes(order))?;
         }
-        self.tell_gaps(output, layout, &arranged.gaps)?;
+        self.tell_gaps(output, layout, recorded, &arranged.gaps)?;
         Ok((arranged, Some((link, start))))
     }
 
@@ -232,6 +239,7 @@ impl Body {
         &self,
         output: &mut Output<W>,
         layout: &LiveLayout,
+        recorded: &[Recorded],
         gaps: &[Gap],
     ) -> Result<(), WriteError> {
         let Some(live) = &self.live else { return Ok(()) };
@@ -239,6 +247,9 @@ impl Body {
         told.file_len = output.end()?;
         for (gap, told) in gaps.iter().zip(&mut told.gaps) {
             *told = *gap;
+        }
+        for (recorded, told) in recorded.iter().zip(&mut told.starts) {
+            *told = recorded.start;
         }
         output.patch(live.live, &told.to_bytes(output.order()))
     }

@@ -44,12 +44,38 @@ pub struct CpuLedger {
     pub sub_buffers: u64,
     /// Bytes taken from the kernel that the sink did not take whole.
     pub discarded_bytes: u64,
+    /// When it was held up while tracing went on.
+    pub stalls: Stalls,
     /// The way that was in use at the end.
     pub way: Way,
     /// The kernel's counters since the start.
     pub stats: BufferStats,
     /// Why this CPU ended early, if it did.
     pub error: Option<SinkError>,
+}
+
+/// Rounds of taking and delivering that lasted so long that the kernel may have had to lose events
+/// meanwhile: the sink was slow, or the machine had no time for the recorder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stalls {
+    /// How many there were, of [`Stalls::LIMIT`] or longer.
+    pub count: u64,
+    /// How long the longest took.
+    pub longest: Duration,
+}
+
+impl Stalls {
+    /// From when on a round counts: a busy CPU fills its buffer in some ten milliseconds.
+    pub const LIMIT: Duration = Duration::from_millis(100);
+
+    /// Notes how long a round took.
+    pub(super) fn note(&mut self, round: Duration) {
+        if round >= Self::LIMIT {
+            self.count += 1;
+            self.longest = self.longest.max(round);
+        }
+    }
 }
 
 /// Why the recording of a CPU ended early.
@@ -86,4 +112,18 @@ pub enum SinkError {
         /// The CPU.
         cpu: u32,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_rounds_are_stalls() {
+        let mut stalls = Stalls::default();
+        for round in [99, 100, 2500, 0, 300] {
+            stalls.note(Duration::from_millis(round));
+        }
+        assert_eq!(stalls, Stalls { count: 3, longest: Duration::from_millis(2500) });
+    }
 }

@@ -32,7 +32,7 @@ use crate::instance::Instance;
 use crate::ring_buffer::{CpuBuffer, Way};
 use crate::sys;
 
-pub use ledger::{CpuLedger, Ledger, SinkError};
+pub use ledger::{CpuLedger, Ledger, SinkError, Stalls};
 pub use priority::Priority;
 pub use sink::{Follower, Sink};
 
@@ -98,6 +98,17 @@ struct CpuThread {
     result: mpsc::Receiver<Totals>,
     handle: JoinHandle<()>,
     totals: Option<Totals>,
+}
+
+/// How much a [`Recorder`] has delivered so far.
+#[derive(Clone, Debug)]
+pub struct RecorderProgress(Vec<Arc<AtomicU64>>);
+
+impl RecorderProgress {
+    /// Bytes over all CPUs.
+    pub fn bytes(&self) -> u64 {
+        self.0.iter().map(|cpu| cpu.load(Ordering::Relaxed)).sum()
+    }
 }
 
 impl Recorder {
@@ -178,6 +189,11 @@ impl Recorder {
     /// Bytes delivered so far, over all CPUs.
     pub fn bytes(&self) -> u64 {
         self.cpus.iter().map(|thread| thread.progress.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How far it is, to be asked also while [`stop`](Self::stop) takes what is left.
+    pub fn progress(&self) -> RecorderProgress {
+        RecorderProgress(self.cpus.iter().map(|thread| Arc::clone(&thread.progress)).collect())
     }
 
     /// Events lost so far, over all CPUs.

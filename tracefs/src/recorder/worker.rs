@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::poll::PollFlags;
 
 use super::RecorderOptions;
-use super::ledger::{CpuLedger, SinkError};
+use super::ledger::{CpuLedger, SinkError, Stalls};
 use super::sink::{Outlet, Sink};
 use super::wait::{Backoff, Pace, Waiter};
 use crate::buffer_stats::BufferStats;
@@ -40,6 +40,7 @@ pub(super) struct Worker {
     capacity: u64,
     delivered: Arc<AtomicU64>,
     discarded: u64,
+    stalls: Stalls,
 }
 
 /// What a thread has to say at its end.
@@ -47,6 +48,7 @@ pub(super) struct Worker {
 pub(super) struct Totals {
     pub(super) delivered: u64,
     pub(super) discarded: u64,
+    pub(super) stalls: Stalls,
     pub(super) sub_buffer_size: u64,
     pub(super) way: Way,
     pub(super) error: Option<SinkError>,
@@ -66,6 +68,7 @@ impl Totals {
             bytes: self.delivered - part,
             sub_buffers: self.delivered / size,
             discarded_bytes: self.discarded + part,
+            stalls: self.stalls,
             way: self.way,
             stats,
             error: error.or(self.error),
@@ -96,6 +99,7 @@ impl Worker {
             capacity,
             delivered: Arc::default(),
             discarded: 0,
+            stalls: Stalls::default(),
         })
     }
 
@@ -110,6 +114,7 @@ impl Worker {
         Totals {
             delivered: self.delivered.load(Ordering::Relaxed),
             discarded: self.discarded,
+            stalls: self.stalls,
             sub_buffer_size: self.buffer.sub_buffer_size() as u64,
             way: if self.pipe.is_some() { Way::Splice } else { Way::Read },
             error,
@@ -120,7 +125,9 @@ impl Worker {
         let mut pace = Pace::new(self.capacity / 2, self.interval.min(SOURCE_PAUSE));
         let (mut woken, mut taken) = (false, 0_u64);
         while !self.waiter.is_stopped() {
+            let started = Instant::now();
             let now = self.take_some()?;
+            self.stalls.note(started.elapsed());
             if now > 0 {
                 taken = taken.saturating_add(now);
                 continue;

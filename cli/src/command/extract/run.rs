@@ -1,9 +1,7 @@
 //! Takes out what the ring buffers hold.
 
 use tracedat::write::option;
-use tracefs::{
-    Capture, Changes, Instance, Priority, Recorder, RecorderOptions, TracingDir, capture,
-};
+use tracefs::{Capture, Changes, Instance, Priority, Recorder, RecorderOptions, TracingDir};
 
 use super::args::Args;
 use super::kernel_texts;
@@ -15,6 +13,7 @@ use crate::command::record::{date, kernel_error, latency, new_trace_id, summary}
 use crate::command::tracing_plan::plan::is_latency_tracer;
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::progress::Progress;
 
 /// Makes the file.
 pub(super) fn extract(args: &Args) -> Result<Exit, Error> {
@@ -107,8 +106,8 @@ fn take(
     options.snapshot = args.snapshot;
     // Nothing goes on meanwhile that it would have to be before.
     options.priority = Priority::Inherited;
-    let (live, sinks) =
-        LiveFile::create(output, args.format, extra.trace_id, dir, &requests, options.priority)?;
+    let (id, priority) = (extra.trace_id, options.priority);
+    let (live, sinks) = LiveFile::create(output, args.format, id, dir, &requests, None, priority)?;
     let mut buffers = Vec::new();
     for ((instance, request), sinks) in instances.iter().zip(requests).zip(sinks) {
         let sinks = request.cpus.iter().copied().zip(sinks).collect();
@@ -120,15 +119,18 @@ fn take(
                 return Err(kernel_error(error));
             }
         };
+        let so_far = recorder.progress();
+        let progress = (!args.quiet).then(|| Progress::start("extract", 0, move || so_far.bytes()));
         // Once told to stop it takes what there is.
         let ledger = recorder.stop();
-        let stats = request.cpus.iter().map(|&cpu| capture::cpu_stats(instance, cpu));
+        drop(progress);
+        let stats = request.cpus.iter().map(|&cpu| instance.buffer_stats_text(cpu));
         let stats = stats.collect::<Result<_, _>>().map_err(kernel_error)?;
         buffers.push(RecordedBuffer { name: request.name, stats, ledger });
     }
     let machine = machine(dir, instances)?;
     let path = live.path();
-    let Closed { placements, problem } = live.close(&machine, &mut buffers, extra)?;
+    let Closed { placements, problem, .. } = live.close(&machine, &mut buffers, extra)?;
     if !args.quiet {
         summary::placements(&placements, args.format.is_compressed())?;
     }

@@ -14,10 +14,8 @@ pub(super) fn options(streams: &[DataStream], received: &[Received]) -> Vec<(Opt
         if received.lost_bytes == 0 && foreign == 0 {
             continue;
         }
-        let mut text = format!(
-            "CPU: {}\nlost on the way: {} bytes\n",
-            stream.cpu, received.lost_bytes
-        );
+        let mut text =
+            format!("CPU: {}\nlost on the way: {} bytes\n", stream.cpu, received.lost_bytes);
         if received.lost_datagrams > 0 {
             text += &format!("lost datagrams: {}\n", received.lost_datagrams);
         }

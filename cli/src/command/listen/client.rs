@@ -553,4 +553,3 @@ pub(super) fn one_line(error: &dyn std::error::Error) -> String {
     }
     line
 }
-

@@ -215,9 +215,8 @@ fn directory(matches: &ArgMatches) -> Result<PathBuf, Error> {
 
 /// Gives up what root may do.
 fn become_user(name: &str) -> Result<(), Error> {
-    let failed = |error: nix::Error| {
-        Error::failure(format!("cannot become user '{name}'")).because(error)
-    };
+    let failed =
+        |error: nix::Error| Error::failure(format!("cannot become user '{name}'")).because(error);
     let user = User::from_name(name).map_err(failed)?;
     let user = user.ok_or_else(|| Error::usage(format!("there is no user '{name}'")))?;
     let text = std::ffi::CString::new(name).map_err(|_| Error::usage("a user's name"))?;

@@ -30,7 +30,10 @@ pub(super) enum PortsError {
 pub(super) enum Ports {
     Internet(SocketAddr),
     /// Numbers beside an address, the next one to try.
-    Numbered { address: Address, next: u16 },
+    Numbered {
+        address: Address,
+        next: u16,
+    },
 }
 
 impl Ports {

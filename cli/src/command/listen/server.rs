@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use trace_transport::session::{
-    Extensions, ReceiverConfig, RefuseCode, SessionKey,
-};
+use trace_transport::session::{Extensions, ReceiverConfig, RefuseCode, SessionKey};
 use trace_transport::{Access, Address, Key, Listener, Peer, Stream, nonce, tcp};
 use trace_virt::stop::StopSignals;
 

@@ -9,7 +9,7 @@ use trace_transport::splice::{Moved, Mover};
 use tracedat::ByteOrder;
 use tracedat::WriteError;
 use tracedat::compress::Codec;
-use tracedat::write::{ChunkWriter, Recorded, Region};
+use tracedat::write::{ChunkWriter, Recorded, Region, RegionFile};
 
 use super::workshop::{Bench, Workshop};
 
@@ -52,7 +52,7 @@ impl RegionSink {
         let way = match codec {
             Codec::None => Way::Plain { file, region },
             codec => Way::Chunks {
-                writer: ChunkWriter::new(file, region, order),
+                writer: ChunkWriter::new(RegionFile::new(file, region, order)),
                 codec,
                 raw: Vec::new(),
                 chunk_len: ChunkWriter::chunk_len(page_size),
@@ -168,7 +168,7 @@ impl RegionSink {
         match &self.way {
             Way::Plain { .. } => {
                 let whole = self.bytes / self.page_size * self.page_size;
-                Recorded { size_on_disk: whole, size: whole }
+                Recorded { size_on_disk: whole, size: whole, ..Recorded::default() }
             }
             Way::Chunks { writer, .. } => writer.recorded(),
         }

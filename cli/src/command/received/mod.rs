@@ -9,12 +9,13 @@ use std::sync::Arc;
 use tracedat::compress::Codec;
 use tracedat::layout::{self, OptionId};
 use tracedat::source::ReadAt;
-use tracedat::{ByteOrder, Metadata};
 use tracedat::write::{
     Head, LiveBuffer, LiveLayout, Placement, Recorded, Region, Settings, Version, Writer,
 };
+use tracedat::{ByteOrder, Metadata};
 
-use super::record::live::{self, block_size};
+use super::record::close_up::close_up;
+use super::record::live::block_size;
 use super::record::output::Output;
 use crate::error::Error;
 
@@ -67,9 +68,7 @@ impl ArrivingHead {
         let Self { output, len } = self;
         let created = close_version_6(&output, len);
         match created.and_then(|()| ReceivedFile::create(&output, buffers)) {
-            Ok((writer, layout, settings)) => {
-                Ok(ReceivedFile { output, writer, layout, settings })
-            }
+            Ok((writer, layout, settings)) => Ok(ReceivedFile { output, writer, layout, settings }),
             Err(error) => {
                 output.abandon();
                 Err(error)
@@ -215,7 +214,7 @@ impl ReceivedFile {
             writer.add_head(&more).map_err(failed)?;
             writer.close(&all, &layout, recorded)
         };
-        let placements = live::close_up(&output, closing.map_err(failed)?)?;
+        let placements = close_up(&output, closing.map_err(failed)?)?;
         Ok(Received { trace_id, placements })
     }
 }

@@ -149,7 +149,7 @@ fn file_args() -> [Arg; 10] {
             .long("temp")
             .value_name("DIR")
             .value_parser(value_parser!(PathBuf))
-            .help("Directory for data on its way, of -m and of guests [default: that of FILE]"),
+            .help("Directory for data of guests on its way [default: that of FILE]"),
         file_version_arg(),
         compression_arg(),
         Arg::new("max-kb")

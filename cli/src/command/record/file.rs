@@ -6,16 +6,19 @@ use tracedat::Abi;
 use tracedat::clock::TimeShift;
 use tracedat::compress::Codec;
 use tracedat::layout::OptionId;
+use tracedat::metadata::RecorderStat;
 use tracedat::write::{
     self, BufferData, CpuSource, Head, Placement, Settings, System, Version, Writer,
 };
 
+use tracefs::CpuLedger;
 use tracefs::capture::{self, Capture};
 
 use super::args::Args;
 use super::local::{Machine, RecordedBuffer};
 use super::output::Output;
 use super::spool::Spool;
+use super::summary;
 use crate::error::Error;
 use crate::exit_code::Exit;
 
@@ -192,12 +195,23 @@ pub(super) fn last_options(buffers: &[RecordedBuffer], extra: &Extra) -> Vec<(Op
         if let Some(name) = &buffer.name {
             options.push(write::option::cpu_stat_heading(name));
         }
-        let stats =
-            buffer.stats.iter().map(|text| (OptionId::CPU_STAT, terminated(text.as_bytes())));
-        options.extend(stats);
+        let cpus = buffer.ledger.cpus.iter().zip(&buffer.stats);
+        options.extend(cpus.map(|(cpu, text)| cpu_stat(cpu, text)));
     }
     options.extend(extra.options.iter().cloned());
     options
+}
+
+/// The account of a CPU: the kernel's, and what became of its data after that.
+fn cpu_stat(cpu: &CpuLedger, kernel: &str) -> (OptionId, Vec<u8>) {
+    let error = cpu.error.as_ref().map(summary::in_one_line);
+    let recorder = RecorderStat {
+        stalls: cpu.stalls.count,
+        longest_stall: cpu.stalls.longest,
+        discarded_bytes: cpu.discarded_bytes,
+        error: error.as_deref(),
+    };
+    write::option::cpu_stat(cpu.cpu, kernel, &recorder)
 }
 
 /// The kernel's texts, which are read while it records.

@@ -2,8 +2,8 @@
 //! leaves a file that can be read.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -12,13 +12,14 @@ use nix::sys::statvfs::fstatvfs;
 
 use tracedat::Abi;
 use tracedat::compress::Codec;
-use tracedat::layout::Gap;
 use tracedat::write::{
-    ChunkSink, Closing, Head, LiveBuffer, LiveLayout, PendingChunks, Placement, Recorded, Settings,
-    Version, Writer,
+    Cap, ChunkSink, EndSink, Head, Kept, LiveBuffer, LiveLayout, PendingChunks, Placement,
+    Recorded, Region, RegionFile, Settings, Version, Writer,
 };
+use tracefs::recorder::SinkError;
 use tracefs::{Priority, Sink, TracingDir, capture};
 
+use super::close_up::{close_up, off_t, punch};
 use super::file::{self, Extra, Format, KernelText};
 use super::local::{Machine, RecordedBuffer, SinkRequest, kernel_error};
 use super::output::Output;
@@ -31,18 +32,23 @@ const LAST_LEN: u64 = 2 << 20;
 /// Bytes kept free for the kernel's texts until they are read: more than most kernels have.
 const TEXTS_LEN: u64 = 16 << 20;
 
-/// Bytes copied at once where a file cannot be closed up without copying.
-const COPY_LEN: usize = 1 << 20;
-
 /// A file that is recorded into.
 pub(crate) struct LiveFile {
     output: Output,
     writer: Writer<File>,
     layout: LiveLayout,
     format: Format,
-    /// The threads that compress, by region; none where data goes to the file as it is.
-    pending: Vec<PendingChunks>,
+    /// What tells how much is in each region; none where all goes to the file as it is.
+    pending: Vec<Pending>,
     is_described: bool,
+}
+
+/// Who knows what is in a region.
+enum Pending {
+    /// The thread that compresses.
+    Chunks(PendingChunks),
+    /// Who keeps the end.
+    End(Kept),
 }
 
 /// A file that is complete.
@@ -51,17 +57,20 @@ pub(crate) struct Closed {
     pub(crate) placements: Vec<Placement>,
     /// Why not all that was recorded is in it.
     pub(crate) problem: Option<Error>,
+    /// Bytes that were recorded and not kept, as `-m` says.
+    pub(crate) overwritten: u64,
 }
 
 impl LiveFile {
-    /// Empties the file, writes what is known and makes room for data. Returns the sinks, by
-    /// instance and CPU.
+    /// Empties the file, writes what is known and makes room for data, of which the last `max_kb` KiB
+    /// of each CPU are kept, or all. Returns the sinks, by instance and CPU.
     pub(crate) fn create(
         output: Output,
         format: Format,
         trace_id: u64,
         dir: &TracingDir,
         requests: &[SinkRequest],
+        max_kb: Option<u64>,
         priority: Priority,
     ) -> Result<(Self, Vec<Vec<Sink>>), Error> {
         let [header_page, header_event] = capture::headers(dir).map_err(kernel_error)?;
@@ -70,6 +79,7 @@ impl LiveFile {
         let options = file::first_options(&clock, trace_id, cpus);
         let head = Head { header_page, header_event, cpus, options, ..Head::default() };
         let layout = layout(&output, requests)?;
+        let layout = if max_kb.is_some() { layout.keeping_the_end() } else { layout };
         let first = requests.first().map_or(0, |request| request.sub_buffer_size);
         // Version 6 has no place for what is not known yet; its head is written at the end.
         let settings =
@@ -81,7 +91,7 @@ impl LiveFile {
         let mut live =
             Self { output, writer, layout, format, pending: Vec::new(), is_described: false };
         live.keep_room_for_texts()?;
-        let sinks = live.sinks(requests, priority)?;
+        let sinks = live.sinks(requests, max_kb, priority)?;
         Ok((live, sinks))
     }
 
@@ -112,33 +122,55 @@ impl LiveFile {
     fn sinks(
         &mut self,
         requests: &[SinkRequest],
+        max_kb: Option<u64>,
         priority: Priority,
     ) -> Result<Vec<Vec<Sink>>, Error> {
-        let count = self.layout.regions().len();
-        let mut regions = self.layout.regions().iter();
+        let mut regions = self.layout.regions().to_vec().into_iter().enumerate();
         let mut all = Vec::with_capacity(requests.len());
         for request in requests {
+            let page_size = file::page_size(request.sub_buffer_size)?;
             let mut sinks = Vec::with_capacity(request.cpus.len());
-            for &region in regions.by_ref().take(request.cpus.len()) {
-                let file = self.output.reopened()?;
-                sinks.push(if self.format.codec == Codec::None {
-                    Sink::At { file, offset: region.offset }
-                } else {
-                    let page_size = file::page_size(request.sub_buffer_size)?;
-                    let order = Abi::NATIVE.byte_order;
-                    let codec = self.format.codec;
-                    // Nearly as urgent as what takes the data from the kernel, which must not wait for it.
-                    let prepare = move || drop(priority.of_helpers().apply());
-                    let (sink, pending) =
-                        ChunkSink::start(file, region, codec, page_size, order, count, prepare)
-                            .map_err(|error| self.output.failed(error))?;
-                    self.pending.push(pending);
-                    Sink::Writer(Box::new(sink))
+            for (index, region) in regions.by_ref().take(request.cpus.len()) {
+                let place = self.writer.start_place(&self.layout, index);
+                let cap = max_kb.zip(place).map(|(kb, start_place)| {
+                    let max = kb.saturating_mul(1024);
+                    Cap { max, start_place, release: punch }
                 });
+                sinks.push(self.sink(region, page_size, cap, priority)?);
             }
             all.push(sinks);
         }
         Ok(all)
+    }
+
+    fn sink(
+        &mut self,
+        region: Region,
+        page_size: u32,
+        cap: Option<Cap>,
+        priority: Priority,
+    ) -> Result<Sink, Error> {
+        let file = self.output.reopened()?;
+        let codec = self.format.codec;
+        if codec == Codec::None && cap.is_none() {
+            return Ok(Sink::At { file, offset: region.offset });
+        }
+        let mut target = RegionFile::new(file, region, Abi::NATIVE.byte_order);
+        if let Some(cap) = cap {
+            target = target.capped(cap, page_size);
+        }
+        if codec == Codec::None {
+            let sink = EndSink::new(target);
+            self.pending.push(Pending::End(sink.kept()));
+            return Ok(Sink::Writer(Box::new(sink)));
+        }
+        // Nearly as urgent as what takes the data from the kernel, which must not wait for it.
+        let prepare = move || drop(priority.of_helpers().apply());
+        let count = self.layout.regions().len();
+        let (sink, pending) = ChunkSink::start(target, codec, page_size, count, prepare)
+            .map_err(|error| self.output.failed(error))?;
+        self.pending.push(Pending::Chunks(pending));
+        Ok(Sink::Writer(Box::new(sink)))
     }
 
     /// Adds the kernel's texts, once they are read.
@@ -185,6 +217,7 @@ impl LiveFile {
         extra: &Extra,
     ) -> Result<Closed, Error> {
         let (recorded, problem) = self.recorded(buffers);
+        let overwritten = recorded.iter().map(|recorded| recorded.overwritten).sum();
         self.describe(&machine.texts)?;
         let Self { output, mut writer, layout, format, .. } = self;
         let failed = |error| output.failed(error);
@@ -201,7 +234,8 @@ impl LiveFile {
         };
         let closing = closing.map_err(failed)?;
         let placements = close_up(&output, closing)?;
-        Ok(Closed { placements, problem: problem.map(|error| output.failed(error)) })
+        let problem = problem.map(|error| output.failed(error));
+        Ok(Closed { placements, problem, overwritten })
     }
 
     /// How much is in each region, and why it is not more.
@@ -211,21 +245,44 @@ impl LiveFile {
     ) -> (Vec<Recorded>, Option<tracedat::WriteError>) {
         let mut problem = None;
         let cpus = buffers.iter_mut().flat_map(|buffer| &mut buffer.ledger.cpus);
-        if self.format.codec != Codec::None {
-            let finished = self.pending.drain(..).map(PendingChunks::finish);
-            let recorded = finished.zip(cpus).map(|((recorded, result), cpu)| {
-                problem = problem.take().or(result.err());
-                // What was delivered, and waited to be compressed when the disk was full.
-                let missing = cpu.bytes.saturating_sub(recorded.size);
-                cpu.discarded_bytes = cpu.discarded_bytes.saturating_add(missing);
-                cpu.bytes -= missing;
-                recorded
-            });
-            return (recorded.collect(), problem);
+        if self.pending.is_empty() {
+            let plain =
+                |bytes| Recorded { size_on_disk: bytes, size: bytes, ..Recorded::default() };
+            return (cpus.map(|cpu| plain(cpu.bytes)).collect(), None);
         }
-        let plain = |bytes| Recorded { size_on_disk: bytes, size: bytes };
-        (cpus.map(|cpu| plain(cpu.bytes)).collect(), None)
+        let finished = self.pending.drain(..).map(Pending::finish);
+        let recorded = finished.zip(cpus).map(|((recorded, result), cpu)| {
+            if let Err(error) = result {
+                let source = io::Error::other(innermost(&error).to_string());
+                // The recorder only knows that its data was not taken any more.
+                cpu.error = Some(SinkError::Write { cpu: cpu.cpu, source });
+                problem.get_or_insert(error);
+            }
+            // What was delivered, and waited to be compressed when the disk was full.
+            let written = recorded.size.saturating_add(recorded.overwritten);
+            let missing = cpu.bytes.saturating_sub(written);
+            cpu.discarded_bytes = cpu.discarded_bytes.saturating_add(missing);
+            cpu.bytes -= missing;
+            recorded
+        });
+        (recorded.collect(), problem)
     }
+}
+
+impl Pending {
+    fn finish(self) -> (Recorded, Result<(), tracedat::WriteError>) {
+        match self {
+            Self::Chunks(chunks) => chunks.finish(),
+            Self::End(kept) => (kept.recorded(), Ok(())),
+        }
+    }
+}
+
+/// What began it: mostly what the system answered.
+fn innermost<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> &'a (dyn std::error::Error + 'static) {
+    error.source().map_or(error, innermost)
 }
 
 fn layout(output: &Output, requests: &[SinkRequest]) -> Result<LiveLayout, Error> {
@@ -256,158 +313,4 @@ pub(crate) fn block_size(output: &Output) -> Result<u32, Error> {
     let block = output.file().metadata().map_err(|error| output.failed(error))?.blksize();
     // Some name the size of their transfers here, which is no block.
     Ok(u32::try_from(block).unwrap_or(4096).clamp(4096, 64 << 10))
-}
-
-/// Takes the gaps out of a file and completes it. Its blocks are renumbered where the file system can;
-/// else it is copied into another one, which takes its place, so that there is a readable one at every
-/// moment. What has no room for a second one is copied together.
-pub(crate) fn close_up(output: &Output, closing: Closing<File>) -> Result<Vec<Placement>, Error> {
-    let failed = |error: io::Error| output.failed(error);
-    let write_failed = |error: tracedat::WriteError| output.failed(error);
-    let (file, len) = (output.file(), closing.file_len());
-    if !collapse(file, closing.gaps()).map_err(failed)? {
-        output.publish()?;
-        if let Some(successor) = output.successor()
-            && copy_apart(file, &successor, closing.gaps(), len).is_ok()
-        {
-            let copy = successor.try_clone().map_err(failed)?;
-            let placements = closing.copied_to(copy).and_then(Closing::commit);
-            let placements = placements.map_err(write_failed)?;
-            output.succeed(&successor)?;
-            return Ok(placements);
-        }
-        copy_together(file, closing.gaps()).map_err(failed)?;
-    }
-    file.set_len(len).map_err(failed)?;
-    let placements = closing.commit().map_err(write_failed)?;
-    output.publish()?;
-    Ok(placements)
-}
-
-/// Has the file system renumber the blocks of a file; says whether it can.
-fn collapse(file: &File, gaps: &[Gap]) -> io::Result<bool> {
-    for (index, gap) in gaps.iter().enumerate() {
-        let (offset, len) = (off_t(gap.offset)?, off_t(gap.len)?);
-        match fallocate(file, FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, offset, len) {
-            Ok(()) => {}
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) if index == 0 => {
-                return Ok(false);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(true)
-}
-
-/// Copies a file without its gaps, of which `len` bytes are left; where the file system can, it lets
-/// both have the same blocks.
-fn copy_apart(mut from: &File, mut to: &File, gaps: &[Gap], len: u64) -> io::Result<()> {
-    let (mut at, mut copied) = (0, 0);
-    for gap in gaps.iter().rev().map(Some).chain([None]) {
-        let part = gap.map_or(len.saturating_sub(copied), |gap| gap.offset.saturating_sub(at));
-        from.seek(SeekFrom::Start(at))?;
-        to.seek(SeekFrom::Start(copied))?;
-        io::copy(&mut from.take(part), &mut to)?;
-        copied += part;
-        at = gap.map_or(at, |gap| gap.offset.saturating_add(gap.len));
-    }
-    to.set_len(len)
-}
-
-fn off_t(value: u64) -> io::Result<i64> {
-    i64::try_from(value).map_err(io::Error::other)
-}
-
-/// Moves what is behind each gap to the end of what is before it.
-fn copy_together(file: &File, gaps: &[Gap]) -> io::Result<()> {
-    let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-    // What was kept free is free for the copies now; what was copied too, so a full disk is not in
-    // the way.
-    let free = |from: u64, to: u64| -> io::Result<()> {
-        let _ = fallocate(file, punch, off_t(from)?, off_t(to.saturating_sub(from))?);
-        Ok(())
-    };
-    if let Some(first) = gaps.last() {
-        free(first.offset, first.offset + first.len)?;
-    }
-    let mut buffer = vec![0; COPY_LEN];
-    let mut taken = 0;
-    let mut gaps = gaps.iter().rev().peekable();
-    while let Some(gap) = gaps.next() {
-        taken += gap.len;
-        let end = gaps.peek().map_or(u64::MAX, |next| next.offset);
-        let mut from = gap.offset + gap.len;
-        while from < end {
-            let most = usize::try_from(end - from).unwrap_or(usize::MAX).min(buffer.len());
-            let read = file.read_at(&mut buffer[..most], from)?;
-            if read == 0 {
-                break;
-            }
-            file.write_all_at(&buffer[..read], from - taken)?;
-            from += read as u64;
-            free((from - read as u64).max(from - taken), from)?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BLOCK: u64 = 4096;
-
-    /// Three parts, each of its own letter, far from one another; the gaps between them.
-    fn parts() -> (File, Vec<Gap>) {
-        let file = tempfile::tempfile().unwrap();
-        let mut gaps = Vec::new();
-        let (mut at, mut end) = (0, 0);
-        for (letter, len) in [(b'a', 3 * BLOCK), (b'b', 700 * BLOCK), (b'c', BLOCK / 2)] {
-            if at > 0 {
-                gaps.insert(0, Gap { offset: end, len: at - end });
-            }
-            file.write_all_at(&vec![letter; len as usize], at).unwrap();
-            end = (at + len).next_multiple_of(BLOCK);
-            at = end + (1 << 30);
-        }
-        (file, gaps)
-    }
-
-    fn check(file: &File) {
-        for (letter, at, len) in
-            [(b'a', 0, 3 * BLOCK), (b'b', 3 * BLOCK, 700 * BLOCK), (b'c', 703 * BLOCK, BLOCK / 2)]
-        {
-            let mut bytes = vec![0; len as usize];
-            file.read_exact_at(&mut bytes, at).unwrap();
-            assert!(bytes.iter().all(|&byte| byte == letter), "{}", char::from(letter));
-        }
-    }
-
-    #[test]
-    fn gaps_are_closed_by_copying_where_blocks_cannot_be_renumbered() {
-        let (file, gaps) = parts();
-        copy_together(&file, &gaps).unwrap();
-        check(&file);
-    }
-
-    #[test]
-    fn gaps_are_left_out_of_a_copy() {
-        let (file, gaps) = parts();
-        let copy = tempfile::tempfile().unwrap();
-        copy_apart(&file, &copy, &gaps, 703 * BLOCK + BLOCK / 2).unwrap();
-        check(&copy);
-        assert_eq!(copy.metadata().unwrap().len(), 703 * BLOCK + BLOCK / 2);
-    }
-
-    #[test]
-    fn gaps_are_closed_the_same_way_by_the_file_system() {
-        let (file, gaps) = parts();
-        for gap in gaps {
-            let (offset, len) = (off_t(gap.offset).unwrap(), off_t(gap.len).unwrap());
-            if fallocate(&file, FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, offset, len).is_err() {
-                return;
-            }
-        }
-        check(&file);
-    }
 }

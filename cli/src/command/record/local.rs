@@ -277,7 +277,10 @@ impl LocalRecording {
         let mut buffers = Vec::new();
         for Running { instance, recorder } in running {
             let ledger = recorder.stop();
-            let stats = ledger.cpus.iter().map(|one| capture::cpu_stats(&instance, one.cpu));
+            // A buffer that was empty was not emptied again, and goes on counting what is read.
+            let stats = ledger.cpus.iter().map(|one| {
+                instance.buffer_stats_text(one.cpu).map(|text| one.stats.worded_as(&text))
+            });
             let stats = stats.collect::<Result<_, _>>().map_err(kernel_error)?;
             let name = instance.name().map(str::to_owned);
             buffers.push(RecordedBuffer { name, stats, ledger });

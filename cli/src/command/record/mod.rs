@@ -1,13 +1,12 @@
 //! `trace-cmd record`: events of this kernel, and of its guests, into files.
 //!
-//! `args` (words in order) → `plan` (who records what) → `run` (the kernel is touched) → `destination`
+//! `args` (words in order) → `plan` (who records what) → `run` (the kernel is touched) → `live`
 //! (where the data goes).
 
 pub(crate) mod args;
-mod capped;
+pub(super) mod close_up;
 mod daemon;
 pub(super) mod date;
-mod destination;
 pub(super) mod dry_run;
 mod extras;
 pub(super) mod file;
@@ -18,7 +17,6 @@ pub(super) mod live;
 pub(super) mod local;
 pub(super) mod output;
 pub(crate) mod plan;
-mod ring;
 mod run;
 mod spool;
 mod status;

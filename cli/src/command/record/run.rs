@@ -9,11 +9,10 @@ use trace_virt::setup::VirtDir;
 use tracefs::TracingDir;
 
 use super::args::Args;
-use super::destination::Destination;
 use super::extras;
 use super::file::{Extra, Format};
 use super::guests::{self, FinishedGuest, RunningGuest, joined};
-use super::live::Closed;
+use super::live::{Closed, LiveFile};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::{GuestPlan, Plan, guest_output};
@@ -61,7 +60,8 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     let mut destination = None;
     let mut sinks = |dir: &TracingDir, requests: &[SinkRequest]| {
         let output = output.take().ok_or_else(|| Error::failure("sinks were made before"))?;
-        let created = Destination::create(args, output, format, trace_id, dir, requests, priority)?;
+        let kb = args.max_kb;
+        let created = LiveFile::create(output, format, trace_id, dir, requests, kb, priority)?;
         destination = Some(created.0);
         Ok(created.1)
     };
@@ -100,16 +100,12 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         }
     }
     let path = destination.path();
-    let readable = destination.readable();
-    let kept = |error: Error| match &readable {
-        Some(path) => error
-            .hint(format!("what was recorded can be read: trace-cmd report {}", path.display())),
-        None => error,
+    let kept = |error: Error| {
+        error.hint(format!("what was recorded can be read: trace-cmd report {}", path.display()))
     };
     let Recorded { machine, mut buffers, restoring } = recorded.map_err(kept)?;
-    let overwritten = destination.overwritten();
     let closed = destination.close(&machine, &mut buffers, &extra).map_err(kept);
-    let Closed { placements, problem } = match closed {
+    let Closed { placements, problem, overwritten } = match closed {
         Ok(closed) => closed,
         Err(error) => {
             summary::losses(&buffers);
@@ -144,7 +140,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
 /// Everything that records at the same time.
 struct Session {
     local: LocalRecording,
-    destination: Destination,
+    destination: LiveFile,
     guests: Vec<RunningGuest>,
     workload: Option<Workload>,
     tasks: Tasks,
@@ -152,7 +148,7 @@ struct Session {
 
 /// What is left of a session.
 struct Ended {
-    destination: Destination,
+    destination: LiveFile,
     recorded: Result<Recorded, Error>,
     guests: Vec<Result<FinishedGuest, Error>>,
     workload: Option<Workload>,

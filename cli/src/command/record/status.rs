@@ -1,20 +1,18 @@
-//! One line on a terminal that tells how a recording gets on; nothing where nobody looks.
+//! How a recording gets on, in a line on a terminal.
 
-use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
+
+use crate::status_line::{StatusLine, size};
 
 /// How often it is written anew.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Goes to the line's start and empties it.
-const EMPTY: &str = "\r\x1b[K";
-
 /// The line, while something is recorded.
 pub(crate) struct Status {
+    line: StatusLine,
     started: Instant,
     last: Instant,
     last_bytes: u64,
-    is_shown: bool,
 }
 
 /// What there is to tell.
@@ -32,8 +30,8 @@ impl Status {
     /// A line on standard error, if that is a terminal.
     pub(crate) fn on_terminal() -> Option<Self> {
         let now = Instant::now();
-        let status = Self { started: now, last: now, last_bytes: 0, is_shown: false };
-        io::stderr().is_terminal().then_some(status)
+        let line = StatusLine::on_terminal()?;
+        Some(Self { line, started: now, last: now, last_bytes: 0 })
     }
 
     /// Writes the line anew when it is time to; `progress` is asked for then.
@@ -44,23 +42,8 @@ impl Status {
         }
         let progress = progress();
         let text = line(self.started.elapsed(), elapsed, self.last_bytes, &progress);
-        self.write(&format!("{EMPTY}{text}"));
-        (self.last, self.last_bytes, self.is_shown) = (Instant::now(), progress.bytes, true);
-    }
-
-    fn write(&self, text: &str) {
-        let mut out = io::stderr();
-        // A terminal that is gone is no reason to end a recording.
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    }
-}
-
-/// Leaves an empty line for what is said next.
-impl Drop for Status {
-    fn drop(&mut self) {
-        if self.is_shown {
-            self.write(EMPTY);
-        }
+        self.line.show(&text);
+        (self.last, self.last_bytes) = (Instant::now(), progress.bytes);
     }
 }
 
@@ -79,20 +62,6 @@ fn line(total: Duration, elapsed: Duration, before: u64, progress: &Progress) ->
         guests => line.push_str(&format!(", {guests} guests")),
     }
     line
-}
-
-fn size(bytes: f64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = bytes;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{value:.0} {}", UNITS[unit]),
-        _ => format!("{value:.1} {}", UNITS[unit]),
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use trace_virt::host::ExecStatus;
 use tracedat::write::Placement;
 use tracefs::CpuLedger;
+use tracefs::recorder::SinkError;
 
 use super::guests::{Exec, FinishedGuest};
 use super::local::RecordedBuffer;
@@ -36,12 +38,18 @@ pub(crate) fn has_losses(buffers: &[RecordedBuffer]) -> bool {
 pub(crate) fn failure(output: &Path, buffers: &[RecordedBuffer]) -> Option<Error> {
     let mut cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
     let cause = cpus.find_map(|cpu| cpu.error.as_ref())?;
-    let because = std::error::Error::source(cause).map(|cause| format!(": {cause}"));
-    let because = format!("{cause}{}", because.unwrap_or_default());
     Some(
         Error::failure(format!("not all could be recorded in {}", output.display()))
-            .because(because),
+            .because(in_one_line(cause)),
     )
+}
+
+/// Why the recording of a CPU ended early, and what the system said.
+pub(crate) fn in_one_line(error: &SinkError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 /// Says which tracers run.
@@ -92,7 +100,9 @@ fn json(buffers: &[RecordedBuffer], placements: &[Placement]) -> Json {
                 ("commit_overrun", cpu.stats.commit_overrun.into()),
                 ("dropped_events", cpu.stats.dropped_events.into()),
                 ("discarded_bytes", cpu.discarded_bytes.into()),
-                ("error", cpu.error.as_ref().map(ToString::to_string).into()),
+                ("stalls", cpu.stalls.count.into()),
+                ("longest_stall_ms", milliseconds(cpu.stalls.longest).into()),
+                ("error", cpu.error.as_ref().map(in_one_line).into()),
                 ("offset", place.map(|place| place.offset).into()),
                 ("size_on_disk", place.map(|place| place.size_on_disk).into()),
                 ("size", place.map(|place| place.size).into()),
@@ -102,6 +112,10 @@ fn json(buffers: &[RecordedBuffer], placements: &[Placement]) -> Json {
         Json::object([("instance", Json::from(name)), ("cpus", cpus)])
     };
     buffers.iter().map(of_buffer).collect()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a guest brought.
@@ -146,8 +160,9 @@ pub(crate) fn losses(buffers: &[RecordedBuffer]) {
             let lost = cpu.stats.lost_events();
             if lost > 0 {
                 tell(&format!(
-                    "{place}CPU {}: {lost} events lost; a larger buffer may help: -b KB",
-                    cpu.cpu
+                    "{place}CPU {}: {lost} events lost{}; a larger buffer may help: -b KB",
+                    cpu.cpu,
+                    held_up(cpu)
                 ));
             }
             if cpu.discarded_bytes > 0 {
@@ -156,6 +171,17 @@ pub(crate) fn losses(buffers: &[RecordedBuffer]) {
                     cpu.cpu, cpu.discarded_bytes
                 ));
             }
+        }
+    }
+}
+
+/// What may be why events were lost.
+fn held_up(cpu: &CpuLedger) -> String {
+    match cpu.stalls.count {
+        0 => String::new(),
+        count => {
+            let longest = milliseconds(cpu.stalls.longest);
+            format!(", the recorder was held up {count} times, {longest} ms at most")
         }
     }
 }

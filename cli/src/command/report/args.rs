@@ -121,8 +121,9 @@ Examples:
 A line of --json has ts (nanoseconds; ticks where unit says so), cpu, pid, comm, flags, system, event, fields,
 symbols (what is known at the addresses among the fields), text if asked for, file and instance where there are several.
 Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are lists of bits; a byte that is no UTF-8 is
-\\xNN. {\"lost\":17,\"cpu\":0} stands where records were lost, null for an unknown number. The layout of the text
-does not matter to it: every record has its line.";
+\\xNN. {\"lost\":17,\"cpu\":0} stands where records were lost, null for an unknown number; {\"losses\":{...},\"cpu\":0}
+at the end says what a CPU lost in the kernel and on the way to the file. The layout of the text does not matter to
+it: every record has its line.";
 
 /// What changes lines of text, or prints something else, and so makes no sense with `--json`.
 const TEXT_ONLY: [&str; 21] = [

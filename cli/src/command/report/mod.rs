@@ -20,7 +20,8 @@ use tracedat::report::{Backwards, Compat, EventSelector, Report, ReportInput, Re
 use super::data_file;
 use crate::error::Error;
 use crate::exit_code::Exit;
-use crate::output::tell;
+use crate::output::{self, tell};
+use crate::progress::{Progress, Reading};
 
 use args::{Action, Input, ReportArgs};
 pub(crate) use args::{attach_levels, command};
@@ -41,10 +42,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
 fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error> {
     let mut options = options(args)?;
     let mut readers = Vec::new();
+    let mut reading = Reading::default();
     for input in &args.inputs {
         // The others are moved against the first file, which stays where it is.
         let offset = if readers.is_empty() { 0 } else { input.offset };
-        readers.push(open(input, offset, args, out)?);
+        readers.push(open(input, offset, args, &mut reading, out)?);
     }
     let (files, mut records) = Merge::new(readers);
     let names: Vec<String> = args.inputs.iter().map(file_name).collect();
@@ -63,7 +65,10 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
             if args.json.is_none() {
                 print_latency_texts(&inputs, out)?;
             }
-            print_events(&report, &inputs, &mut records, out)
+            // Elsewhere the text itself shows how far it is, or somebody else reads it.
+            let progress =
+                if args.quiet || !output::is_file() { None } else { reading.show("report") };
+            print_events(&report, &inputs, &mut records, progress, out)
         }
         Action::Profile => profile::print(args, &report, &inputs, &mut records, out),
         _ => info::print(args, &report, &inputs, &mut records, out),
@@ -87,9 +92,12 @@ fn print_events(
     report: &Report,
     inputs: &[ReportInput<'_>],
     records: &mut Merge,
+    progress: Option<Progress>,
     out: &mut (dyn Write + Send),
 ) -> Result<Exit, Error> {
-    let printed = report.print(inputs, records, out)?;
+    let printed = report.print(inputs, records, out);
+    drop(progress);
+    let printed = printed?;
     for Backwards { file, cpu, from, to } in printed.backwards {
         let name = inputs.get(file).map_or("", |input| input.name);
         tell(&format!("{name}: WARNING: Record on cpu {cpu} went backwards: {from} to {to}"));
@@ -102,9 +110,11 @@ fn open(
     input: &Input,
     offset: i64,
     args: &ReportArgs,
+    reading: &mut Reading,
     out: &mut dyn Write,
 ) -> Result<Reader, Error> {
-    let mut reader = data_file::read(&input.path).map_err(|cause| cannot_open(input, cause))?;
+    let mut reader =
+        data_file::read(&input.path, reading).map_err(|cause| cannot_open(input, cause))?;
     if let Some(path) = &args.kallsyms {
         let text = std::fs::read(path).map_err(|cause| {
             Error::failure(format!("cannot read {}", path.display())).because(cause)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Candidate, Stream, Streams};
+use super::{Candidate, Merged, Stream, Streams};
 use crate::clock::{ClockCorrection, ClockOptions};
 use crate::compress::Codec;
 use crate::error::ReadError;
@@ -147,8 +147,23 @@ impl LiveMerge {
         Ok(next.map(|stream| (stream.file, stream.cpu.record())))
     }
 
-    /// The next record that is due and wanted; those before it are left out.
-    pub(crate) fn next_wanted(
+    /// What could not be decoded so far in a file; offsets count the bytes of each CPU.
+    pub fn warnings(&self, file: usize) -> &[Warning] {
+        self.streams.warnings(file)
+    }
+
+    fn find_due(&mut self) {
+        let slowest = self.progress.iter().map(|progress| progress.read_to).min();
+        self.due = self.due.max(slowest.unwrap_or(0));
+    }
+}
+
+impl Merged for &mut LiveMerge {
+    fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        LiveMerge::next(self)
+    }
+
+    fn next_wanted(
         &mut self,
         wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
     ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
@@ -163,8 +178,7 @@ impl LiveMerge {
         Ok(self.streams.lent().map(|stream| (stream.file, stream.cpu.record())))
     }
 
-    /// The record that comes next on a CPU, as far as it has come, due or not.
-    pub(crate) fn peek_cpu(
+    fn peek_cpu(
         &mut self,
         file: usize,
         buffer: u32,
@@ -173,19 +187,8 @@ impl LiveMerge {
         self.streams.peek(file, buffer, cpu)
     }
 
-    /// Takes the record that [`LiveMerge::peek_cpu`] shows.
-    pub(crate) fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
+    fn skip_cpu(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
         self.streams.skip(file, buffer, cpu)
-    }
-
-    /// What could not be decoded so far in a file; offsets count the bytes of each CPU.
-    pub fn warnings(&self, file: usize) -> &[Warning] {
-        self.streams.warnings(file)
-    }
-
-    fn find_due(&mut self) {
-        let slowest = self.progress.iter().map(|progress| progress.read_to).min();
-        self.due = self.due.max(slowest.unwrap_or(0));
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```json
 //! {"ts":1024000123,"cpu":0,"pid":7,"comm":"bash","flags":"d..2.","system":"kmem","event":"kfree","fields":{"call_site":"0xffffffff81000010","ptr":"0xffff888001234000"},"symbols":{"call_site":"vfs_read+0x10"}}
 //! {"lost":17,"cpu":0}
+//! {"losses":{"overrun":17,"commit_overrun":0,"dropped_events":0,"stalls":1,"discarded_bytes":0,"error":null},"cpu":0}
 //! ```
 //!
 //! | Member | Value |
@@ -19,6 +20,7 @@
 //! | `symbols` | for addresses among the fields, what is known there: `name+0xoffset`, or the text a `char *` points to; only when something is |
 //! | `text` | what `report` prints after the event's name, if asked for |
 //! | `lost` | instead of all but `file`, `instance` and `cpu`: so many records were lost here on this CPU, `null` when nobody counted |
+//! | `losses` | the same, behind all records: what the file's statistics say of a CPU that lost something. Events that the kernel lost, in three ways; how often the recorder was held up; bytes that could not be written, and why |
 //!
 //! Fields by what their type is:
 //!
@@ -38,6 +40,7 @@
 //! Every record has its line: entry and exit of a function that calls no other are not drawn together.
 
 mod fields;
+pub(super) mod losses;
 mod string;
 
 use super::batch::{Batch, Header};
