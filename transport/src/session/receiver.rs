@@ -74,7 +74,7 @@ pub struct Start {
     /// Bytes per sub-buffer.
     pub page_size: u32,
     /// What its data is to come over. [`Vsock`](Protocol::Vsock) makes sense only where the control connection is on
-    /// vsock too.
+    /// vsock too, and is meant there whatever stands here.
     pub protocol: Protocol,
     /// What was asked for and is taken up.
     pub extensions: Extensions,
@@ -123,6 +123,8 @@ pub struct Receiver {
     ended: Vec<bool>,
     /// Whether the first FIN_DATA came.
     has_metadata: bool,
+    /// Whether SEND_DATA came behind the last FIN_DATA.
+    in_piece: bool,
 }
 
 #[derive(Debug)]
@@ -139,7 +141,7 @@ enum State {
     Proof(Start),
     /// Waits for the caller's ports, so many.
     Ports(u32),
-    /// Waits for anything that a recorder says while it records.
+    /// Waits for anything that a recorder says while it records; CLOSE has its place behind the metadata.
     Recording,
     /// Waits for the caller's end.
     Finish,
@@ -201,16 +203,18 @@ impl Receiver {
             instances: 0,
             ended: Vec::new(),
             has_metadata: false,
+            in_piece: false,
         }
     }
 
     /// Takes bytes of the connection; returns how many. It takes none only while events wait in [`next`](Self::next), or
-    /// a call that one of them asked for.
+    /// a call that one of them asked for, and when the session is over.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }
 
-    /// Room to read into; tell by [`filled`](Self::filled) how much of it was.
+    /// Room to read into; tell by [`filled`](Self::filled) how much of it was. Where [`push`](Self::push) would take
+    /// nothing it is empty, and reading into it looks like the end of the connection.
     pub fn space(&mut self) -> &mut [u8] {
         self.input.space()
     }
@@ -432,6 +436,7 @@ impl Receiver {
         let command = frame.command;
         if command == Command::SEND_DATA && matches!(self.state, State::Recording) {
             self.wait_for_metadata(now);
+            self.in_piece = true;
             return Ok(Step::Piece);
         }
         let step = match (&self.state, Message::decode(&frame)?) {
@@ -449,6 +454,7 @@ impl Receiver {
             }
             (State::Recording, Message::FinData) => {
                 self.deadline = None;
+                self.in_piece = false;
                 let tail = std::mem::replace(&mut self.has_metadata, true);
                 Step::Event(if tail { ReceiverEvent::TailEnd } else { ReceiverEvent::MetadataEnd })
             }
@@ -482,10 +488,14 @@ impl Receiver {
                 self.ask_for_ports(cpus);
                 Step::Event(ReceiverEvent::Instance(instance))
             }
-            (State::Recording, Message::Close) => {
+            (State::Recording, Message::Close) if self.has_metadata && !self.in_piece => {
                 self.state = State::Finish;
                 self.deadline = None;
                 Step::Event(ReceiverEvent::Close)
+            }
+            (_, Message::Refuse { code, reason }) => {
+                let (code, reason) = (RefuseCode(code), clean(reason));
+                return Err(SessionError::Refused { code, reason });
             }
             (state, Message::NotSupported) => {
                 return Err(SessionError::NotSupported { step: state.step() });
@@ -563,7 +573,9 @@ impl Receiver {
                 let _ = Message::NotSupported.encode(self.output.tail());
                 self.end();
             }
-            SessionError::NotSupported { .. } | SessionError::HungUp { .. } => self.end(),
+            SessionError::NotSupported { .. }
+            | SessionError::HungUp { .. }
+            | SessionError::Refused { .. } => self.end(),
             error => {
                 let code = match error {
                     SessionError::Limit { .. } => RefuseCode::LIMIT,

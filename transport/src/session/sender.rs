@@ -48,7 +48,7 @@ pub struct Opened {
 /// What the recorder is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SenderEvent {
-    /// The listener speaks V1 only and has ended the connection over it: open another, then call
+    /// The listener speaks V1 only, and this connection is of no use any more: open another, then call
     /// [`reconnected`](Sender::reconnected).
     Reconnect,
     /// Send each CPU's data to its port, and the beginning of the file by [`put_metadata`](Sender::put_metadata).
@@ -175,12 +175,14 @@ impl Sender {
         })
     }
 
-    /// Takes bytes of the connection; returns how many. It takes none only while events wait in [`next`](Self::next).
+    /// Takes bytes of the connection; returns how many. It takes none only while events wait in [`next`](Self::next), and
+    /// when the session is over.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }
 
-    /// Room to read into; tell by [`filled`](Self::filled) how much of it was.
+    /// Room to read into; tell by [`filled`](Self::filled) how much of it was. Where [`push`](Self::push) would take
+    /// nothing it is empty, and reading into it looks like the end of the connection.
     pub fn space(&mut self) -> &mut [u8] {
         self.input.space()
     }
@@ -383,15 +385,12 @@ impl Sender {
                     "V3" => {
                         self.output.tail().extend_from_slice(b"766679\0\0");
                         self.state = State::Ok;
+                        self.restart_clock(now);
+                        Ok(Step::Again)
                     }
-                    "" => {
-                        check_v1(&self.config)?;
-                        self.say_v1();
-                    }
-                    _ => return Err(SessionError::Version { version: clean(&word) }),
+                    "" => Ok(Step::Event(self.fall_back()?)),
+                    _ => Err(SessionError::Version { version: clean(&word) }),
                 }
-                self.restart_clock(now);
-                Ok(Step::Again)
             }
             State::Ok => {
                 let Some(answer) = self.input.waiting().first_chunk::<2>() else {
@@ -419,7 +418,12 @@ impl Sender {
                 self.end();
                 Ok(Step::Event(SenderEvent::Done))
             }
-            State::Sending | State::Reconnect | State::Over => Ok(Step::None),
+            // A listener of version 1 has nothing more to say.
+            State::Sending => {
+                self.input.clear();
+                Ok(Step::None)
+            }
+            State::Reconnect | State::Over => Ok(Step::None),
         }
     }
 
@@ -445,8 +449,16 @@ impl Sender {
         Ok(Step::Again)
     }
 
-    fn say_v1(&mut self) {
+    /// An empty answer, or none, is what a listener of version 1 gives to a version that it takes for a number of CPUs.
+    fn fall_back(&mut self) -> Result<SenderEvent, SessionError> {
+        check_v1(&self.config)?;
         self.version = Version::V1;
+        self.state = State::Reconnect;
+        self.deadline = None;
+        Ok(SenderEvent::Reconnect)
+    }
+
+    fn say_v1(&mut self) {
         let hello = v1::Hello {
             cpus: self.config.cpus,
             page_size: self.config.page_size,
@@ -563,15 +575,10 @@ impl Sender {
     fn after_hang_up(&mut self) -> Result<Option<SenderEvent>, SessionError> {
         match self.state {
             State::Reconnect | State::Over => Ok(None),
-            State::Version if self.input.waiting().is_empty() => {
-                if let Err(error) = check_v1(&self.config) {
-                    return Err(self.fail(error));
-                }
-                self.version = Version::V1;
-                self.state = State::Reconnect;
-                self.deadline = None;
-                Ok(Some(SenderEvent::Reconnect))
-            }
+            State::Version if self.input.waiting().is_empty() => match self.fall_back() {
+                Ok(event) => Ok(Some(event)),
+                Err(error) => Err(self.fail(error)),
+            },
             _ => {
                 let step = self.state.step();
                 Err(self.fail(SessionError::HungUp { step }))
@@ -579,12 +586,18 @@ impl Sender {
         }
     }
 
-    /// Ends the session; a listener that sent what has no place is told so.
+    /// Ends the session, and tells the listener why where it understands.
     fn fail(&mut self, error: SessionError) -> SessionError {
-        if matches!(error, SessionError::Unexpected { .. }) {
-            // It has no content that might not fit.
-            let _ = Message::NotSupported.encode(self.output.tail());
-        }
+        // Neither can be too long.
+        let _ = match error {
+            SessionError::Unexpected { .. } => Message::NotSupported.encode(self.output.tail()),
+            // Only a listener of this project sent a proof.
+            SessionError::KeyWrong => {
+                let (code, reason) = (RefuseCode::KEY.0, "your key is not the recorder's");
+                Message::Refuse { code, reason }.encode(self.output.tail())
+            }
+            _ => Ok(()),
+        };
         self.end();
         error
     }
