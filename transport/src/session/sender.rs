@@ -428,14 +428,10 @@ impl Sender {
     }
 
     fn greeting(&mut self, now: Instant) -> Result<Step, SessionError> {
-        let waiting = self.input.waiting();
-        // A wrong one is told at its first wrong byte: it may be shorter.
-        if !GREETING.iter().zip(waiting).all(|(a, b)| a == b) {
-            let greeting = clean(&String::from_utf8_lossy(waiting));
+        let Some(greeting) = self.input.waiting().first_chunk() else { return Ok(Step::None) };
+        if greeting != GREETING {
+            let greeting = clean(&String::from_utf8_lossy(greeting));
             return Err(SessionError::Greeting { greeting });
-        }
-        if waiting.len() < GREETING.len() {
-            return Ok(Step::None);
         }
         self.input.take(GREETING.len());
         match self.version {

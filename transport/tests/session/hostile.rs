@@ -240,7 +240,7 @@ fn what_a_listener_says_is_checked_too() {
     };
     let port = |value| limit("port", value, 1, 65535);
     for (bytes, error) in [
-        (b"SSH-2.0-x\r\n".to_vec(), SessionError::Greeting { greeting: "SSH-2.0-x  ".to_owned() }),
+        (b"SSH-2.0-x\r\n".to_vec(), SessionError::Greeting { greeting: "SSH-2.0-".to_owned() }),
         (b"tracecmdV4\0".to_vec(), SessionError::Version { version: "V4".to_owned() }),
         (
             b"tracecmdV3\0NO".to_vec(),
