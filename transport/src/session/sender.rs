@@ -362,6 +362,17 @@ impl Sender {
         Ok(())
     }
 
+    /// Ends the session from this side, at any time. A listener that took up `accounts` is told why; `reason` is one
+    /// line. Others see a connection that ends too early.
+    pub fn refuse(&mut self, code: RefuseCode, reason: &str) {
+        if self.extensions.accounts && !matches!(self.state, State::Over) {
+            let reason = clean(reason);
+            // A cleaned reason fits.
+            let _ = Message::Refuse { code: code.0, reason: &reason }.encode(self.output.tail());
+        }
+        self.end();
+    }
+
     /// Whether nothing more will be said or understood; what is in [`output`](Self::output) is still to be sent.
     #[must_use]
     pub fn is_over(&self) -> bool {

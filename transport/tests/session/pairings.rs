@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use trace_transport::session::{
-    Extensions, Protocol, RefuseCode, SenderConfig, SessionError, Timeouts, Version,
+    Extensions, Protocol, RefuseCode, Sender, SenderConfig, SenderEvent, SessionError, Timeouts,
+    Version,
 };
 
 use crate::link::{
@@ -350,4 +351,28 @@ fn calls_out_of_order_are_errors() {
     let mut listener = Listener::new(receiver_config(), now);
     is_refused(listener.receiver.ports(&[1], now));
     is_refused(listener.receiver.finish(&[]));
+}
+
+#[test]
+fn a_recorder_that_cannot_go_on_says_why() {
+    let now = Instant::now();
+    let tinit =
+        b"-1V3\x00766679\0\0\0\0\0\x21\0\0\0\x01\0\0\0\x0c\0\0\0\x02\0\0\x10\0\0\0\0\x01accounts\0";
+    let mut listener = Listener::new(receiver_config(), now);
+    listener.feed(tinit, 4096, now);
+    let config = SenderConfig {
+        extensions: Extensions { accounts: true, ..Extensions::NONE },
+        ..sender_config()
+    };
+    let mut sender = Sender::new(config, now).unwrap();
+    sender.push(listener.receiver.output());
+    let opened = sender.next(now).unwrap();
+    assert!(matches!(opened, Some(SenderEvent::Opened(_))), "{opened:?}");
+    sender.sent(sender.output().len());
+    sender.refuse(RefuseCode::FAILED, "the instance is gone");
+    listener.feed(sender.output(), 4096, now);
+    let reason = "the instance is gone".to_owned();
+    let refused = SessionError::Refused { code: RefuseCode::FAILED, reason };
+    assert_eq!(listener.heard.error, Some(refused));
+    assert!(sender.is_over());
 }
