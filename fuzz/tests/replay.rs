@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use trace_fuzz::{filter, trace_file};
+use trace_fuzz::{filter, session, trace_file};
 
 /// Damaged forms are tried for so long for each seed.
 const TIME_PER_SEED: Duration = Duration::from_millis(300);
@@ -103,6 +103,51 @@ fn seeds_with_flipped_bits_hold() {
             }
             trace_file(&damaged);
             round += 1;
+        }
+    }
+}
+
+#[test]
+fn sessions_that_are_whole_come_to_their_end() {
+    let is_whole = |name: &str| name.starts_with("whole-");
+    let [listeners, recorders, streams] = ["listener", "recorder", "datagrams"].map(seeds);
+    assert!(listeners.len() >= 10 && recorders.len() >= 8 && streams.len() >= 5);
+    for (name, seed) in listeners {
+        let heard = session::listener(&seed);
+        assert_eq!(heard.is_closed && heard.error.is_none(), is_whole(&name), "{name}: {heard:?}");
+    }
+    for (name, seed) in recorders {
+        let told = session::recorder(&seed);
+        assert_eq!(told.is_done && told.error.is_none(), is_whole(&name), "{name}: {told:?}");
+    }
+    for (name, seed) in streams {
+        let received = session::datagrams(&seed);
+        let is_complete = received.lost_bytes == 0 && received.bytes == 210;
+        assert_eq!(is_complete, is_whole(&name) || name == "bad-more-than-produced", "{name}");
+    }
+}
+
+#[test]
+fn sessions_that_are_cut_or_damaged_hold() {
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 3] = [
+        ("listener", |data| drop(session::listener(data))),
+        ("recorder", |data| drop(session::recorder(data))),
+        ("datagrams", |data| {
+            session::datagrams(data);
+        }),
+    ];
+    for (target, run) in targets {
+        for (name, seed) in seeds(target) {
+            eprintln!("{target} {name}");
+            for at in 0..seed.len() {
+                run(&seed[..at]);
+                for value in [0, 1, b'-', 0x80, 0xff] {
+                    let mut damaged = seed.clone();
+                    damaged[at] = value;
+                    run(&damaged);
+                }
+            }
         }
     }
 }

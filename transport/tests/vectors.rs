@@ -114,3 +114,42 @@ fn every_cut_and_every_flipped_bit_is_read_without_a_panic() {
         read(&bytes);
     }
 }
+
+#[test]
+fn messages_between_two_of_this_project() {
+    let ports = WordList::new(["1500"]).unwrap();
+    let words = WordList::new(["foo", "mono", "0,2-3"]).unwrap();
+    let proof: [u8; 32] = std::array::from_fn(|at| at as u8);
+    let messages: [(Message<'_>, &[u8]); 5] = [
+        (
+            Message::Rinit { cpus: 1, accepted: 5, ports: ports.words() },
+            b"\0\0\0\x19\0\0\0\x02\0\0\0\x08\0\0\0\x01\0\0\0\x051500\0",
+        ),
+        (
+            Message::Received { stream: 2, bytes: 1 << 32, lost_bytes: 3, lost_datagrams: 1 },
+            b"\0\0\0\x28\0\0\0\x4a\0\0\0\x1c\0\0\0\x02\0\0\0\x01\0\0\0\0\
+              \0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x01",
+        ),
+        (
+            Message::Instance { cpus: 3, page_size: 4096, words: words.words() },
+            b"\0\0\0\x27\0\0\0\x4b\0\0\0\x0c\0\0\0\x03\0\0\x10\0\0\0\0\x03foo\0mono\x000,2-3\0",
+        ),
+        (
+            Message::Challenge { nonce: *b"nonce nonce nonc", proof },
+            b"\0\0\0\x3c\0\0\0\x4c\0\0\0\x30nonce nonce nonc\
+              \x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\
+              \x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f",
+        ),
+        (
+            Message::Proof { proof },
+            b"\0\0\0\x2c\0\0\0\x4d\0\0\0\x20\
+              \x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\
+              \x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f",
+        ),
+    ];
+    for (message, bytes) in messages {
+        assert_eq!(message.to_bytes().unwrap(), bytes);
+        let frame = Frame::parse(bytes, 0).unwrap();
+        assert_eq!(Message::decode(&frame).unwrap().to_bytes().unwrap(), bytes);
+    }
+}

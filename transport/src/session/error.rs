@@ -86,8 +86,8 @@ pub enum SessionError {
         /// What was waited for.
         step: &'static str,
     },
-    /// The listener refuses, for a reason that it tells.
-    #[error("refused: {reason}")]
+    /// The other side ends the session, for a reason that it tells.
+    #[error("ended by the other side: {reason}")]
     Refused {
         /// For programs.
         code: RefuseCode,

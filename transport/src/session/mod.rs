@@ -20,6 +20,43 @@
 //! An error ends the session; what [`output`](Receiver::output) still has is worth sending, as it tells the other side
 //! why. Memory is bounded, whatever the other side sends.
 //!
+//! ```
+//! use std::time::Instant;
+//! use trace_transport::session::{
+//!     Extensions, Protocol, Receiver, ReceiverConfig, ReceiverEvent, Sender, SenderConfig, SenderEvent, Timeouts, Version,
+//! };
+//!
+//! let now = Instant::now();
+//! let mut listener = Receiver::new(ReceiverConfig::default(), now);
+//! let mut recorder = Sender::new(
+//!     SenderConfig {
+//!         cpus: 2,
+//!         page_size: 4096,
+//!         protocol: Protocol::Tcp,
+//!         version: Version::V3,
+//!         extensions: Extensions::ALL,
+//!         key: None,
+//!         timeouts: Timeouts::default(),
+//!     },
+//!     now,
+//! )?;
+//! let opened = loop {
+//!     let count = recorder.push(listener.output());
+//!     listener.sent(count);
+//!     if let Some(SenderEvent::Opened(opened)) = recorder.next(now)? {
+//!         break opened;
+//!     }
+//!     let count = listener.push(recorder.output());
+//!     recorder.sent(count);
+//!     if let Some(ReceiverEvent::Start(start)) = listener.next(now)? {
+//!         assert_eq!(start.cpus, 2);
+//!         listener.ports(&[1500, 1501], now)?;
+//!     }
+//! };
+//! assert_eq!(opened.ports, [1500, 1501]);
+//! # Ok::<(), trace_transport::session::SessionError>(())
+//! ```
+//!
 //! # Extensions
 //!
 //! Versions 1 and 3 of the reference's protocol are spoken as the reference does. Between two of this project there is
@@ -28,7 +65,7 @@
 //!
 //! | word | meaning |
 //! | --- | --- |
-//! | `accounts` | the recorder says how many bytes each stream has (DATA_END); the listener, once all is in the file, what it has of them (RECEIVED), and CLOSE_RESP; either may be refused in clear words (REFUSE) |
+//! | `accounts` | the recorder says how many bytes each stream has (DATA_END); the listener, once all is in the file, what it has of them (RECEIVED), and CLOSE_RESP; either may end the session in clear words (REFUSE) |
 //! | `sequence` | each datagram starts with a [`SequenceHeader`], so that what is lost is known |
 //! | `instances` | further buffers, each introduced by INSTANCE and answered by an RINIT; streams are numbered on |
 //! | `key=HEX` | both sides prove that they know a key before a port is opened; data connections start with a token |
@@ -38,6 +75,7 @@ mod error;
 mod extensions;
 mod instance;
 mod key;
+mod limits;
 mod output;
 mod receiver;
 mod refuse_code;
@@ -54,7 +92,8 @@ pub use error::{SequenceError, SessionError};
 pub use extensions::Extensions;
 pub use instance::Instance;
 pub use key::{Nonce, Proof, Prove, SessionKey};
-pub use receiver::{Limits, Receiver, ReceiverConfig, ReceiverEvent, Start};
+pub use limits::Limits;
+pub use receiver::{Receiver, ReceiverConfig, ReceiverEvent, Start};
 pub use refuse_code::RefuseCode;
 pub use reorder::{Arrival, Piece, Sequence};
 pub use sender::{Opened, Sender, SenderConfig, SenderEvent};

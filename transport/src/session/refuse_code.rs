@@ -1,6 +1,6 @@
-//! Why a listener refuses.
+//! Why one side ends a session.
 
-/// Why a listener refuses; the number in a REFUSE message.
+/// Why one side ends a session; the number in a REFUSE message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RefuseCode(pub u32);
 
@@ -9,7 +9,7 @@ impl RefuseCode {
     pub const BUSY: Self = Self(4);
     /// This client may not.
     pub const NOT_ALLOWED: Self = Self(5);
-    /// What was asked for cannot be done, such as opening a port.
+    /// What was asked for, or begun, cannot be done.
     pub const FAILED: Self = Self(6);
     /// Messages that make no sense.
     pub const PROTOCOL: Self = Self(8);
@@ -19,6 +19,6 @@ impl RefuseCode {
     pub const STORAGE: Self = Self(65);
     /// The key is missing or wrong.
     pub const KEY: Self = Self(66);
-    /// The listener ends.
+    /// It was told to stop.
     pub const STOPPED: Self = Self(67);
 }

@@ -1,4 +1,6 @@
-//! Writes the seeds of `corpus/trace_file`: `cargo run -p trace-fuzz --example make_seeds`.
+//! Writes the seeds of `corpus` but those of `filter`, which are written by hand: `cargo run -p trace-fuzz --example make_seeds`.
+
+mod sessions;
 
 use std::path::Path;
 use std::{fs, io};
@@ -34,7 +36,7 @@ fn main() -> io::Result<()> {
     save("bad-v6-commit-too-large", &commit_too_large(v6.clone()))?;
     save("bad-v6-huge-size", &huge_size(v6))?;
     save("bad-v7-unknown-codec", &replaced(&v7, b"zstd\0", b"zstx\0"))?;
-    Ok(())
+    sessions::save()
 }
 
 fn small(seed: u64) -> Workload {

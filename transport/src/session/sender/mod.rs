@@ -1,17 +1,23 @@
 //! The recorder's side of a control connection.
 
+mod event;
+mod understand;
+
 use std::time::Instant;
 
-use super::key::{self, KeyedSession};
+pub use event::{Opened, SenderEvent};
+use understand::Step;
+
+use super::key::KeyedSession;
+use super::limits::MAX_BUFFER_STREAMS;
 use super::output::Output;
-use super::receiver::MAX_BUFFER_STREAMS;
-use super::text::{clean, take_word};
+use super::text::clean;
 use super::timeouts::after;
 use super::{
-    Extensions, Instance, MAX_DATAGRAM, Proof, Protocol, Received, RefuseCode, SequenceHeader,
-    SessionError, SessionKey, Timeouts, Version, v1,
+    Extensions, Instance, MAX_DATAGRAM, Proof, Protocol, RefuseCode, SequenceHeader, SessionError,
+    SessionKey, Timeouts, Version,
 };
-use crate::message::{Command, Decoder, MAX_DATA, Message, WordList};
+use crate::message::{Decoder, MAX_DATA, Message};
 
 /// What a recorder will send, and how.
 #[derive(Debug, Clone)]
@@ -30,41 +36,6 @@ pub struct SenderConfig {
     pub key: Option<SessionKey>,
     /// How long the listener may take.
     pub timeouts: Timeouts,
-}
-
-/// What was agreed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
-    /// Which protocol is spoken. V1: only version 6 files, only the top buffer.
-    pub version: Version,
-    /// What data goes over.
-    pub protocol: Protocol,
-    /// What the listener takes up.
-    pub extensions: Extensions,
-    /// A port for each CPU of the top buffer.
-    pub ports: Vec<u16>,
-}
-
-/// What the recorder is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SenderEvent {
-    /// The listener speaks V1 only and has ended the connection over it: open another, then call
-    /// [`reconnected`](Sender::reconnected).
-    Reconnect,
-    /// Send each CPU's data to its port, and the beginning of the file by [`put_metadata`](Sender::put_metadata).
-    Opened(Opened),
-    /// The ports of a buffer that was declared by [`instance`](Sender::instance).
-    InstancePorts {
-        /// The stream of its first CPU.
-        first_stream: u32,
-        /// A port for each of its CPUs.
-        ports: Vec<u16>,
-    },
-    /// What the listener has of a stream. Only with the extension `accounts`.
-    Received(Received),
-    /// All was said; send what is in [`output`](Sender::output), and close the connection. With the extension
-    /// `accounts` all that was received is then in the file.
-    Done,
 }
 
 /// The recorder's side of one control connection, from its first byte on.
@@ -127,18 +98,6 @@ impl State {
     }
 }
 
-/// What the next bytes are.
-enum Step {
-    /// Not enough.
-    None,
-    /// Something that is no event.
-    Again,
-    Event(SenderEvent),
-}
-
-const GREETING: &[u8; 8] = b"tracecmd";
-const VERSION_LIMIT: usize = 32;
-
 /// Metadata is taken while less than this waits to be sent.
 const MAX_WAITING: usize = 256 << 10;
 
@@ -175,12 +134,14 @@ impl Sender {
         })
     }
 
-    /// Takes bytes of the connection; returns how many. It takes none only while events wait in [`next`](Self::next).
+    /// Takes bytes of the connection; returns how many. It takes none only while events wait in [`next`](Self::next), and
+    /// when the session is over.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }
 
-    /// Room to read into; tell by [`filled`](Self::filled) how much of it was.
+    /// Room to read into; tell by [`filled`](Self::filled) how much of it was. Where [`push`](Self::push) would take
+    /// nothing it is empty, and reading into it looks like the end of the connection.
     pub fn space(&mut self) -> &mut [u8] {
         self.input.space()
     }
@@ -360,6 +321,17 @@ impl Sender {
         Ok(())
     }
 
+    /// Ends the session from this side, at any time. A listener that took up `accounts` is told why; `reason` is one
+    /// line. Others see a connection that ends too early.
+    pub fn refuse(&mut self, code: RefuseCode, reason: &str) {
+        if self.extensions.accounts && !matches!(self.state, State::Over) {
+            let reason = clean(reason);
+            // A cleaned reason fits.
+            let _ = Message::Refuse { code: code.0, reason: &reason }.encode(self.output.tail());
+        }
+        self.end();
+    }
+
     /// Whether nothing more will be said or understood; what is in [`output`](Self::output) is still to be sent.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -372,206 +344,13 @@ impl Sender {
         self.keyed.as_ref().map(|keyed| keyed.data_token(stream))
     }
 
-    fn step(&mut self, now: Instant) -> Result<Step, SessionError> {
-        match self.state {
-            State::Greeting => self.greeting(now),
-            State::Version => {
-                let Some(word) = take_word(&mut self.input, "version", VERSION_LIMIT)? else {
-                    return Ok(Step::None);
-                };
-                match word.as_str() {
-                    "V3" => {
-                        self.output.tail().extend_from_slice(b"766679\0\0");
-                        self.state = State::Ok;
-                    }
-                    "" => {
-                        check_v1(&self.config)?;
-                        self.say_v1();
-                    }
-                    _ => return Err(SessionError::Version { version: clean(&word) }),
-                }
-                self.restart_clock(now);
-                Ok(Step::Again)
-            }
-            State::Ok => {
-                let Some(answer) = self.input.waiting().first_chunk::<2>() else {
-                    return Ok(Step::None);
-                };
-                if answer != b"OK" {
-                    return Err(SessionError::Magic {
-                        expected: "OK",
-                        got: clean(&String::from_utf8_lossy(answer)),
-                        offset: self.input.offset(),
-                    });
-                }
-                self.input.take(2);
-                self.tinit()?;
-                self.restart_clock(now);
-                Ok(Step::Again)
-            }
-            State::V1Ports => match v1::take_ports(&mut self.input, self.config.cpus)? {
-                Some(ports) => Ok(Step::Event(self.opened(ports))),
-                None => Ok(Step::None),
-            },
-            State::Challenge | State::Rinit(_) | State::Finish => self.message(now),
-            State::Sending if self.version == Version::V3 => self.message(now),
-            State::Done => {
-                self.end();
-                Ok(Step::Event(SenderEvent::Done))
-            }
-            State::Sending | State::Reconnect | State::Over => Ok(Step::None),
-        }
-    }
-
-    fn greeting(&mut self, now: Instant) -> Result<Step, SessionError> {
-        let waiting = self.input.waiting();
-        // A wrong one is told at its first wrong byte: it may be shorter.
-        if !GREETING.iter().zip(waiting).all(|(a, b)| a == b) {
-            let greeting = clean(&String::from_utf8_lossy(waiting));
-            return Err(SessionError::Greeting { greeting });
-        }
-        if waiting.len() < GREETING.len() {
-            return Ok(Step::None);
-        }
-        self.input.take(GREETING.len());
-        match self.version {
-            Version::V1 => self.say_v1(),
-            Version::V3 => {
-                self.output.tail().extend_from_slice(b"-1V3\0");
-                self.state = State::Version;
-            }
-        }
-        self.restart_clock(now);
-        Ok(Step::Again)
-    }
-
-    fn say_v1(&mut self) {
-        self.version = Version::V1;
-        let hello = v1::Hello {
-            cpus: self.config.cpus,
-            page_size: self.config.page_size,
-            tcp: self.config.protocol == Protocol::Tcp,
-        };
-        hello.encode(self.output.tail());
-        self.state = State::V1Ports;
-    }
-
-    fn tinit(&mut self) -> Result<(), SessionError> {
-        let config = &self.config;
-        let mut words: Vec<String> = Vec::new();
-        match config.protocol {
-            Protocol::Udp => {}
-            Protocol::Tcp => words.push("tcp".to_owned()),
-            Protocol::Vsock => words.push("vsock".to_owned()),
-        }
-        words.extend(config.extensions.words().map(str::to_owned));
-        words.extend(config.key.iter().map(|key| key::word(&key.nonce)));
-        let options = WordList::new(words)?;
-        let (cpus, page_size) = (config.cpus, config.page_size);
-        Message::Tinit { cpus, page_size, options: options.words() }.encode(self.output.tail())?;
-        self.state =
-            if config.key.is_some() { State::Challenge } else { State::Rinit(config.cpus) };
-        Ok(())
-    }
-
-    fn message(&mut self, now: Instant) -> Result<Step, SessionError> {
-        let Some(frame) = self.input.peek_frame()? else { return Ok(Step::None) };
-        let size = frame.bytes().len();
-        let step = match (&self.state, Message::decode(&frame)?) {
-            (_, Message::Refuse { code, reason }) => {
-                let (code, reason) = (RefuseCode(code), clean(reason));
-                return Err(SessionError::Refused { code, reason });
-            }
-            (State::Challenge, Message::Challenge { nonce, proof }) => {
-                let Some(SessionKey { prove, nonce: own }) = &self.config.key else {
-                    return Err(SessionError::KeyMissing);
-                };
-                let keyed = KeyedSession {
-                    prove: prove.clone(),
-                    recorder_nonce: *own,
-                    listener_nonce: nonce,
-                };
-                if !key::same(&keyed.listener_proof(), &proof) {
-                    return Err(SessionError::KeyWrong);
-                }
-                Message::Proof { proof: keyed.recorder_proof() }.encode(self.output.tail())?;
-                self.keyed = Some(keyed);
-                self.state = State::Rinit(self.config.cpus);
-                self.restart_clock(now);
-                Step::Again
-            }
-            // It takes the recorder in without a proof of its own.
-            (State::Challenge, Message::Rinit { .. }) => return Err(SessionError::KeyMissing),
-            (&State::Rinit(streams), Message::Rinit { cpus, accepted, ports }) => {
-                if cpus != streams {
-                    let (expected, got) = (streams as usize, cpus as usize);
-                    return Err(SessionError::Ports { expected, got });
-                }
-                let words = ports.iter().collect::<Result<Vec<_>, _>>()?;
-                let ports = v1::parse_ports(words.into_iter(), streams)?;
-                if self.streams == 0 {
-                    let accepted = Extensions::from_bits(accepted);
-                    self.extensions = accepted.and(self.config.extensions);
-                    Step::Event(self.opened(ports))
-                } else {
-                    let first_stream = self.streams;
-                    self.add_streams(streams);
-                    Step::Event(SenderEvent::InstancePorts { first_stream, ports })
-                }
-            }
-            (State::Finish, Message::Received { stream, bytes, lost_bytes, lost_datagrams }) => {
-                if stream >= self.streams {
-                    return Err(SessionError::Stream { stream, streams: self.streams });
-                }
-                self.deadline = after(now, self.config.timeouts.finish);
-                let received = Received { stream, bytes, lost_bytes, lost_datagrams };
-                Step::Event(SenderEvent::Received(received))
-            }
-            (State::Finish, Message::CloseResp) => {
-                self.state = State::Done;
-                self.deadline = None;
-                Step::Again
-            }
-            (state, Message::NotSupported) => {
-                return Err(SessionError::NotSupported { step: state.step() });
-            }
-            (state, message) => {
-                let (command, step): (Command, _) = (message.command(), state.step());
-                return Err(SessionError::Unexpected { command, step });
-            }
-        };
-        self.input.take(size);
-        Ok(step)
-    }
-
-    fn opened(&mut self, ports: Vec<u16>) -> SenderEvent {
-        self.add_streams(self.config.cpus);
-        SenderEvent::Opened(Opened {
-            version: self.version,
-            protocol: self.config.protocol,
-            extensions: self.extensions,
-            ports,
-        })
-    }
-
-    fn add_streams(&mut self, streams: u32) {
-        self.streams = self.streams.saturating_add(streams);
-        self.state = State::Sending;
-        self.deadline = None;
-    }
-
     fn after_hang_up(&mut self) -> Result<Option<SenderEvent>, SessionError> {
         match self.state {
             State::Reconnect | State::Over => Ok(None),
-            State::Version if self.input.waiting().is_empty() => {
-                if let Err(error) = check_v1(&self.config) {
-                    return Err(self.fail(error));
-                }
-                self.version = Version::V1;
-                self.state = State::Reconnect;
-                self.deadline = None;
-                Ok(Some(SenderEvent::Reconnect))
-            }
+            State::Version if self.input.waiting().is_empty() => match self.fall_back() {
+                Ok(event) => Ok(Some(event)),
+                Err(error) => Err(self.fail(error)),
+            },
             _ => {
                 let step = self.state.step();
                 Err(self.fail(SessionError::HungUp { step }))
@@ -579,12 +358,18 @@ impl Sender {
         }
     }
 
-    /// Ends the session; a listener that sent what has no place is told so.
+    /// Ends the session, and tells the listener why where it understands.
     fn fail(&mut self, error: SessionError) -> SessionError {
-        if matches!(error, SessionError::Unexpected { .. }) {
-            // It has no content that might not fit.
-            let _ = Message::NotSupported.encode(self.output.tail());
-        }
+        // Neither can be too long.
+        let _ = match error {
+            SessionError::Unexpected { .. } => Message::NotSupported.encode(self.output.tail()),
+            // Only a listener of this project sent a proof.
+            SessionError::KeyWrong => {
+                let (code, reason) = (RefuseCode::KEY.0, "your key is not the recorder's");
+                Message::Refuse { code, reason }.encode(self.output.tail())
+            }
+            _ => Ok(()),
+        };
         self.end();
         error
     }
