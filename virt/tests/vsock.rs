@@ -220,6 +220,7 @@ fn device() -> Result<(), Failed> {
         assert_eq!(process.pid, device.0.id().cast_signed());
         read_exactly(&mut from_guest, STREAMED, 0x33);
         read_end(&mut from_guest);
+        drop(stream);
         inside.join().unwrap()
     })
 }
