@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection, as the kernel says.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::sys;
 use crate::unix::PeerProcess;
@@ -27,7 +27,11 @@ pub enum Peer {
 
 impl Peer {
     pub(crate) fn tcp(address: SocketAddr) -> Self {
-        Self::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port()))
+        match address.ip().to_canonical() {
+            // Built anew only here: an IPv6 address would lose its scope.
+            ip @ IpAddr::V4(_) => Self::Tcp(SocketAddr::new(ip, address.port())),
+            IpAddr::V6(_) => Self::Tcp(address),
+        }
     }
 
     /// What files of this peer are named after, with numbers only: `127.0.0.1:5000`, `::1:5000`, `V3:1024`, `unix:17`.

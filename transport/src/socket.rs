@@ -1,6 +1,7 @@
 //! What sockets of all families have in common.
 
 use std::io;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, poll};
@@ -48,6 +49,18 @@ pub(crate) fn connect_before(
         0 => Ok(()),
         raw => Err(io::Error::from_raw_os_error(raw)),
     }
+}
+
+/// An Internet address out of what the kernel wrote; an IPv4 address is one, also where an IPv6 socket was asked.
+pub(crate) fn internet_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::V4((*v4).into()));
+    }
+    let v6 = SocketAddrV6::from(*address.as_sockaddr_in6()?);
+    Some(match v6.ip().to_ipv4_mapped() {
+        Some(v4) => SocketAddr::new(v4.into(), v6.port()),
+        None => SocketAddr::V6(v6),
+    })
 }
 
 /// Whether pages of this socket go to and from pipes.

@@ -200,8 +200,6 @@ impl Stream {
     fn failed(&self, step: &'static str, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.closed(step),
-            // The kernel gave a silent peer up.
-            io::ErrorKind::TimedOut => self.timed_out(step),
             _ => Error::Io { step, peer: self.peer.clone(), source },
         }
     }

@@ -9,6 +9,8 @@ use std::ptr;
 
 use nix::sys::socket::{SockFlag, SockaddrLike, SockaddrStorage};
 
+use crate::socket::internet_address;
+
 /// Datagrams per call at most; what describes them stands on the stack.
 pub(crate) const BATCH: usize = 64;
 /// Parts of a datagram to be sent: a head and a payload.
@@ -185,8 +187,7 @@ fn socket_address(name: &libc::sockaddr_in6, size: libc::socklen_t) -> Option<So
     }
     // SAFETY: `size` bytes are copied, and no more than `name` has.
     let address = unsafe { SockaddrStorage::from_raw(ptr::from_ref(name).cast(), Some(size)) }?;
-    let v4 = address.as_sockaddr_in().map(|it| SocketAddr::V4((*it).into()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|it| SocketAddr::V6((*it).into())))
+    internet_address(&address)
 }
 
 fn segment_size(head: &libc::msghdr) -> usize {

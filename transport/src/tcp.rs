@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::socket::{SockaddrStorage, getpeername, getsockname, setsockopt, sockopt};
+use nix::sys::socket::{Backlog, getpeername, getsockname, listen, setsockopt, sockopt};
 
 use crate::{Deadline, Error, Stream, socket};
 
@@ -59,18 +59,15 @@ pub fn set_peer_timeout(stream: &Stream, timeout: Duration) -> Result<(), Error>
 /// The other end's address, which data ports are on too; `None` when the stream is not TCP or has lost its peer.
 #[must_use]
 pub fn peer_address(stream: &Stream) -> Option<SocketAddr> {
-    internet(&getpeername(stream.as_fd().as_raw_fd()).ok()?)
+    let peer = getpeername(stream.as_fd().as_raw_fd()).ok()?;
+    socket::internet_address(&peer)
 }
 
 /// The address at this end of a stream, if it is TCP.
 #[must_use]
 pub fn local_address(stream: &Stream) -> Option<SocketAddr> {
-    internet(&getsockname(stream.as_fd().as_raw_fd()).ok()?)
-}
-
-fn internet(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address.as_sockaddr_in().map(|it| SocketAddr::V4((*it).into()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|it| SocketAddr::V6((*it).into())))
+    let own = getsockname(stream.as_fd().as_raw_fd()).ok()?;
+    socket::internet_address(&own)
 }
 
 /// A listening TCP socket. Its port is free again as soon as it is closed.
@@ -96,6 +93,8 @@ impl Listener {
         let open = || {
             // It also sets SO_REUSEADDR: connections that are still ending do not hold the port.
             let socket = TcpListener::bind(addresses.as_slice())?;
+            // The standard library's queue holds 128: more at once would each wait for a second try.
+            listen(&socket, Backlog::MAXCONN)?;
             socket.set_nonblocking(true)?;
             let address = socket.local_addr()?;
             Ok(Self { socket, address })

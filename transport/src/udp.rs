@@ -14,6 +14,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
+use crate::socket::internet_address;
 use crate::sys::{self, Received};
 use crate::{Deadline, Error};
 
@@ -53,7 +54,8 @@ impl Default for Slab {
 /// One datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// Who sent it, as far as the network tells: an address can be forged.
+    /// Who sent it, as far as the network tells: an address can be forged. An IPv4 address is one, also where an IPv6
+    /// socket took it.
     pub from: SocketAddr,
     /// What is in it.
     pub bytes: &'a [u8],
@@ -164,7 +166,14 @@ impl Receiver {
     ///
     /// [`Error::Io`] with the address.
     pub fn accept_only(&self, from: SocketAddr) -> Result<(), Error> {
-        connect(self.socket.as_raw_fd(), &SockaddrStorage::from(from))
+        // An IPv6 socket knows IPv4 addresses by another form.
+        let in_form = match from {
+            SocketAddr::V4(v4) if self.address.is_ipv6() => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
+            _ => from,
+        };
+        connect(self.socket.as_raw_fd(), &SockaddrStorage::from(in_form))
             .map_err(|errno| failed(CONNECTING, &from, errno.into()))
     }
 
@@ -320,9 +329,7 @@ fn grow_receive_buffer(socket: &OwnedFd, bytes: usize) -> io::Result<usize> {
 
 fn own_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     let address = getsockname::<SockaddrStorage>(socket.as_raw_fd())?;
-    let v4 = address.as_sockaddr_in().map(|it| SocketAddr::V4((*it).into()));
-    let any = v4.or_else(|| address.as_sockaddr_in6().map(|it| SocketAddr::V6((*it).into())));
-    any.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    internet_address(&address).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 fn failed(step: &'static str, address: &SocketAddr, source: io::Error) -> Error {

@@ -32,7 +32,8 @@ const LISTENING: &str = "listening on";
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] where the kernel has no vsock, or no way to that machine; [`Error::TimedOut`], [`Error::Io`].
+/// [`Error::Unsupported`] where the kernel has no vsock, or no way to that machine; [`Error::Closed`] when nobody listens
+/// there; [`Error::TimedOut`], [`Error::Io`].
 pub fn connect(cid: u32, port: u32, deadline: Deadline) -> Result<Stream, Error> {
     let failed = |source| failed(CONNECTING, cid, port, source);
     let socket = open().map_err(failed)?;
@@ -116,8 +117,12 @@ fn failed(step: &'static str, cid: u32, port: u32, source: io::Error) -> Error {
             }
             _ => "no way to virtual machines (modprobe vhost_vsock)",
         },
-        _ if source.kind() == io::ErrorKind::TimedOut => return Error::TimedOut { step, peer },
-        _ => return Error::Io { step, peer, source },
+        _ => match source.kind() {
+            io::ErrorKind::TimedOut => return Error::TimedOut { step, peer },
+            // Its way of saying that nobody listens.
+            io::ErrorKind::ConnectionReset => return Error::Closed { step, peer },
+            _ => return Error::Io { step, peer, source },
+        },
     };
     Error::Unsupported { step, peer, missing, source }
 }

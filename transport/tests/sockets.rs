@@ -15,7 +15,7 @@ mod vsock;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 use trace_transport::{Address, Deadline, Interest, Listener, Peer, Stream};
 
 fn main() -> ExitCode {
@@ -32,12 +32,19 @@ fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
     })
 }
 
-/// A test that counts as skipped for a reason.
-fn trial_if(missing: Option<&str>, name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
-    match missing {
-        None => trial(name, test),
-        Some(reason) => trial(&format!("{name} [{reason}]"), test).with_ignored_flag(true),
-    }
+/// A test that counts as skipped when this machine lacks something.
+fn trial_if(
+    missing: Option<&'static str>,
+    name: &str,
+    test: impl FnOnce() + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match missing {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => {
+            test();
+            Ok(Completion::Completed)
+        }
+    })
 }
 
 fn soon() -> Deadline {

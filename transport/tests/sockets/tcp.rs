@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io::Read, io::Write, thread};
 
 use libtest_mimic::Trial;
+use nix::sched::{CloneFlags, unshare};
 use trace_transport::{Access, Address, Error, Interest, Listener, Peer, tcp};
 
 use super::{accept, can_splice, exchange, soon, trial, trial_if};
@@ -22,6 +23,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("a_port_in_use_is_told", in_use),
         trial("a_refused_connection_names_the_address", refused),
         trial("a_peer_that_takes_nothing_is_given_up", silent_peer),
+        trial_if(no_namespace(), "root_a_peer_whose_network_is_gone_is_given_up", vanished_peer),
         trial("spliced_to_a_file", spliced),
         trial_if(no_reference, "a_client_is_named_as_the_reference_names_it", named_alike),
     ]
@@ -111,7 +113,45 @@ fn silent_peer() {
             Err(e) => break assert_eq!(e.kind(), std::io::ErrorKind::TimedOut),
         }
     }
-    assert!(matches!(near.read_some(&mut [0; 1], soon()), Ok(0) | Err(Error::TimedOut { .. })));
+}
+
+fn vanished_peer() {
+    // The thread's network ends with it.
+    thread::spawn(network_goes_away).join().unwrap();
+}
+
+/// Both ends in a network of their own, which goes away: one end has data on its way, the other only waits.
+fn network_goes_away() {
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    ip("up");
+    let listener = listener("127.0.0.1:0");
+    let mut near = listener.address().connect(soon()).unwrap();
+    let (mut far, _) = accept(&listener);
+    for stream in [&near, &far] {
+        tcp::set_peer_timeout(stream, Duration::from_secs(2)).unwrap();
+    }
+    near.write_all(b"arrives", soon()).unwrap();
+    assert_eq!(far.read_some(&mut [0; 16], soon()).unwrap(), 7);
+    ip("down");
+    near.write_all(b"is lost", soon()).unwrap();
+    for stream in [&mut near, &mut far] {
+        let error = stream.read_some(&mut [0; 16], soon()).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error:?}");
+    }
+}
+
+/// Brings the loopback of this thread's network up or down.
+fn ip(state: &str) {
+    let status = Command::new("ip").args(["link", "set", "lo", state]).status().unwrap();
+    assert!(status.success(), "ip: {status}");
+}
+
+fn no_namespace() -> Option<&'static str> {
+    if Command::new("ip").arg("-V").output().is_err() {
+        return Some("needs ip (Debian package iproute2)");
+    }
+    let allowed = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join().unwrap();
+    allowed.err().map(|_| "needs root, for a network namespace")
 }
 
 fn spliced() {

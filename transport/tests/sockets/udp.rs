@@ -19,6 +19,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_if(no_v6, "udp_v6", || bounds("[::1]:0", true)),
         trial("udp_drops_of_the_kernel_are_counted", drops),
         trial("udp_takes_from_one_sender_only", one_sender),
+        trial_if(no_v6, "udp_v4_to_a_v6_receiver", v4_to_v6),
         trial("udp_too_large_is_refused_before_anything_is_sent", too_large),
         trial("udp_says_that_nobody_listens", nobody),
         trial("udp_buffer_is_as_large_as_it_says", buffer),
@@ -138,6 +139,20 @@ fn one_sender() {
     let got = receive(&receiver, 1);
     assert_eq!(got, [(wanted.address().unwrap(), b"true".to_vec())]);
     assert!(!wait(&receiver, Duration::from_millis(20)));
+}
+
+fn v4_to_v6() {
+    let receiver = receiver("[::]:0");
+    let address = SocketAddr::from(([127, 0, 0, 1], receiver.address().port()));
+    let mut sender = Sender::connect(address).unwrap();
+    let only_v6 = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only").unwrap();
+    if only_v6.trim() == "1" {
+        return;
+    }
+    let from = sender.address().unwrap();
+    receiver.accept_only(from).unwrap();
+    sender.send(&[[b"mapped", b""]], soon()).unwrap();
+    assert_eq!(receive(&receiver, 1), [(from, b"mapped".to_vec())]);
 }
 
 fn too_large() {
