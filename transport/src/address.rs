@@ -60,7 +60,7 @@ pub enum Address {
 
 /// Why a text is no address, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("address {text:?}: {problem} at character {}", .offset + 1)]
+#[error("address {text:?}: {problem} at character {}", character(.text, *.offset))]
 pub struct AddressError {
     /// The whole text.
     pub text: String,
@@ -255,6 +255,11 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Counted from one, as people count.
+fn character(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or(text).chars().count() + 1
+}
+
 /// The empty slice behind a text, to point at what is missing there.
 fn end_of(text: &str) -> &str {
     text.get(text.len()..).unwrap_or_default()
@@ -309,6 +314,7 @@ mod tests {
             ("[::1]", "address \"[::1]\": no port at character 6"),
             ("[::1]80", "address \"[::1]80\": no port at character 6"),
             ("[host]:80", "address \"[host]:80\": no IPv6 address at character 2"),
+            ("höst:", "address \"höst:\": no port at character 6"),
             ("a/b:80", "address \"a/b:80\": '/' is in no host name, at character 2"),
             ("vsock:3", "address \"vsock:3\": no port at character 8"),
             (
