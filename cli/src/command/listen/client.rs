@@ -354,9 +354,9 @@ impl<'a> Client<'a> {
         for &cpu in &buffer.cpus {
             let number = u32::try_from(self.streams.len()).unwrap_or(u32::MAX);
             let mut stream = if start.protocol.for_page_size(buffer.page_size) == Protocol::Udp {
-                let (socket, port) = self.ports.datagrams()?;
-                ports.push(port);
                 let numbered = start.extensions.sequence;
+                let (socket, port) = self.ports.datagrams(numbered)?;
+                ports.push(port);
                 DataStream::datagrams(number, cpu, buffer.page_size, socket, numbered, now)
             } else {
                 let (listener, port) = self.ports.connection()?;

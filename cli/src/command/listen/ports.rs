@@ -72,10 +72,17 @@ impl Ports {
         }
     }
 
-    /// A port for datagrams.
-    pub(super) fn datagrams(&mut self) -> Result<(udp::Receiver, u16), PortsError> {
+    /// A port for datagrams, which may be handed over together where they are numbered.
+    pub(super) fn datagrams(
+        &mut self,
+        is_numbered: bool,
+    ) -> Result<(udp::Receiver, u16), PortsError> {
         let Self::Internet(address) = self else { return Err(PortsError::NoDatagrams) };
         let socket = udp::Receiver::bind(*address, DATAGRAM_BUFFER)?;
+        if is_numbered {
+            // Older kernels hand them over one by one.
+            let _ = socket.coalesce();
+        }
         let port = socket.address().port();
         Ok((socket, port))
     }

@@ -63,6 +63,8 @@ pub(super) struct Shared {
     turn: Mutex<()>,
     bytes: AtomicU64,
     clients: AtomicUsize,
+    /// UNIX connections so far.
+    connections: AtomicUsize,
 }
 
 impl Shared {
@@ -97,6 +99,7 @@ pub(super) fn run(
         turn: Mutex::new(()),
         bytes: AtomicU64::new(0),
         clients: AtomicUsize::new(0),
+        connections: AtomicUsize::new(0),
         settings,
     };
     thread::scope(|scope| {
@@ -178,7 +181,11 @@ impl Drop for Leave<'_> {
 fn serve(shared: &Shared, stream: Stream, peer: Peer, is_one_too_many: bool) {
     // One that is not TCP has its own ways to notice.
     let _ = tcp::set_peer_timeout(&stream, PEER_TIMEOUT);
-    let label = peer.resolved_label();
+    let mut label = peer.resolved_label();
+    if let Peer::Unix(_) = peer {
+        // All connections of a process have the same name.
+        label.push_str(&format!(".{}", shared.connections.fetch_add(1, Ordering::Relaxed)));
+    }
     shared.log.say(&format!("Connected with {label}"));
     match start(shared, stream, peer, &label, is_one_too_many) {
         Ok(outcome) => tell(&shared.log, &label, &outcome),
