@@ -80,7 +80,7 @@ const RECORDINGS: [Recording; 13] = [
     recording("-p function -l 'vfs_*' -n vfs_read", &["vfs_"]).without("vfs_read "),
     recording("-p function -l '^vfs_(read|open)$' -F -c", &["vfs_open"]).without("vfs_write"),
     recording("-p function --func-stack -l vfs_open -F -c", &["kernel_stack"]).without("vfs_write"),
-    recording("-p function_graph -g vfs_open --max-graph-depth 2", &["vfs_open"]).compared(),
+    recording("-p function_graph -g vfs_open --max-graph-depth 2", &["vfs_open"]),
     recording("-p function_graph -l 'vfs_*' -F -c -O nofuncgraph-irqs", &["us"])
         .without("schedule"),
     recording("-e sched_switch -R 'stacktrace if prev_pid > 1'", &["kernel_stack"])
@@ -133,7 +133,8 @@ impl Lab {
     }
 
     fn run(&self, words: &str) -> Result<String, Failed> {
-        let output = self.guest.output(&format!("cd /tmp; {words}"), LIMIT)?;
+        let output = self.guest.output(&format!("cd /tmp; {words}"), LIMIT);
+        let output = output.map_err(|error| format!("{words}: {error}"))?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         check(output.status == 0, || format!("{words}: status {}: {text}", output.status))?;
@@ -234,7 +235,8 @@ fn module_goes(lab: &Lab) -> Result<(), Failed> {
         sum() { cat /sys/kernel/tracing/per_cpu/cpu*/stats | grep -E \"$1\" | tr -dc \"0-9\\n\" | \
         { s=0; while read n; do s=$((s + n)); done; echo $s; }; }; \
         all=$(sum \"^(entries|read events):\"); \
-        until [ $(sum \"^read events:\") -ge $all ]; do sleep 0.1; done; rmmod null_blk";
+        \
+        until [ $(sum \"^read events:\") -ge $all ] || [ $((n += 1)) -gt 200 ]; do sleep 0.1; done; rmmod null_blk";
     lab.run("rmmod null_blk; insmod /lab/modules/null_blk.ko zoned=1 zone_size=1 gb=1")?;
     let words = "-e nullb -f 'common_pid > 0' -R 'stacktrace if common_pid == 0' -e sched_switch";
     let said = lab.record(words, &format!("sh -c '{script}'"))?;
