@@ -219,8 +219,9 @@ fn wishes() -> Result<(), Failed> {
     // Each leaves what was set before it to be put back.
     let event = ["-e", "sched_process_exec"];
     for (words, parts) in [
-        // More than there is of memory, and less than what is too large to be a number of bytes.
+        // More than there is of memory, and what is too large to be a number of bytes.
         (&["-b", "400000000"][..], &["buffer_size_kb", "400000000"][..]),
+        (&["-b", "18014398509481984"], &["buffer_size_kb", "Cannot allocate memory"]),
         (&["-B", "one", "-e", "sched", "-b", "400000000"], &["instances/one/buffer_size_kb"]),
         (&["-M", "0"], &["has no CPU"]),
         (&["-B", "one", "-e", "sched", "-B", "two", "-e", "no_event"], &["no event", "no_event"]),

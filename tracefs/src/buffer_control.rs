@@ -1,7 +1,9 @@
 //! The ring buffers of an instance: size, sub-buffer size, watermark, clear, on and off.
 
+use std::io;
+
 use crate::control_file::ControlFile;
-use crate::error::Error;
+use crate::error::{Action, Error};
 use crate::instance::Instance;
 
 /// What `buffer_size_kb` says.
@@ -66,7 +68,7 @@ impl Instance {
     /// # Errors
     /// What the kernel answers; too much memory is `ENOMEM`.
     pub fn set_buffer_size_kb(&self, size_kb: u64) -> Result<(), Error> {
-        self.file("buffer_size_kb").write(&size_kb.to_string())
+        set_buffer_size(&self.file("buffer_size_kb"), size_kb)
     }
 
     /// The size of a sub-buffer in bytes, its header included.
@@ -116,7 +118,7 @@ impl Instance {
     /// # Errors
     /// As [`set_buffer_size_kb`](Self::set_buffer_size_kb).
     pub fn set_cpu_buffer_size_kb(&self, cpu: u32, size_kb: u64) -> Result<(), Error> {
-        self.cpu_file(cpu, "buffer_size_kb").write(&size_kb.to_string())
+        set_buffer_size(&self.cpu_file(cpu, "buffer_size_kb"), size_kb)
     }
 
     /// Empties the ring buffers of all CPUs.
@@ -126,6 +128,16 @@ impl Instance {
     pub fn clear(&self) -> Result<(), Error> {
         self.file("trace").clear()
     }
+}
+
+fn set_buffer_size(file: &ControlFile, size_kb: u64) -> Result<(), Error> {
+    let value = size_kb.to_string();
+    if size_kb.checked_mul(1024).is_none() {
+        // The kernel would count the bytes modulo 2^64, and take the remainder.
+        let too_large = io::Error::from_raw_os_error(libc::ENOMEM);
+        return Err(file.error(Action::Write(value), too_large));
+    }
+    file.write(&value)
 }
 
 fn buffer_size(file: &ControlFile) -> Result<BufferSize, Error> {
@@ -145,5 +157,18 @@ mod tests {
         for odd in ["", "-1", "7 (expanded: )", "7 (expanded: 3"] {
             assert_eq!(BufferSize::parse(odd), None, "{odd:?}");
         }
+    }
+
+    #[test]
+    fn a_size_that_is_no_number_of_bytes_never_reaches_the_kernel() {
+        let temp = tempfile::TempDir::new().unwrap();
+        let file = temp.path().join("buffer_size_kb");
+        std::fs::write(&file, "7").unwrap();
+        let top = crate::TracingDir::at(temp.path()).top();
+        let refused = top.set_buffer_size_kb(1 << 54).unwrap_err();
+        assert!(refused.to_string().contains("18014398509481984"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "7");
+        top.set_buffer_size_kb((1 << 54) - 1).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "18014398509481983");
     }
 }

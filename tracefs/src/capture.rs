@@ -232,6 +232,8 @@ fn formats(top: &Instance, names: Vec<EventName>) -> Result<Vec<SystemFormats>, 
 fn present(read: Result<Vec<u8>, Error>) -> Option<Result<Vec<u8>, Error>> {
     match read {
         Err(Error::NotSupported { .. }) => None,
+        // It went between opening and reading.
+        Err(Error::Control { source, .. }) if source.raw_os_error() == Some(libc::ENODEV) => None,
         other => Some(other),
     }
 }

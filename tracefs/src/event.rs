@@ -1,7 +1,7 @@
 //! Systems and events: list, select by pattern, enable, filter, trigger.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::{fmt, mem};
 
 use crate::control_file::ControlFile;
 use crate::error::{Action, Error};
@@ -76,7 +76,7 @@ impl EventSelection {
     }
 
     /// The selection as words: `all`, `sched:*`, `irq:irq_handler_entry`.
-    pub(crate) fn words(&self) -> Vec<String> {
+    pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
         words.extend(self.everything.then(|| "all".to_owned()));
         for (system, selection) in &self.systems {
@@ -220,6 +220,34 @@ impl Instance {
     /// [`Error::UnknownEvent`] with the nearest names when nothing matches.
     pub fn select(&self, pattern: &str) -> Result<EventSelection, Error> {
         select_from(&self.events()?, pattern)
+    }
+
+    /// Takes out of a selection what the kernel no longer has, as when a module was unloaded, and
+    /// returns it.
+    pub fn take_removed(&self, selection: &mut EventSelection) -> EventSelection {
+        let mut removed = EventSelection::default();
+        let events = self.path().join("events");
+        if !events.is_dir() {
+            // Then tracefs is gone, and whether its events are cannot be known.
+            return removed;
+        }
+        selection.systems.retain(|system, selected| {
+            let directory = events.join(system);
+            if !directory.is_dir() {
+                let gone = SystemSelection { whole: true, events: mem::take(&mut selected.events) };
+                removed.systems.insert(system.clone(), gone);
+                return false;
+            }
+            let is_gone = |event: &String| !directory.join(event).is_dir();
+            let gone: Vec<String> =
+                selected.events.iter().filter(|e| is_gone(e)).cloned().collect();
+            for event in gone {
+                selected.events.remove(&event);
+                removed.insert(EventName::new(system, &event), false);
+            }
+            selected.whole || !selected.events.is_empty()
+        });
+        removed
     }
 
     /// Enables or disables what is selected, in as few writes as possible.

@@ -260,6 +260,49 @@ fn filters_are_put_back_by_event() {
 }
 
 #[test]
+fn what_went_away_with_its_module_needs_no_putting_back() {
+    let fake = Fake::new();
+    let top = fake.top();
+    for file in ["enable", "filter", "trigger", "nullb_zone_op/enable", "nullb_zone_op/trigger"] {
+        fake.put(&format!("events/nullb/{file}"), "");
+    }
+    fake.put("events/sched/sched_switch/trigger", "");
+    let name = |system, event| tracefs::EventName::new(system, event);
+    let mut both: tracefs::EventSelection =
+        [name("nullb", "nullb_zone_op"), name("sched", "sched_switch")].into_iter().collect();
+    let mut changes = Changes::new();
+    changes.set_tracing_on(&top, false).unwrap();
+    fake.put("events/nullb/nullb_zone_op/filter", "none");
+    changes.set_event_filter(&top, &both, "common_pid > 0").unwrap();
+    for name in both.events() {
+        changes.add_trigger_text(&top, &name, "stacktrace").unwrap();
+    }
+    changes.enable(&top, &both).unwrap();
+
+    fs::remove_dir_all(fake.temp.path().join("events/nullb")).unwrap();
+    assert_eq!(top.take_removed(&mut both).words(), ["nullb:*"]);
+    assert_eq!(both.words(), ["sched:sched_switch"]);
+    changes.restore().unwrap();
+    assert_eq!(fake.get("tracing_on"), "1");
+    assert_eq!(fake.get("events/sched/sched_switch/filter"), "0");
+    let trigger = fake.get("events/sched/sched_switch/trigger");
+    assert!(trigger.contains("!stacktrace"), "{trigger}");
+}
+
+#[test]
+fn tracefs_that_is_gone_was_not_put_back() {
+    let fake = Fake::new();
+    let top = fake.top();
+    let mut changes = Changes::new();
+    changes.set_event_filter(&top, &top.select("sched:sched_switch").unwrap(), "pid > 0").unwrap();
+    changes.set_tracing_on(&top, false).unwrap();
+    fs::remove_dir_all(fake.temp.path().join("events")).unwrap();
+    fs::remove_file(fake.temp.path().join("tracing_on")).unwrap();
+    let error = changes.restore().unwrap_err();
+    assert!(error.to_string().contains("2 of the changes"), "{error}");
+}
+
+#[test]
 fn missing_files_are_told_from_wrong_values() {
     let fake = Fake::new();
     let error = fake.top().set_buffer_percent(10).unwrap_err();

@@ -36,7 +36,9 @@ pub(super) fn run_all(mut undos: Vec<Undo>) -> (Vec<Undo>, Vec<Error>) {
     forget_intentions(&mut undos);
     let (mut failed, mut errors) = (Vec::new(), Vec::new());
     for undo in undos.into_iter().rev() {
-        if let Err(error) = undo.run() {
+        if let Err(error) = undo.run()
+            && !is_without_place(&error)
+        {
             failed.push(undo);
             errors.push(error);
         }
@@ -90,12 +92,30 @@ impl Undo {
             Self::Filters { instance, touched, old } => {
                 // Removing a system's filter forgets its text as well, and waits for all
                 // readers of filters once, not once per event.
-                instance.set_event_filter(touched, None)?;
-                old.iter()
-                    .try_for_each(|(name, text)| instance.event_file(name, "filter").write(text))
+                let mut touched = touched.clone();
+                let removed = instance.take_removed(&mut touched);
+                instance.set_event_filter(&touched, None)?;
+                let mut old = old.iter().filter(|(name, _)| !removed.covers(name));
+                old.try_for_each(|(name, text)| instance.event_file(name, "filter").write(text))
             }
         }
     }
+}
+
+/// Whether what was changed has gone itself, as events do with their module and an instance when
+/// somebody removes it; then there is nothing to put back.
+fn is_without_place(error: &Error) -> bool {
+    let path = match error {
+        Error::NotSupported { path, .. } => path,
+        Error::Control { path, source, .. } if source.raw_os_error() == Some(libc::ENODEV) => path,
+        _ => return false,
+    };
+    if path.exists() || path.parent().is_some_and(Path::is_dir) {
+        return false;
+    }
+    // Where tracefs is no longer mounted, nothing was put back.
+    let found = path.ancestors().skip(2).find(|place| place.is_dir());
+    found.is_some_and(|place| place.iter().any(|part| part == "events" || part == "instances"))
 }
 
 /// Whether a removal was refused because there is nothing left to remove.
@@ -136,7 +156,8 @@ fn restore_events(
         turn_off.insert(name.clone(), whole);
     }
     let gone = before.difference(&now).filter(|name| touched.covers(name));
-    let turn_on: EventSelection = gone.cloned().collect();
+    let mut turn_on: EventSelection = gone.cloned().collect();
+    instance.take_removed(&mut turn_on);
     let off = instance.enable(&turn_off, false);
     instance.enable(&turn_on, true).and(off)
 }

@@ -53,7 +53,7 @@ impl Guest {
         }
         let kernel = match options.firmware_only {
             true => None,
-            false => Some(Kernel::fetch(&super::cache_dir())?),
+            false => Some(Kernel::fetch(&super::cache_dir(), options.kernel)?),
         };
         let prefix = format!("trace-lab-{}-", options.name);
         let mut files =

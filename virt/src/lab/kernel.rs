@@ -10,13 +10,39 @@ use super::command;
 use super::error::{LabError, Missing, file};
 use super::modules::Modules;
 
-/// Packages that depend on the newest kernel, those made for virtual machines first.
-const META_PACKAGES: &[&str] = &[
-    "linux-image-cloud-amd64", // Debian
-    "linux-image-virtual",     // Ubuntu
-    "linux-image-amd64",
-    "linux-image-generic",
-];
+/// Which of the distribution's kernels a guest has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Flavor {
+    /// The smallest there is.
+    #[default]
+    Virtual,
+    /// The real-time one, which has latency tracers.
+    RealTime,
+}
+
+impl Flavor {
+    /// Packages that depend on the newest kernel, those made for virtual machines first.
+    fn meta_packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Virtual => &[
+                "linux-image-cloud-amd64", // Debian
+                "linux-image-virtual",     // Ubuntu
+                "linux-image-amd64",
+                "linux-image-generic",
+            ],
+            Self::RealTime => &["linux-image-rt-amd64"],
+        }
+    }
+
+    /// Where it is kept in the cache directory.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Virtual => "kernel",
+            Self::RealTime => "kernel-rt",
+        }
+    }
+}
 
 /// A kernel that a guest can boot, with its modules.
 #[derive(Debug, Clone)]
@@ -27,7 +53,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Returns the kernel kept in the cache directory; downloads and unpacks it there first when
+    /// Returns the kernel of this flavor kept in the cache directory; downloads and unpacks it there first when
     /// there is none.
     ///
     /// Downloading takes `apt-get download`, which needs no root, and the lists `apt-get update`
@@ -36,12 +62,12 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Missing::Kernel`] with the reason when none can be had on this machine.
-    pub fn fetch(cache_dir: &Path) -> Result<Self, LabError> {
-        let directory = cache_dir.join("kernel");
+    pub fn fetch(cache_dir: &Path, flavor: Flavor) -> Result<Self, LabError> {
+        let directory = cache_dir.join(flavor.directory());
         if !directory.exists() {
             let _lock = lock(cache_dir, "kernel.lock")?;
             if !directory.exists() {
-                download(&directory).map_err(|error| Missing::Kernel(error.to_string()))?;
+                download(&directory, flavor).map_err(|error| Missing::Kernel(error.to_string()))?;
             }
         }
         Self::open(&directory)
@@ -93,14 +119,14 @@ pub(super) fn lock(directory: &Path, name: &str) -> Result<Flock<fs::File>, LabE
 }
 
 /// Unpacks into a directory beside the final one, so that the final one is always complete.
-fn download(directory: &Path) -> Result<(), LabError> {
+fn download(directory: &Path, flavor: Flavor) -> Result<(), LabError> {
     let unfinished = directory.with_extension("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).map_err(file("removing", &unfinished))?;
     }
     fs::create_dir_all(&unfinished).map_err(file("creating", &unfinished))?;
 
-    let image = image_package()?;
+    let image = image_package(flavor)?;
     // Where modules or the bare image are packages of their own, the image package needs them.
     let mut packages = dependencies(&image)?;
     packages.retain(|name| name.starts_with("linux-modules-") || name.starts_with("linux-binary-"));
@@ -124,8 +150,8 @@ fn download(directory: &Path) -> Result<(), LabError> {
     fs::rename(&unfinished, directory).map_err(file("renaming", &unfinished))
 }
 
-fn image_package() -> Result<String, LabError> {
-    for package in META_PACKAGES {
+fn image_package(flavor: Flavor) -> Result<String, LabError> {
+    for package in flavor.meta_packages() {
         let images = dependencies(package).unwrap_or_default();
         let is_image = |name: &String| {
             name.strip_prefix("linux-image-")

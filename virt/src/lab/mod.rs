@@ -47,7 +47,7 @@ pub use cpio::CpioWriter;
 pub use error::{LabError, Missing};
 pub use guest::Guest;
 pub use initramfs::Initramfs;
-pub use kernel::Kernel;
+pub use kernel::{Flavor, Kernel};
 pub use options::{Accel, GuestFile, GuestOptions};
 pub use reference::Reference;
 pub use requirements::TracefsLock;

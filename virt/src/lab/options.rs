@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::kernel::Flavor;
+
 /// How QEMU runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -30,6 +32,8 @@ pub struct GuestFile {
 pub struct GuestOptions {
     /// QEMU's `-name`, and the guest's directory in `virt_dir`.
     pub name: String,
+    /// Its kernel.
+    pub kernel: Flavor,
     /// Number of vCPUs.
     pub cpus: u32,
     /// Memory in MiB.
@@ -71,6 +75,7 @@ impl GuestOptions {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            kernel: Flavor::default(),
             cpus: 1,
             memory_mb: 512,
             virt_dir: None,

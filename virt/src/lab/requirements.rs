@@ -17,7 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::command;
 use super::error::{LabError, Missing, file};
-use super::kernel::Kernel;
+use super::kernel::{Flavor, Kernel};
 use super::reference::Reference;
 
 /// Where tracefs belongs, and where older kernels have it.
@@ -81,9 +81,14 @@ pub fn kvm_debugfs() -> Result<PathBuf, Missing> {
 
 /// Asks for all that [`super::Guest::boot`] needs; downloads a kernel when there is none.
 pub fn guest() -> Result<(), Missing> {
+    guest_with(Flavor::default())
+}
+
+/// The same for a guest with a kernel of this flavor.
+pub fn guest_with(kernel: Flavor) -> Result<(), Missing> {
     qemu()?;
     command::find("busybox", "busybox-static")?;
-    match Kernel::fetch(&super::cache_dir()) {
+    match Kernel::fetch(&super::cache_dir(), kernel) {
         Ok(_) => Ok(()),
         Err(LabError::Missing(missing)) => Err(missing),
         Err(error) => Err(Missing::Kernel(error.to_string())),

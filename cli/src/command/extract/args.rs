@@ -29,7 +29,7 @@ Without -B, -a and -t the top-level instance is extracted. What is extracted is 
 tracing rests meanwhile, and goes on afterwards if it was on. Formats of all events are stored, and types (BTF), \
 modules, and what the kernel tells of the last boot, where it tells them.
 
-Of a latency tracer (irqsoff, preemptoff, preemptirqsoff, wakeup, wakeup_rt) the text of 'trace' is stored.
+Of a latency tracer (irqsoff, preemptoff, preemptirqsoff, wakeup, wakeup_rt, wakeup_dl) the text of 'trace' is stored.
 
 Examples:
   trace-cmd start -e sched; sleep 1; trace-cmd stop; trace-cmd extract

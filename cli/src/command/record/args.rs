@@ -82,7 +82,8 @@ Options bind to what comes before them: -f and -R to the last -e; -e, -p, -l, -n
 --subbuf-size, --module and -C to the last -B or --dom. -v turns the events of later -e off.
 
 What tracing was set to is turned off before, and put back after: -K and -k leave it. With a latency tracer \
-(irqsoff, preemptoff, preemptirqsoff, wakeup, wakeup_rt) the text of the largest latency is kept instead of events.
+(irqsoff, preemptoff, preemptirqsoff, wakeup, wakeup_rt, wakeup_dl) the text of the largest latency is kept instead of \
+events.
 
 Exit code 6 with --fail-on-loss: the file is complete, and events are missing in it. --json prints one object: \
 \"output\", \"buffers\" (per instance and CPU: bytes, lost events by kind, discarded bytes, error, place in the \

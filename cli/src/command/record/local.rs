@@ -20,6 +20,7 @@ use super::texts::{PendingTexts, Texts};
 use crate::command::tracing_plan::{Applied, Choices, MachinePlan};
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output::tell;
 
 /// How is recorded, on all instances.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +49,7 @@ pub(crate) struct LocalRecording {
     /// What is put back also where the rest is kept; then only the rest is in `changes`.
     own: Option<Changes>,
     dir: TracingDir,
+    events: EventSelection,
 }
 
 struct Running {
@@ -209,8 +211,8 @@ impl LocalRecording {
             let capture = Capture::spawn_with(&applied.dir, formats, symbols);
             PendingTexts::spawn(capture, settings.codec)?
         };
-        let Applied { dir, changes, .. } = applied;
-        Ok(Self { running, texts, changes, own, dir })
+        let Applied { dir, changes, events, .. } = applied;
+        Ok(Self { running, texts, changes, own, dir, events })
     }
 
     /// Whether every sink has failed, so that going on is useless.
@@ -264,12 +266,12 @@ impl LocalRecording {
         let _ = changes.restore();
     }
 
-    /// Stops tracing, takes what is left, puts tracefs back.
+    /// Stops tracing, takes what is left, puts tracefs back. Says which events went away meanwhile.
     ///
     /// # Errors
     /// What a reader needs could not be read. Data that was recorded stays in the sinks.
     pub(crate) fn stop(self) -> Result<Recorded, Error> {
-        let Self { running, mut texts, mut changes, own, dir } = self;
+        let Self { running, mut texts, mut changes, own, dir, mut events } = self;
         for one in &running {
             changes.set_tracing_on(&one.instance, false).map_err(kernel_error)?;
         }
@@ -285,6 +287,7 @@ impl LocalRecording {
             let name = instance.name().map(str::to_owned);
             buffers.push(RecordedBuffer { name, stats, ledger });
         }
+        tell_removed(&dir.top().take_removed(&mut events));
         let seen = Seen::now(&dir, first.as_ref())?;
         // The kernel waits for all CPUs several times while it is put back; the file is made meanwhile.
         let restoring = Restoring::start(changes, own);
@@ -357,6 +360,20 @@ fn enlarge_buffer(instance: &Instance, changes: &mut Changes) {
     if is_smaller {
         let _ = changes.set_buffer_size_kb(instance, wanted);
     }
+}
+
+/// Says which events went away while they were recorded: with them went what was not yet read.
+fn tell_removed(removed: &EventSelection) {
+    let words = removed.words();
+    let Some(first) = words.first() else { return };
+    let others = match words.len() - 1 {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    tell(&format!(
+        "{first}{others} went away while recorded, as with an unloaded module; \
+         the kernel then drops what its ring buffers hold"
+    ));
 }
 
 fn recorder_options(args: &RecorderArgs) -> Result<RecorderOptions, Error> {

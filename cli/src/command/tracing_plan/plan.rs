@@ -10,8 +10,8 @@ use crate::error::Error;
 const TSC_TO_NSEC: &str = "tsc2nsec";
 
 /// Tracers whose result is the text of `trace`, not the ring buffer.
-const LATENCY_TRACERS: [&str; 5] =
-    ["irqsoff", "preemptoff", "preemptirqsoff", "wakeup", "wakeup_rt"];
+const LATENCY_TRACERS: [&str; 6] =
+    ["irqsoff", "preemptoff", "preemptirqsoff", "wakeup", "wakeup_rt", "wakeup_dl"];
 
 /// Whether a tracer keeps the text of its largest latency, and no events.
 pub(crate) fn is_latency_tracer(name: &str) -> bool {
