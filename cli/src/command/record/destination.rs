@@ -1,15 +1,18 @@
 //! Where the data of this machine goes.
 
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+use tracedat::write::Placement;
 use tracefs::{Priority, Sink, TracingDir};
 
 use super::args::Args;
 use super::capped::CappedFile;
 use super::file::{Extra, Format};
-use super::live::{Closed, LiveFile};
-use super::local::{Machine, RecordedBuffer, SinkRequest};
+use super::live::{self, LiveFile};
+use super::local::{LocalRecording, Machine, RecordedBuffer, SinkRequest};
 use super::output::Output;
+use super::remote::{Delivery, Remote};
 use super::texts::Texts;
 use crate::error::Error;
 
@@ -19,19 +22,36 @@ pub(crate) enum Destination {
     Live(Box<LiveFile>),
     /// Only the end of it is kept.
     Capped(CappedFile),
+    /// Data goes to a listener, which writes the file.
+    Remote(Box<Remote>),
+}
+
+/// A destination that is complete.
+pub(crate) struct Closed {
+    /// Where the data of each CPU is.
+    pub(crate) placements: Vec<Placement>,
+    /// What a listener has of it.
+    pub(crate) delivery: Option<Delivery>,
+    /// Why not all that was recorded is there.
+    pub(crate) problem: Option<Error>,
 }
 
 impl Destination {
-    /// Prepares the file. Returns the sinks, by instance and CPU.
+    /// Prepares the file, or the way to the listener. Returns the sinks, by instance and CPU.
     pub(crate) fn create(
         args: &Args,
-        output: Output,
+        output: Option<Output>,
         format: Format,
         trace_id: u64,
         dir: &TracingDir,
         requests: &[SinkRequest],
         priority: Priority,
     ) -> Result<(Self, Vec<Vec<Sink>>), Error> {
+        if let Some(remote) = &args.remote {
+            let (remote, sinks) = Remote::create(remote, format, requests)?;
+            return Ok((Self::Remote(Box::new(remote)), sinks));
+        }
+        let output = output.ok_or_else(|| Error::failure("there is no file to record into"))?;
         match args.max_kb {
             Some(max_kb) => {
                 let place = args.temp_path(output.path());
@@ -46,11 +66,39 @@ impl Destination {
         }
     }
 
+    /// Says what is known before the command runs, to who cannot wait for it.
+    pub(crate) fn introduce(
+        &mut self,
+        local: &mut LocalRecording,
+        extra: &Extra,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Live(_) | Self::Capped(_) => Ok(()),
+            Self::Remote(remote) => remote.introduce(&local.machine()?, extra),
+        }
+    }
+
+    /// Who may have something to say while it is recorded.
+    pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Live(_) | Self::Capped(_) => None,
+            Self::Remote(remote) => Some(remote.listener()),
+        }
+    }
+
+    /// Takes note of that.
+    pub(crate) fn take_news(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Live(_) | Self::Capped(_) => Ok(()),
+            Self::Remote(remote) => remote.take_news(),
+        }
+    }
+
     /// Adds the kernel's texts, once they are read.
     pub(crate) fn describe(&mut self, texts: &Texts) -> Result<(), Error> {
         match self {
             Self::Live(file) => file.describe(texts),
-            Self::Capped(_) => Ok(()),
+            Self::Capped(_) | Self::Remote(_) => Ok(()),
         }
     }
 
@@ -58,7 +106,7 @@ impl Destination {
     pub(crate) fn publish(&self) -> Result<(), Error> {
         match self {
             Self::Live(file) => file.publish(),
-            Self::Capped(_) => Ok(()),
+            Self::Capped(_) | Self::Remote(_) => Ok(()),
         }
     }
 
@@ -67,6 +115,8 @@ impl Destination {
         match self {
             Self::Live(file) => file.abort(),
             Self::Capped(file) => file.into_output().abandon(),
+            // The listener sees that its connection ends.
+            Self::Remote(_) => {}
         }
     }
 
@@ -74,22 +124,23 @@ impl Destination {
     pub(crate) fn readable(&self) -> Option<PathBuf> {
         match self {
             Self::Live(file) => Some(file.path()),
-            Self::Capped(_) => None,
+            Self::Capped(_) | Self::Remote(_) => None,
         }
     }
 
-    /// Where the file is.
+    /// Where the file is, or who has it.
     pub(crate) fn path(&self) -> PathBuf {
         match self {
             Self::Live(file) => file.path(),
             Self::Capped(file) => file.output().path().to_owned(),
+            Self::Remote(remote) => remote.address().to_string().into(),
         }
     }
 
     /// Bytes that were recorded and not kept, as `-m` says.
     pub(crate) fn overwritten(&self) -> u64 {
         match self {
-            Self::Live(_) => 0,
+            Self::Live(_) | Self::Remote(_) => 0,
             Self::Capped(file) => file.overwritten(),
         }
     }
@@ -102,10 +153,17 @@ impl Destination {
         extra: &Extra,
     ) -> Result<Closed, Error> {
         match self {
-            Self::Live(file) => file.close(machine, buffers, extra),
+            Self::Live(file) => {
+                let live::Closed { placements, problem } = file.close(machine, buffers, extra)?;
+                Ok(Closed { placements, delivery: None, problem })
+            }
             Self::Capped(file) => {
                 let placements = file.close(machine, buffers, extra)?;
-                Ok(Closed { placements, problem: None })
+                Ok(Closed { placements, delivery: None, problem: None })
+            }
+            Self::Remote(remote) => {
+                let (delivery, problem) = remote.close(machine, buffers, extra);
+                Ok(Closed { placements: Vec::new(), delivery: Some(delivery), problem })
             }
         }
     }

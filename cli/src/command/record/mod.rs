@@ -18,6 +18,7 @@ pub(super) mod live;
 pub(super) mod local;
 pub(super) mod output;
 pub(crate) mod plan;
+mod remote;
 mod ring;
 mod run;
 mod spool;
