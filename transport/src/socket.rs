@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, connect, getsockname,
-    getsockopt, socket, sockopt,
+    getsockopt, setsockopt, socket, sockopt,
 };
 
 use crate::Deadline;
@@ -70,6 +70,14 @@ pub(crate) fn internet_address(address: &SockaddrStorage) -> Option<SocketAddr> 
 pub(crate) fn splices(socket: &OwnedFd) -> bool {
     let family = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok().and_then(|it| it.family());
     matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6 | AddressFamily::Unix))
+}
+
+/// Room for so many bytes that wait to be sent, or as many as an ordinary user may have.
+pub(crate) fn grow_send_buffer(socket: &OwnedFd, bytes: usize) -> io::Result<()> {
+    if setsockopt(socket, sockopt::SndBufForce, &bytes).is_err() {
+        setsockopt(socket, sockopt::SndBuf, &bytes)?;
+    }
+    Ok(())
 }
 
 /// Whether `accept` said that nobody is there, or no longer.

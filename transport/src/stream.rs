@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::stat::{SFlag, fstat};
 
 use crate::{Deadline, Error, socket};
@@ -183,6 +184,27 @@ impl Stream {
         }
     }
 
+    /// Has the kernel hold up to `bytes` bytes that the other side has not taken; of a socket.
+    ///
+    /// An ordinary user gets no more than the system's `net.core.wmem_max`.
+    ///
+    /// # Errors
+    ///
+    /// What the system answered, as when it is no socket.
+    pub fn grow_send_buffer(&self, bytes: usize) -> io::Result<()> {
+        socket::grow_send_buffer(&self.fd, bytes)
+    }
+
+    /// Ends what is sent, so that the other side sees the end of the stream once it has read all; of a socket. It can
+    /// still be read.
+    ///
+    /// # Errors
+    ///
+    /// What the system answered, as when the other side is gone.
+    pub fn end_sending(&self) -> io::Result<()> {
+        Ok(shutdown(self.fd.as_raw_fd(), Shutdown::Write)?)
+    }
+
     /// Gives the descriptor away; it stays non-blocking.
     #[must_use]
     pub fn into_fd(self) -> OwnedFd {
@@ -253,6 +275,20 @@ mod tests {
         let much = vec![0; 8 << 20];
         let error = a.write_all(&much, Deadline::after(Duration::from_millis(20))).unwrap_err();
         assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_end_of_what_is_sent_is_seen_behind_all_of_it() {
+        let soon = Deadline::after(Duration::from_secs(5));
+        let (mut a, mut b) = Stream::pair().unwrap();
+        a.grow_send_buffer(1 << 20).unwrap();
+        a.write_all(b"all", soon).unwrap();
+        a.end_sending().unwrap();
+        let mut bytes = [0; 8];
+        assert_eq!(b.read_some(&mut bytes, soon).unwrap(), 3);
+        assert_eq!(b.read_some(&mut bytes, soon).unwrap(), 0);
+        b.write_all(b"answer", soon).unwrap();
+        assert_eq!(a.read_some(&mut bytes, soon).unwrap(), 6);
     }
 
     #[test]

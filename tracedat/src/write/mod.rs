@@ -315,6 +315,20 @@ impl<W: Write + Seek> Writer<W> {
     }
 }
 
+impl<W: Write + Seek> Writer<W> {
+    /// Ends a head that someone else will add data to. In version 6 that ends its options; those of version 7 can be
+    /// added to as they are.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`].
+    pub fn end_head(mut self) -> Result<(), WriteError> {
+        if let Body::V6(_) = self.body {
+            self.output.u16(OptionId::DONE.0)?;
+        }
+        self.output.flush()
+    }
+}
+
 impl<W: Read + Write + Seek> Writer<W> {
     /// Goes on with the head of version 7 that `output` holds from offset 0 on; what follows is
     /// appended at its end. The head may come from another machine and is not trusted.

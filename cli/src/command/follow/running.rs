@@ -74,6 +74,7 @@ impl Following {
             no_filter: args.no_filter,
             codec: None,
             printer: Some(nix::unistd::gettid().as_raw()),
+            texts_first: true,
             command: workload.as_ref().map(Workload::pid),
         };
         let mut opened = None;

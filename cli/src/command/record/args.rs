@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use trace_transport::Address;
+
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use crate::command::tracing_plan::setup_args::{
@@ -41,7 +43,18 @@ pub(crate) struct Args {
     /// This is the process in the background.
     pub(crate) daemonized: bool,
     pub(crate) virt_dir: Option<String>,
+    /// The data goes to a listener.
+    pub(crate) remote: Option<RemoteArgs>,
     pub(crate) command: Vec<String>,
+}
+
+/// Who listens, and how the data gets there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RemoteArgs {
+    pub(crate) address: Address,
+    /// `-t`: over connections rather than in datagrams.
+    pub(crate) tcp: bool,
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 /// How sub-buffers are taken.
@@ -76,6 +89,7 @@ impl RecorderArgs {
 const FILE: &str = "File";
 const RECORDER: &str = "Recorder";
 const OUTPUT: &str = "What is said";
+const REMOTE: &str = "Another machine";
 
 const AFTER_HELP: &str = "\
 Options bind to what comes before them: -f and -R to the last -e; -e, -p, -l, -n, -O, -T, -F, -P, -c, -M, -b, \
@@ -87,7 +101,7 @@ events.
 
 Exit code 6 with --fail-on-loss: the file is complete, and events are missing in it. --json prints one object: \
 \"output\", \"buffers\" (per instance and CPU: bytes, lost events by kind, discarded bytes, error, place in the \
-file), \"guests\".
+file), \"guests\", \"delivery\" (with -N, per instance and CPU: bytes sent, arrived, lost).
 
 Examples:
   trace-cmd record -e sched -e irq sleep 1
@@ -98,6 +112,7 @@ Examples:
   trace-cmd record -p function -l 'vfs_*' -n vfs_read ls
   trace-cmd record -p function_graph -g do_sys_openat2 --max-graph-depth 3 ls
   trace-cmd record -e sched_switch -R 'stacktrace if prev_state & 2' sleep 10
+  trace-cmd record -N host:1234 -t -e sched sleep 1        into a file of 'trace-cmd listen -p 1234' there
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
 
@@ -114,6 +129,7 @@ pub(crate) fn command() -> Command {
         .args(options::guest_args())
         .arg(virt_dir().help_heading(options::heading::GUESTS))
         .args(file_args())
+        .args(remote_args())
         .args(recorder_args())
         .args(setup_args())
         .arg(keep_after_arg())
@@ -173,6 +189,33 @@ fn file_args() -> [Arg; 10] {
     .map(|arg| arg.help_heading(FILE))
 }
 
+/// Options for sending to a listener. What is about a file here does not go with them.
+fn remote_args() -> [Arg; 4] {
+    const OF_A_FILE: [&str; 3] = ["output", "max-kb", "temp"];
+    [
+        Arg::new("network")
+            .short('N')
+            .value_name("[HOST:]PORT")
+            .conflicts_with_all(OF_A_FILE)
+            .conflicts_with("vsock")
+            .help(
+                "Send to 'trace-cmd listen' there; also vsock:CID:PORT, unix:PATH, unix:PATH:PORT",
+            ),
+        Arg::new("vsock")
+            .short('V')
+            .value_name("CID:PORT")
+            .conflicts_with_all(OF_A_FILE)
+            .help("As -N vsock:CID:PORT"),
+        flag("tcp", 't', "With -N: send data over TCP, where nothing gets lost, rather than UDP"),
+        Arg::new("key-file")
+            .long("key-file")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("With -N or -V: a key that the listener must have too; data then goes over TCP"),
+    ]
+    .map(|arg| arg.help_heading(REMOTE))
+}
+
 /// Options for how sub-buffers are taken.
 pub(crate) fn recorder_args() -> [Arg; 6] {
     [
@@ -224,10 +267,7 @@ fn said_args() -> [Arg; 8] {
 }
 
 /// Options of the C version that have no meaning here, or none so far.
-const REFUSED: [Refused; 10] = [
-    refused("N", "sending to another machine is not available yet: record into a file"),
-    refused("V", "sending to another machine is not available yet: record into a file"),
-    refused("t", "it belongs to -N, which is not available yet"),
+const REFUSED: [Refused; 7] = [
     refused("A", "agents are not available yet: record guests with --dom, through virt-server"),
     refused("proxy", "agents are not available yet: record guests with --dom, through virt-server"),
     refused("tsync-interval", "clocks of --dom are compared all the time"),
@@ -256,6 +296,32 @@ trait EnvHint {
 impl EnvHint for Arg {
     fn env_hint(self) -> Self {
         self.help("Directory of the guests' control socket and FIFOs [default: $TRACE_CMD_VIRT_DIR, else /var/lib/trace-cmd/virt]")
+    }
+}
+
+impl RemoteArgs {
+    /// Reads what clap matched of [`remote_args`].
+    fn from_matches(matches: &ArgMatches) -> Result<Option<Self>, Error> {
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let tcp = matches.get_flag("tcp");
+        let key_file = matches.get_one::<PathBuf>("key-file").cloned();
+        let vsock = text("vsock").map(|place| format!("vsock:{place}"));
+        let Some(place) = text("network").or(vsock) else {
+            let option = if tcp { "-t" } else { "--key-file" };
+            if tcp || key_file.is_some() {
+                return Err(Error::usage(format!("{option} belongs to -N"))
+                    .hint("say who listens: -N HOST:PORT"));
+            }
+            return Ok(None);
+        };
+        let address = place.parse().map_err(|error| {
+            Error::usage("-N and -V take the place of a listener").because(error)
+        })?;
+        if let Address::Path(path) = &address {
+            return Err(Error::usage(format!("nobody can listen on {}", path.display()))
+                .hint("a UNIX socket is unix:PATH"));
+        }
+        Ok(Some(Self { address, tcp, key_file }))
     }
 }
 
@@ -294,6 +360,7 @@ impl Args {
             daemonize: matches.get_flag("daemonize"),
             daemonized: matches.get_flag("daemonized"),
             virt_dir: text("virt-dir"),
+            remote: RemoteArgs::from_matches(matches)?,
             command: command_of(matches),
         })
     }
@@ -394,10 +461,16 @@ mod tests {
     #[test]
     fn options_of_other_times_and_places_say_where_to_go() {
         for (words, part) in [
-            (&["-N", "host:1"][..], "-N is not for 'record'; sending"),
-            (&["-A", "g1", "-e", "x"], "--dom"),
+            (&["-A", "g1", "-e", "x"][..], "--dom"),
             (&["--tsync-interval", "-1"], "compared all the time"),
             (&["-t", "-e", "x"], "belongs to -N"),
+            (&["--key-file", "k", "-e", "x"], "belongs to -N"),
+            (&["-N", "host", "-e", "x"], "no port at character 5"),
+            (&["-V", "3", "-e", "x"], "no port at character 8"),
+            (&["-N", "/tmp/x", "-e", "x"], "nobody can listen"),
+            (&["-N", "1", "-V", "3:1", "-e", "x"], "cannot be used with"),
+            (&["-N", "1", "-o", "f", "-e", "x"], "cannot be used with"),
+            (&["-V", "3:1", "-m", "9", "-e", "x"], "cannot be used with"),
             (&["--profile", "--by-comm"], "report --profile"),
             (&["-H", "a,b/c,d"], "belong to --profile"),
             (&["--date", "--ts-offset", "3"], "--ts-offset"),
@@ -405,6 +478,17 @@ mod tests {
             let error = try_parse(words).unwrap_err();
             assert!(error.contains(part), "{words:?}: {error}");
         }
+    }
+
+    #[test]
+    fn listeners_are_named_as_in_the_c_version_and_by_address() {
+        let address = |words: &[&str]| parse(words).remote.map(|remote| remote.address.to_string());
+        assert_eq!(address(&["-N", "1234"]).as_deref(), Some("localhost:1234"));
+        assert_eq!(address(&["-N", "host:12"]).as_deref(), Some("host:12"));
+        assert_eq!(address(&["-V", "3:12"]).as_deref(), Some("vsock:3:12"));
+        assert_eq!(address(&["-N", "unix:/a"]).as_deref(), Some("unix:/a"));
+        assert_eq!(address(&[]), None);
+        assert!(parse(&["-N", "1", "-t"]).remote.is_some_and(|remote| remote.tcp));
     }
 
     #[test]

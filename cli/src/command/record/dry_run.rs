@@ -17,7 +17,10 @@ pub(crate) fn print(args: &Args, plan: &Plan) -> Result<(), Error> {
     let places = print_setup(&plan.host, args.setup.choices(), &mut out)?;
     let file = args.output_path();
     let from = places.join(", ");
-    writeln!(out, "record {from} into {}", file.display())?;
+    match &args.remote {
+        Some(remote) => writeln!(out, "record {from} to the listener {}", remote.address)?,
+        None => writeln!(out, "record {from} into {}", file.display())?,
+    }
     for guest in &plan.guests {
         let file = guest_output(&file, guest.title());
         let words = guest.arguments.join(" ");

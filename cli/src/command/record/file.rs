@@ -70,8 +70,8 @@ pub(crate) struct KernelText {
     pub(crate) text: Vec<u8>,
 }
 
-/// The file as bytes up to its CPU data: what a guest sends to its host, or all that there is of a file that is
-/// never written.
+/// The file as bytes up to its CPU data: what a guest sends to its host and a recorder to its listener, or all that
+/// there is of a file that is never written.
 ///
 /// # Errors
 /// What the encoder refuses, such as a text that is too long.
@@ -81,9 +81,10 @@ pub(crate) fn head_bytes(
     extra: &Extra,
     format: Format,
 ) -> Result<Vec<u8>, Error> {
-    let mut bytes = Cursor::new(Vec::new());
     let head = head(machine, buffers, extra);
+    let mut bytes = Cursor::new(Vec::new());
     Writer::create(&mut bytes, settings(machine, format)?, &head)
+        .and_then(Writer::end_head)
         .map_err(|error| Error::failure("cannot make the head of the trace").because(error))?;
     Ok(bytes.into_inner())
 }

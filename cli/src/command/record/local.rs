@@ -36,6 +36,9 @@ pub(crate) struct Settings {
     pub(crate) codec: Option<Codec>,
     /// The task that prints what comes at once. It is left out as the recorder is.
     pub(crate) printer: Option<i32>,
+    /// The kernel's texts are read before the sinks are made, for who needs them at once; what reading them does is
+    /// not traced then.
+    pub(crate) texts_first: bool,
     /// The task of the command.
     pub(crate) command: Option<i32>,
 }
@@ -161,6 +164,15 @@ impl LocalRecording {
         let mut applied = Applied::new(plan, settings.choices, settings.command)?;
         let requests =
             applied.instances.iter().map(SinkRequest::of).collect::<Result<Vec<_>, _>>()?;
+        let formats = (!settings.all_formats).then(|| applied.events.clone());
+        let dir = applied.dir.clone();
+        let capture = move || Capture::spawn_with(&dir, formats, symbols);
+        // Here, or how to get at them.
+        let texts = if settings.texts_first {
+            Ok(PendingTexts::Here(capture().finish().map_err(kernel_error)?.into()))
+        } else {
+            Err(capture)
+        };
         let sinks = sinks(&applied.dir, &requests)?;
         let options = recorder_options(&settings.recorder)?;
         // With -k what was asked for stays, and not what only the recorder needs.
@@ -198,18 +210,11 @@ impl LocalRecording {
                 }
             }
         }
-        let formats = (!settings.all_formats).then(|| applied.events.clone());
-        let texts = if settings.printer.is_some() {
-            // Who prints at once needs them first, and what reading them does is of no interest.
-            let capture = Capture::spawn_with(&applied.dir, formats, symbols).finish();
-            let capture = capture.map_err(kernel_error)?;
-            applied.begin()?;
-            PendingTexts::Here(capture.into())
-        } else {
-            applied.begin()?;
+        applied.begin()?;
+        let texts = match texts {
+            Ok(texts) => texts,
             // Read while tracing goes on: the symbols alone take longer than starting does.
-            let capture = Capture::spawn_with(&applied.dir, formats, symbols);
-            PendingTexts::spawn(capture, settings.codec)?
+            Err(capture) => PendingTexts::spawn(capture(), settings.codec)?,
         };
         let Applied { dir, changes, events, .. } = applied;
         Ok(Self { running, texts, changes, own, dir, events })
@@ -306,6 +311,7 @@ impl From<&Args> for Settings {
             no_filter: args.no_filter,
             codec: None,
             printer: None,
+            texts_first: args.remote.is_some(),
             command: None,
         }
     }

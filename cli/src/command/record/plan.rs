@@ -83,6 +83,14 @@ impl Plan {
             return Err(Error::usage("latency tracers cannot be recorded together with guests")
                 .hint("leave --dom out"));
         }
+        if args.remote.is_some() && !self.guests.is_empty() {
+            return Err(Error::usage("guests are recorded into files, not to a listener")
+                .hint("leave -N out, or record the guest by itself"));
+        }
+        if args.remote.is_some() && host.measures_latency() {
+            return Err(Error::usage("latency tracers leave a text, which no listener takes")
+                .hint("leave -N out"));
+        }
         if let Some(guest) = self.guests.iter().find(|guest| !guest.traces_something()) {
             return Err(Error::usage(format!("no event was specified for guest '{}'", guest.name))
                 .hint(format!("for instance --dom {} -e sched", guest.name)));
@@ -122,8 +130,9 @@ impl Plan {
 /// An option that is the host's alone.
 pub(crate) fn of_guest(args: &Args) -> Result<MachinePlan, Error> {
     let machine = MachinePlan::new(&args.words, &args.setup.profile)?;
-    if args.output.is_some() || args.virt_dir.is_some() || !args.command.is_empty() {
-        return Err(Error::usage("-o, --virt-dir and commands are not for a guest"));
+    let elsewhere = args.output.is_some() || args.remote.is_some();
+    if elsewhere || args.virt_dir.is_some() || !args.command.is_empty() {
+        return Err(Error::usage("-o, -N, --virt-dir and commands are not for a guest"));
     }
     if !machine.instances.is_empty() || !machine.deleted.is_empty() {
         return Err(Error::usage("-B is not available in a guest"));
@@ -236,6 +245,8 @@ mod tests {
             ("-e x --dom g -e y -F", "behind --dom"),
             ("-p wakeup --dom g -e y", "latency tracers"),
             ("-e x -v -B foo -e y", "would delete it"),
+            ("-N 1 -e x --dom g -e y", "not to a listener"),
+            ("-N 1 -p wakeup", "which no listener takes"),
         ] {
             let error = plan(words).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains("; "), "{words}: {error}");

@@ -9,10 +9,10 @@ use trace_virt::setup::VirtDir;
 use tracefs::TracingDir;
 
 use super::args::Args;
+use super::destination::{Closed, Destination};
 use super::extras;
 use super::file::{Extra, Format};
 use super::guests::{self, FinishedGuest, RunningGuest, joined};
-use super::live::{Closed, LiveFile};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::{GuestPlan, Plan, guest_output};
@@ -34,7 +34,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     let signals = Signals::take()?;
     let format = Format::new(args)?;
     let output_path = args.output_path();
-    let output = Output::open(&output_path)?;
+    let output = if args.remote.is_some() { None } else { Some(Output::open(&output_path)?) };
     let trace_id = super::new_trace_id();
 
     let virt_dir = VirtDir::locate(args.virt_dir.as_deref().map(Path::new));
@@ -44,7 +44,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         connected.push(guests::connect(&virt_dir, guest)?);
     }
 
-    let mut options = extras::before(args, plan)?;
+    let options = extras::before(args, plan)?;
     Workload::check(&args.command)?;
     let priority = args.recorder.priority()?;
     let pids = plan.host.pids();
@@ -56,12 +56,11 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         workload.watch_maps();
     }
 
-    let mut output = Some(output);
+    let mut output = output;
     let mut destination = None;
     let mut sinks = |dir: &TracingDir, requests: &[SinkRequest]| {
-        let output = output.take().ok_or_else(|| Error::failure("sinks were made before"))?;
-        let kb = args.max_kb;
-        let created = LiveFile::create(output, format, trace_id, dir, requests, kb, priority)?;
+        let output = output.take();
+        let created = Destination::create(args, output, format, trace_id, dir, requests, priority)?;
         destination = Some(created.0);
         Ok(created.1)
     };
@@ -79,7 +78,9 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         (Ok(_), None) => return Err(Error::failure("nothing is recorded here")),
     };
     let mut session = Session { local, destination, guests: Vec::new(), workload, tasks };
-    let begun = session.begin(connected, plan, args, trace_id);
+    let mut extra = Extra { trace_id, options, ..Extra::default() };
+    let introduced = session.destination.introduce(&mut session.local, &extra);
+    let begun = introduced.and_then(|()| session.begin(connected, plan, args, trace_id));
     if let Err(error) = begun.and_then(|()| session.destination.publish()) {
         session.abort();
         return Err(error);
@@ -91,8 +92,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     let outcome = session.run(&signals, args).map(|()| Exit::Success);
     let Ended { destination, recorded, guests, workload } = session.end(trace_id);
 
-    options.extend(extras::maps(&maps, workload.as_ref()));
-    let mut extra = Extra { trace_id, options, ..Extra::default() };
+    extra.options.extend(extras::maps(&maps, workload.as_ref()));
     for guest in &guests {
         match guest {
             Ok(guest) => extra.options.push(guest.option()),
@@ -105,7 +105,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     };
     let Recorded { machine, mut buffers, restoring } = recorded.map_err(kept)?;
     let closed = destination.close(&machine, &mut buffers, &extra).map_err(kept);
-    let Closed { placements, problem, overwritten } = match closed {
+    let Closed { placements, delivery, problem, overwritten } = match closed {
         Ok(closed) => closed,
         Err(error) => {
             summary::losses(&buffers);
@@ -113,13 +113,22 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         }
     };
     if args.json {
-        summary::print_json(&path, &buffers, &placements, overwritten, &guests)?;
+        let delivery = delivery.as_ref();
+        summary::print_json(&path, &buffers, &placements, overwritten, &guests, delivery)?;
+    } else if let Some(delivery) = delivery.as_ref().filter(|_| !args.quiet) {
+        delivery.print()?;
     } else if !args.quiet {
         summary::placements(&placements, format.is_compressed())?;
     }
     summary::losses(&buffers);
     let mut lost = summary::has_losses(&buffers);
-    let problem = problem.or_else(|| summary::failure(&path, &buffers));
+    if let Some(delivery) = &delivery {
+        delivery.tell_losses();
+        lost |= delivery.has_losses();
+    }
+    // A listener that is gone is told as it was seen first: all else follows from it.
+    let known = delivery.is_some() && outcome.is_err();
+    let problem = problem.or_else(|| summary::failure(&path, &buffers)).filter(|_| !known);
     let mut outcome = problem.map_or(outcome, |error| Err(kept(error)));
     for guest in guests {
         match guest {
@@ -140,7 +149,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
 /// Everything that records at the same time.
 struct Session {
     local: LocalRecording,
-    destination: LiveFile,
+    destination: Destination,
     guests: Vec<RunningGuest>,
     workload: Option<Workload>,
     tasks: Tasks,
@@ -148,7 +157,7 @@ struct Session {
 
 /// What is left of a session.
 struct Ended {
-    destination: LiveFile,
+    destination: Destination,
     recorded: Result<Recorded, Error>,
     guests: Vec<Result<FinishedGuest, Error>>,
     workload: Option<Workload>,
@@ -194,10 +203,12 @@ impl Session {
         let tick = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
         let mut status = if args.quiet || args.json { None } else { Status::on_terminal() };
         loop {
-            match signals.wait(&self.tasks, Some(tick))? {
+            let listener = self.destination.listener();
+            match signals.wait_with(&self.tasks, listener, Some(tick))? {
                 Event::Interrupted => return Ok(()),
-                Event::Child | Event::Timeout => {}
+                Event::Child | Event::News | Event::Timeout => {}
             }
+            self.destination.take_news()?;
             for guest in &mut self.guests {
                 guest.take_news();
             }

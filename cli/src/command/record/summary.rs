@@ -11,6 +11,7 @@ use tracefs::recorder::SinkError;
 
 use super::guests::{Exec, FinishedGuest};
 use super::local::RecordedBuffer;
+use super::remote::Delivery;
 use crate::command::tracing_plan::MachinePlan;
 use crate::error::Error;
 use crate::json::Json;
@@ -68,6 +69,7 @@ pub(crate) fn print_json(
     placements: &[Placement],
     overwritten: u64,
     guests: &[Result<FinishedGuest, Error>],
+    delivery: Option<&Delivery>,
 ) -> Result<(), Error> {
     let of_guest = |guest: &Result<FinishedGuest, Error>| match guest {
         Ok(guest) => json_of_guest(guest),
@@ -78,6 +80,7 @@ pub(crate) fn print_json(
         ("buffers", json(buffers, placements)),
         ("overwritten_bytes", overwritten.into()),
         ("guests", guests.iter().map(of_guest).collect()),
+        ("delivery", delivery.map(Delivery::json).into()),
     ]);
     let mut out = output::stdout();
     writeln!(out, "{object}")?;

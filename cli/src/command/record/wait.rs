@@ -1,6 +1,6 @@
 //! Waits for the end of a recording: a child or a task has ended, or Ctrl-C.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -26,6 +26,8 @@ pub(crate) enum Event {
     Interrupted,
     /// Some child or task ended.
     Child,
+    /// What is watched can be read.
+    News,
     /// The time is over.
     Timeout,
 }
@@ -49,13 +51,23 @@ impl Signals {
 
     /// Waits for one signal, or the end of a task, at most `limit`.
     pub(crate) fn wait(&self, tasks: &Tasks, limit: Option<Duration>) -> Result<Event, Error> {
+        self.wait_with(tasks, None, limit)
+    }
+
+    /// The same, and for what is `watched`.
+    pub(crate) fn wait_with(
+        &self,
+        tasks: &Tasks,
+        watched: Option<BorrowedFd<'_>>,
+        limit: Option<Duration>,
+    ) -> Result<Event, Error> {
         let failed = |error: Errno| Error::failure("cannot wait for signals").because(error);
         let timeout = limit.map_or(PollTimeout::NONE, |limit| {
             PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
         });
         loop {
             let others = tasks.0.iter().map(OwnedFd::as_fd);
-            let fds = std::iter::once(self.0.as_fd()).chain(others);
+            let fds = std::iter::once(self.0.as_fd()).chain(watched).chain(others);
             let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             match nix::poll::poll(&mut fds, timeout) {
                 Ok(0) => return Ok(Event::Timeout),
@@ -67,7 +79,11 @@ impl Signals {
                 let child = info.ssi_signo == Signal::SIGCHLD as u32;
                 return Ok(if child { Event::Child } else { Event::Interrupted });
             }
-            if fds.iter().skip(1).any(|fd| fd.any().unwrap_or(false)) {
+            let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+            if watched.is_some() && fds.get(1).is_some_and(is_ready) {
+                return Ok(Event::News);
+            }
+            if fds.iter().skip(1).any(is_ready) {
                 return Ok(Event::Child);
             }
         }
