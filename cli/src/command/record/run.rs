@@ -100,8 +100,13 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         }
     }
     let path = destination.path();
-    let kept = |error: Error| {
-        error.hint(format!("what was recorded can be read: trace-cmd report {}", path.display()))
+    let readable = destination.readable();
+    let kept = |error: Error| match &readable {
+        Some(path) => {
+            let path = path.display();
+            error.hint(format!("what was recorded can be read: trace-cmd report {path}"))
+        }
+        None => error,
     };
     let Recorded { machine, mut buffers, restoring } = recorded.map_err(kept)?;
     let closed = destination.close(&machine, &mut buffers, &extra).map_err(kept);
