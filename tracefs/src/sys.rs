@@ -88,6 +88,22 @@ pub(crate) fn start_writeback(file: BorrowedFd<'_>, offset: u64, len: u64) -> io
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// What offsets and lengths of writes past the page cache must be multiples of; nothing where the
+/// file system does not say, or has none.
+pub(crate) fn direct_io_block(file: BorrowedFd<'_>) -> Option<u64> {
+    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_EMPTY_PATH;
+    // SAFETY: the path is empty and NUL-terminated, and the kernel writes one statx to where the
+    // pointer leads, a local that outlives the call.
+    let result = unsafe {
+        libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_DIOALIGN, found.as_mut_ptr())
+    };
+    // SAFETY: of numbers only, for which zero is a value; it was zeroed before the call.
+    let found = unsafe { found.assume_init() };
+    let is_told = result == 0 && found.stx_mask & libc::STATX_DIOALIGN != 0;
+    (is_told && found.stx_dio_offset_align > 0).then(|| u64::from(found.stx_dio_offset_align))
+}
+
 /// Sets the capacity of a pipe in bytes; returns what it became.
 pub(crate) fn set_pipe_size(pipe: BorrowedFd<'_>, size: i32) -> io::Result<usize> {
     // SAFETY: the descriptor is borrowed, and F_SETPIPE_SZ takes a number, no memory.

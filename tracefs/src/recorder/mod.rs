@@ -10,6 +10,7 @@
 //! `set_event_notrace_pid`; switches between them and other tasks stay visible, and so does
 //! what the kernel does for them in interrupts.
 
+mod direct;
 mod ledger;
 mod priority;
 mod sink;

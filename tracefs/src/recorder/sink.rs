@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::time::Instant;
 
+use super::direct::DirectFile;
 use crate::ring_buffer::SplicePipe;
 use crate::sys;
 
@@ -15,7 +17,8 @@ pub enum Sink {
     /// A file (written at its own position), pipe, FIFO, socket or virtio port. All but regular
     /// files are made non-blocking.
     Fd(OwnedFd),
-    /// A part of a regular file, from `offset` on; the file's own position is not used.
+    /// A part of a regular file, from `offset` on; the file's own position is not used. Where the file
+    /// system can, much at once goes past the page cache, as long as the disk is fast enough.
     At {
         /// The file.
         file: File,
@@ -73,13 +76,13 @@ impl fmt::Debug for Sink {
 /// A sink made ready.
 pub(super) enum Outlet {
     Fd(File),
-    At { file: File, next: u64 },
+    At { file: File, direct: Option<DirectFile>, next: u64 },
     Writer(Box<dyn Write + Send>),
     Follower(Box<dyn Follower>),
 }
 
 impl Outlet {
-    pub(super) fn new(sink: Sink) -> io::Result<Self> {
+    pub(super) fn new(sink: Sink, capacity: u64) -> io::Result<Self> {
         match sink {
             Sink::Fd(fd) => {
                 let file = File::from(fd);
@@ -89,7 +92,9 @@ impl Outlet {
                 }
                 Ok(Self::Fd(file))
             }
-            Sink::At { file, offset } => Ok(Self::At { file, next: offset }),
+            Sink::At { file, offset } => {
+                Ok(Self::At { direct: DirectFile::of(&file, capacity), file, next: offset })
+            }
             Sink::Writer(writer) => Ok(Self::Writer(writer)),
             Sink::Follower(follower) => Ok(Self::Follower(follower)),
         }
@@ -107,8 +112,8 @@ impl Outlet {
     pub(super) fn drain(&mut self, pipe: &SplicePipe, len: usize) -> io::Result<usize> {
         match self {
             Self::Fd(file) => pipe.drain(file.as_fd(), None, len),
-            Self::At { file, next } => {
-                let moved = pipe.drain(file.as_fd(), Some(*next), len)?;
+            Self::At { file, direct, next } => {
+                let moved = drain_to_file(pipe, file, direct, *next, len)?;
                 *next = next.saturating_add(moved as u64);
                 Ok(moved)
             }
@@ -120,7 +125,7 @@ impl Outlet {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Fd(file) => file.write(bytes),
-            Self::At { file, next } => {
+            Self::At { file, next, .. } => {
                 let written = file.write_at(bytes, *next)?;
                 *next = next.saturating_add(written as u64);
                 Ok(written)
@@ -145,4 +150,28 @@ impl Outlet {
             Self::Follower(follower) => follower.caught_up(),
         }
     }
+}
+
+/// Past the page cache if that is of use; what cannot be written so can through it.
+fn drain_to_file(
+    pipe: &SplicePipe,
+    file: &File,
+    direct: &mut Option<DirectFile>,
+    offset: u64,
+    len: usize,
+) -> io::Result<usize> {
+    let started = Instant::now();
+    if let Some(direct_file) = direct
+        && let Some(fd) = direct_file.fit_for(offset, len, started)
+    {
+        match pipe.drain(fd, Some(offset), len) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => *direct = None,
+            result => {
+                let now = Instant::now();
+                direct_file.learn(now, now.duration_since(started));
+                return result;
+            }
+        }
+    }
+    pipe.drain(file.as_fd(), Some(offset), len)
 }

@@ -81,7 +81,7 @@ impl Worker {
         capacity: u64,
         options: &RecorderOptions,
     ) -> io::Result<Self> {
-        let outlet = Outlet::new(sink)?;
+        let outlet = Outlet::new(sink, capacity / 2)?;
         let splices = options.way != Way::Read;
         Ok(Self {
             memory: SubBuffer::new(&buffer),
