@@ -7,9 +7,9 @@ use super::CpuBuffer;
 
 /// Where the count of committed bytes stands: behind the 64-bit timestamp. Its low 32 bits hold
 /// the count and the flags, whatever the size of the kernel's `long`.
-const COMMIT: usize =
+pub(super) const COMMIT: usize =
     if cfg!(all(target_endian = "big", target_pointer_width = "64")) { 12 } else { 8 };
-const COMMIT_MASK: u32 = 0x07ff_ffff;
+pub(super) const COMMIT_MASK: u32 = 0x07ff_ffff;
 
 /// Memory for one sub-buffer.
 #[derive(Debug, Default)]
@@ -26,6 +26,16 @@ impl SubBuffer {
     /// Takes the next one; nothing if there is no event.
     pub(crate) fn take(&mut self, buffer: &CpuBuffer) -> io::Result<Option<&[u8]>> {
         Ok(buffer.read(&mut self.bytes)?.then_some(&self.bytes))
+    }
+
+    /// The last one.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The memory, to be filled with one or exchanged for another of its size.
+    pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 
     /// Whether the last one was taken while the kernel was still filling it, so that there is
