@@ -31,7 +31,9 @@ pub struct ChunkSink {
     jobs: SyncSender<Vec<u8>>,
     free: Receiver<Vec<u8>>,
     waiting: Arc<AtomicUsize>,
+    /// The chunk that is being filled, and how far it is.
     raw: Vec<u8>,
+    used: usize,
     chunk_len: usize,
 }
 
@@ -82,16 +84,44 @@ impl ChunkSink {
                 writer.run(&todo, &give_back, &depth)
             })
             .map_err(|source| WriteError::Io { offset: region.offset, source })?;
-        let raw = Vec::with_capacity(chunk_len);
-        Ok((Self { jobs, free, waiting, raw, chunk_len }, PendingChunks { thread }))
+        let raw = vec![0; chunk_len];
+        Ok((Self { jobs, free, waiting, raw, used: 0, chunk_len }, PendingChunks { thread }))
+    }
+
+    /// Lends memory for the next `len` bytes, at most a chunk; [`take_lent`](Self::take_lent) takes them.
+    ///
+    /// # Errors
+    /// When data cannot be written any more, or `len` is more.
+    pub fn lend(&mut self, len: usize) -> io::Result<&mut [u8]> {
+        if len > self.chunk_len.saturating_sub(self.used) {
+            self.send()?;
+        }
+        let memory = self.raw.get_mut(self.used..).and_then(|rest| rest.get_mut(..len));
+        memory.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+
+    /// Takes the `len` bytes that were written to the memory lent last.
+    ///
+    /// # Errors
+    /// When data cannot be written any more, or so much was not lent.
+    pub fn take_lent(&mut self, len: usize) -> io::Result<()> {
+        let used = self.used.saturating_add(len);
+        if used > self.chunk_len {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.used = used;
+        if used == self.chunk_len { self.send() } else { Ok(()) }
     }
 
     fn send(&mut self) -> io::Result<()> {
-        if self.raw.is_empty() {
+        if self.used == 0 {
             return Ok(());
         }
-        let next = self.free.try_recv().unwrap_or_else(|_| Vec::with_capacity(self.chunk_len));
-        let raw = std::mem::replace(&mut self.raw, next);
+        let mut next = self.free.try_recv().unwrap_or_default();
+        next.resize(self.chunk_len, 0);
+        let mut raw = std::mem::replace(&mut self.raw, next);
+        raw.truncate(self.used);
+        self.used = 0;
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // The reason is what the thread returns.
         self.jobs.send(raw).map_err(|_| io::Error::other("the data cannot be written any more"))
@@ -100,12 +130,10 @@ impl ChunkSink {
 
 impl Write for ChunkSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.chunk_len.saturating_sub(self.raw.len());
+        let room = self.chunk_len.saturating_sub(self.used);
         let now = bytes.get(..room).unwrap_or(bytes);
-        self.raw.extend_from_slice(now);
-        if self.raw.len() >= self.chunk_len {
-            self.send()?;
-        }
+        self.lend(now.len())?.copy_from_slice(now);
+        self.take_lent(now.len())?;
         Ok(now.len())
     }
 
@@ -143,9 +171,9 @@ impl Depth {
     /// What can be afforded: when the queue is full, events are lost.
     fn effort(&self, waiting: usize) -> Effort {
         match waiting {
-            _ if waiting > self.most / 2 => Effort::Least,
-            _ if waiting > self.most / 4 => Effort::Little,
-            _ => Effort::Usual,
+            _ if waiting > self.most / 4 * 3 => Effort::Least,
+            _ if waiting > self.most / 2 => Effort::Little,
+            _ => Effort::Quick,
         }
     }
 }
@@ -185,7 +213,7 @@ impl RegionWriter {
         give_back: &Sender<Vec<u8>>,
         depth: &Depth,
     ) -> Result<(), WriteError> {
-        while let Ok(mut raw) = todo.recv() {
+        while let Ok(raw) = todo.recv() {
             let waiting = depth.waiting.fetch_sub(1, Ordering::Relaxed);
             let effort = depth.effort(waiting);
             if effort != self.effort {
@@ -196,7 +224,6 @@ impl RegionWriter {
             if waiting <= 1 || self.out.len() >= WRITE_LEN {
                 self.write()?;
             }
-            raw.clear();
             let _ = give_back.send(raw);
         }
         self.write()

@@ -35,7 +35,7 @@ use crate::sys;
 
 pub use ledger::{CpuLedger, Ledger, SinkError};
 pub use priority::Priority;
-pub use sink::{Follower, Sink};
+pub use sink::{Follower, Lender, Sink};
 
 use wait::Waiter;
 use worker::{Totals, Worker};

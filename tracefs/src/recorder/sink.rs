@@ -28,9 +28,27 @@ pub enum Sink {
     /// Anything that takes bytes, in whole sub-buffers. One that blocks for ever is left behind at the
     /// end.
     Writer(Box<dyn Write + Send>),
+    /// A writer with memory that sub-buffers are read to at once.
+    Lender(Box<dyn Lender>),
     /// One who wants to know also when there is nothing more to take. By [`Way::Read`](crate::Way::Read) it gets
     /// sub-buffers that are still being filled, too.
     Follower(Box<dyn Follower>),
+}
+
+/// Takes sub-buffers, and lends the memory for them where it can: so they are copied once.
+pub trait Lender: Write + Send {
+    /// Lends memory for a sub-buffer of `len` bytes.
+    ///
+    /// # Errors
+    /// No more sub-buffers are wanted.
+    fn lend(&mut self, len: usize) -> io::Result<&mut [u8]>;
+
+    /// Takes the sub-buffer that is in the memory lent last. One who blocks for ever is left behind at the
+    /// end.
+    ///
+    /// # Errors
+    /// It cannot be taken, and no more are wanted.
+    fn take_lent(&mut self) -> io::Result<()>;
 }
 
 /// Takes sub-buffers as they come.
@@ -68,6 +86,7 @@ impl fmt::Debug for Sink {
                 f.debug_struct("At").field("file", file).field("offset", offset).finish()
             }
             Self::Writer(_) => f.write_str("Writer"),
+            Self::Lender(_) => f.write_str("Lender"),
             Self::Follower(_) => f.write_str("Follower"),
         }
     }
@@ -78,6 +97,7 @@ pub(super) enum Outlet {
     Fd(File),
     At { file: File, direct: Option<DirectFile>, next: u64 },
     Writer(Box<dyn Write + Send>),
+    Lender(Box<dyn Lender>),
     Follower(Box<dyn Follower>),
 }
 
@@ -96,6 +116,7 @@ impl Outlet {
                 Ok(Self::At { direct: DirectFile::of(&file, capacity), file, next: offset })
             }
             Sink::Writer(writer) => Ok(Self::Writer(writer)),
+            Sink::Lender(lender) => Ok(Self::Lender(lender)),
             Sink::Follower(follower) => Ok(Self::Follower(follower)),
         }
     }
@@ -104,7 +125,15 @@ impl Outlet {
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Fd(file) | Self::At { file, .. } => Some(file.as_fd()),
-            Self::Writer(_) | Self::Follower(_) => None,
+            Self::Writer(_) | Self::Lender(_) | Self::Follower(_) => None,
+        }
+    }
+
+    /// Who lends memory, if that is so.
+    pub(super) fn lender(&mut self) -> Option<&mut dyn Lender> {
+        match self {
+            Self::Lender(lender) => Some(&mut **lender),
+            _ => None,
         }
     }
 
@@ -117,7 +146,9 @@ impl Outlet {
                 *next = next.saturating_add(moved as u64);
                 Ok(moved)
             }
-            Self::Writer(_) | Self::Follower(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Writer(_) | Self::Lender(_) | Self::Follower(_) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
         }
     }
 
@@ -131,6 +162,7 @@ impl Outlet {
                 Ok(written)
             }
             Self::Writer(writer) => writer.write_all(bytes).map(|()| bytes.len()),
+            Self::Lender(lender) => lender.write_all(bytes).map(|()| bytes.len()),
             Self::Follower(follower) => follower.take(bytes).map(|()| bytes.len()),
         }
     }
@@ -140,13 +172,14 @@ impl Outlet {
         match self {
             Self::Fd(_) | Self::At { .. } | Self::Follower(_) => Ok(()),
             Self::Writer(writer) => writer.flush(),
+            Self::Lender(lender) => lender.flush(),
         }
     }
 
     /// Tells a follower that there is nothing more for now.
     pub(super) fn caught_up(&mut self) -> io::Result<()> {
         match self {
-            Self::Fd(_) | Self::At { .. } | Self::Writer(_) => Ok(()),
+            Self::Fd(_) | Self::At { .. } | Self::Writer(_) | Self::Lender(_) => Ok(()),
             Self::Follower(follower) => follower.caught_up(),
         }
     }

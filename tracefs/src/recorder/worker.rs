@@ -13,7 +13,7 @@ use super::ledger::{CpuLedger, SinkError};
 use super::sink::{Outlet, Sink};
 use super::wait::{Backoff, Pace, Waiter};
 use crate::buffer_stats::BufferStats;
-use crate::ring_buffer::{CpuBuffer, Found, MappedBuffer, SplicePipe, SubBuffer, Way};
+use crate::ring_buffer::{CpuBuffer, Found, MappedBuffer, SplicePipe, SubBuffer, Way, is_partial};
 
 /// Sub-buffers read or looked at in one go, before the word to stop is looked for.
 const READ_ROUND: u32 = 64;
@@ -41,6 +41,7 @@ pub(super) struct Worker {
     capacity: u64,
     delivered: Arc<AtomicU64>,
     discarded: u64,
+    lent: LentReads,
 }
 
 /// What a thread has to say at its end.
@@ -99,6 +100,7 @@ impl Worker {
             capacity,
             delivered: Arc::default(),
             discarded: 0,
+            lent: LentReads::default(),
         })
     }
 
@@ -127,7 +129,8 @@ impl Worker {
         let mut pace = Pace::new(self.capacity / 2, self.interval.min(SOURCE_PAUSE));
         let (mut woken, mut taken) = (false, 0_u64);
         while !self.waiter.is_stopped() {
-            let now = self.take_some()?;
+            let ahead = if woken && taken == 0 { self.read_lent()? } else { 0 };
+            let now = self.take_some()?.saturating_add(ahead);
             if now > 0 {
                 taken = taken.saturating_add(now);
                 continue;
@@ -258,6 +261,38 @@ impl Worker {
             self.deliver(bytes.get(..taken).unwrap_or_default())?;
         }
         Ok(())
+    }
+
+    /// Reads into lent memory what is surely whole: the kernel woke this thread because half of the ring
+    /// buffer is full. What is behind that is spliced, which leaves alone what is being filled.
+    fn read_lent(&mut self) -> Result<u64, SinkError> {
+        if self.pipe.is_none() || self.forced != Way::Auto || !self.lent.pays() {
+            return Ok(0);
+        }
+        let size = self.buffer.sub_buffer_size();
+        let (cpu, ring) = (self.buffer.cpu(), self.capacity / 2);
+        let mut taken = 0;
+        for _ in 0..ring / 2 / (size as u64).max(1) {
+            let Some(lender) = self.outlet.lender() else { break };
+            let into = lender.lend(size).map_err(|source| SinkError::Write { cpu, source })?;
+            let there = self.buffer.read(into);
+            let there = there.map_err(|source| SinkError::Read { cpu, source })?;
+            let partial = is_partial(into);
+            if !there {
+                break;
+            }
+            if let Err(source) = lender.take_lent() {
+                self.discarded = self.discarded.saturating_add(size as u64);
+                return Err(SinkError::Write { cpu, source });
+            }
+            self.count(size);
+            taken += size as u64;
+            self.lent.count(partial);
+            if partial {
+                break;
+            }
+        }
+        Ok(taken)
     }
 
     fn read_round(&mut self) -> Result<u64, SinkError> {
@@ -404,6 +439,24 @@ impl Worker {
 
     fn write_error(&self, source: io::Error) -> SinkError {
         SinkError::Write { cpu: self.buffer.cpu(), source }
+    }
+}
+
+/// Whether sub-buffers that should be whole are. Kernels before 6.1, and later ones once events were
+/// lost, wake for every event.
+#[derive(Debug, Default)]
+struct LentReads {
+    whole: u64,
+    partial: u64,
+}
+
+impl LentReads {
+    fn count(&mut self, partial: bool) {
+        *(if partial { &mut self.partial } else { &mut self.whole }) += 1;
+    }
+
+    fn pays(&self) -> bool {
+        self.partial <= 1 + self.whole / 64
     }
 }
 

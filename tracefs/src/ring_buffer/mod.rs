@@ -18,7 +18,7 @@ use crate::error::{Action, Error};
 use crate::instance::Instance;
 
 pub(crate) use map::{Found, MappedBuffer};
-pub(crate) use read::SubBuffer;
+pub(crate) use read::{SubBuffer, is_partial};
 pub(crate) use splice::SplicePipe;
 
 /// How sub-buffers leave the kernel.

@@ -41,10 +41,15 @@ impl SubBuffer {
     /// Whether the last one was taken while the kernel was still filling it, so that there is
     /// no hurry to take another. A guess: sub-buffers are seldom full to the last byte.
     pub(crate) fn is_partial(&self) -> bool {
-        let word = self.bytes.get(COMMIT..).and_then(|rest| rest.first_chunk::<4>());
-        let committed = word.map_or(0, |word| u32::from_ne_bytes(*word) & COMMIT_MASK);
-        (committed as usize) < self.bytes.len() / 4 * 3
+        is_partial(&self.bytes)
     }
+}
+
+/// The same of a sub-buffer that is elsewhere.
+pub(crate) fn is_partial(sub_buffer: &[u8]) -> bool {
+    let word = sub_buffer.get(COMMIT..).and_then(|rest| rest.first_chunk::<4>());
+    let committed = word.map_or(0, |word| u32::from_ne_bytes(*word) & COMMIT_MASK);
+    (committed as usize) < sub_buffer.len() / 4 * 3
 }
 
 pub(super) fn read(mut raw: &File, into: &mut [u8]) -> io::Result<bool> {

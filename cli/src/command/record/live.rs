@@ -2,7 +2,7 @@
 //! leaves a file that can be read.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
@@ -17,6 +17,7 @@ use tracedat::write::{
     ChunkSink, Closing, Head, LiveBuffer, LiveLayout, PendingChunks, Placement, Recorded, Settings,
     Version, Writer,
 };
+use tracefs::recorder::Lender;
 use tracefs::{Priority, Sink, TracingDir, capture};
 
 use super::file::{self, Extra, Format, KernelText};
@@ -133,7 +134,7 @@ impl LiveFile {
                         ChunkSink::start(file, region, codec, page_size, order, count, prepare)
                             .map_err(|error| self.output.failed(error))?;
                     self.pending.push(pending);
-                    Sink::Writer(Box::new(sink))
+                    Sink::Lender(Box::new(Chunks { sink, lent: 0 }))
                 });
             }
             all.push(sinks);
@@ -225,6 +226,33 @@ impl LiveFile {
         }
         let plain = |bytes| Recorded { size_on_disk: bytes, size: bytes };
         (cpus.map(|cpu| plain(cpu.bytes)).collect(), None)
+    }
+}
+
+/// Sub-buffers go to where they are compressed.
+struct Chunks {
+    sink: ChunkSink,
+    lent: usize,
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sink.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+impl Lender for Chunks {
+    fn lend(&mut self, len: usize) -> io::Result<&mut [u8]> {
+        self.lent = len;
+        self.sink.lend(len)
+    }
+
+    fn take_lent(&mut self) -> io::Result<()> {
+        self.sink.take_lent(self.lent)
     }
 }
 
