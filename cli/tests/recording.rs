@@ -113,7 +113,7 @@ impl Bench {
 
 fn options() -> Result<(), Failed> {
     let bench = Bench::new()?;
-    let cases: &[(&[&str], &str, &str)] = &[
+    let mut cases: Vec<(&[&str], &str, &str)> = vec![
         (&["-e", "sched", "-v", "-e", "sched_waking"], "sched_switch:", "sched_waking:"),
         (&["-e", "sched", "-T"], "kernel_stack", "nothing like it"),
         (
@@ -128,6 +128,8 @@ fn options() -> Result<(), Failed> {
         (&["-e", "sched", "--date", "-C", "mono"], "sched_switch:", "[LOST]"),
         (&["-e", "sched", "-p", "nop", "-s", "2000", "--nice", "5"], "sched_switch:", "[LOST]"),
         (&["-e", "sched", "-s", "0", "-r", "1", "--nosplice"], "sched_switch:", "[LOST]"),
+        (&["-e", "sched", "--source", "read", "--file-version", "6"], "sched_switch:", "[LOST]"),
+        (&["-e", "sched", "--source", "splice", "-s", "3000"], "sched_switch:", "[LOST]"),
         (&["-e", "sched", "--poll", "--no-filter", "-a"], "trace-cpu", "[LOST]"),
         (&["--profile"], "sys_enter:", "sched_waking:"),
         (&["-i", "-e", "no_such_event", "-e", "irq", "-e", "sched"], "sched_switch:", "[LOST]"),
@@ -139,6 +141,9 @@ fn options() -> Result<(), Failed> {
         ),
         (&["-B", "foo", "-e", "sched", "-T", "-M", "2", "-O", "nomarkers"], "foo:", "[000]"),
     ];
+    if kernel_is_at_least(6, 10)? {
+        cases.push((&["-e", "sched", "--source", "map"], "sched_switch:", "[LOST]"));
+    }
     for (words, part, not) in cases {
         bench.record(words, &["sh", "-c", LOAD])?;
         bench.is_as_before(&format!("{words:?}"))?;
@@ -147,6 +152,13 @@ fn options() -> Result<(), Failed> {
         check(!report.contains(not), || format!("{words:?}: {not:?}"))?;
     }
     Ok(())
+}
+
+fn kernel_is_at_least(major: u32, minor: u32) -> Result<bool, Failed> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut number = || numbers.next().and_then(Result::ok).ok_or("no release");
+    Ok((number()?, number()?) >= (major, minor))
 }
 
 fn only_command() -> Result<(), Failed> {

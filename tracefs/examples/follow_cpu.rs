@@ -1,5 +1,5 @@
 //! Records events of all CPUs into files and says what it took:
-//! `follow_cpu sched 2 /tmp/out [read|splice]`.
+//! `follow_cpu sched 2 /tmp/out [read|splice|map]`.
 
 use std::error::Error;
 use std::fs::File;
@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     options.way = match words.next().as_deref() {
         Some("read") => Way::Read,
         Some("splice") => Way::Splice,
+        Some("map") => Way::Map,
         _ => Way::Auto,
     };
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::utsname::UtsName;
@@ -77,6 +77,67 @@ pub(crate) fn splice_at(
     usize::try_from(moved).map_err(|_| io::Error::last_os_error())
 }
 
+/// Memory that the kernel shares for reading, and goes on writing to.
+#[derive(Debug)]
+pub(crate) struct SharedMemory {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: it is only read through this, and belongs to no thread.
+unsafe impl Send for SharedMemory {}
+
+impl SharedMemory {
+    /// Maps `len` bytes of a file from `offset` on.
+    pub(crate) fn map(file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Self> {
+        let offset = libc::off64_t::try_from(offset).map_err(io::Error::other)?;
+        let (fd, how) = (file.as_raw_fd(), libc::MAP_SHARED);
+        // SAFETY: the kernel chooses a free place for the mapping, so no memory of this process is
+        // replaced; the descriptor is borrowed for the call.
+        let start = unsafe { libc::mmap64(ptr::null_mut(), len, libc::PROT_READ, how, fd, offset) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::Other)?;
+        Ok(Self { start, len })
+    }
+
+    /// The number at `at`, a multiple of four, as it is now; nothing outside.
+    pub(crate) fn number(&self, at: usize) -> Option<u32> {
+        let is_inside = at.is_multiple_of(4) && at.checked_add(4)? <= self.len;
+        // SAFETY: inside of the mapping, which lives as long as this value, and aligned, as a mapping
+        // starts at a page. The kernel may write meanwhile, hence volatile.
+        is_inside.then(|| unsafe { self.start.add(at).cast::<u32>().read_volatile() })
+    }
+
+    /// Copies from `at` on; says whether all of that is inside.
+    pub(crate) fn copy_to(&self, at: usize, into: &mut [u8]) -> bool {
+        let is_inside = at.checked_add(into.len()).is_some_and(|end| end <= self.len);
+        if is_inside {
+            let from = self.start.as_ptr();
+            // SAFETY: inside of the mapping, which is no memory of `into`; any bytes are values.
+            unsafe { ptr::copy_nonoverlapping(from.add(at), into.as_mut_ptr(), into.len()) };
+        }
+        is_inside
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` and by nobody else, and not used after this.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+nix::ioctl_none!(trace_mmap_get_reader, b'R', 0x20);
+
+/// Has the kernel lend the next sub-buffer of a mapped ring buffer, or more of the same.
+pub(crate) fn next_sub_buffer(ring_buffer: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed, and the call takes no memory.
+    unsafe { trace_mmap_get_reader(ring_buffer.as_raw_fd()) }?;
+    Ok(())
+}
+
 /// Has the kernel start to write a part of a file to its disk, without waiting for it.
 pub(crate) fn start_writeback(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
     let offset = libc::off64_t::try_from(offset).map_err(io::Error::other)?;
@@ -86,6 +147,22 @@ pub(crate) fn start_writeback(file: BorrowedFd<'_>, offset: u64, len: u64) -> io
         libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What offsets and lengths of writes past the page cache must be multiples of; nothing where the
+/// file system does not say, or has none.
+pub(crate) fn direct_io_block(file: BorrowedFd<'_>) -> Option<u64> {
+    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_EMPTY_PATH;
+    // SAFETY: the path is empty and NUL-terminated, and the kernel writes one statx to where the
+    // pointer leads, a local that outlives the call.
+    let result = unsafe {
+        libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_DIOALIGN, found.as_mut_ptr())
+    };
+    // SAFETY: of numbers only, for which zero is a value; it was zeroed before the call.
+    let found = unsafe { found.assume_init() };
+    let is_told = result == 0 && found.stx_mask & libc::STATX_DIOALIGN != 0;
+    (is_told && found.stx_dio_offset_align > 0).then(|| u64::from(found.stx_dio_offset_align))
 }
 
 /// Sets the capacity of a pipe in bytes; returns what it became.

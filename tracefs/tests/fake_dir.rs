@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tracefs::recorder::{Follower, SinkError};
+use tracefs::recorder::{Follower, Lender, SinkError};
 use tracefs::{
     Capture, Changes, Error, Instance, Ledger, Recorder, RecorderOptions, Sink, Stalls, TracingDir,
     Way,
@@ -534,6 +534,64 @@ fn a_writer_is_a_sink() {
     let ledger = record(&fake, vec![(0, Sink::Writer(Box::new(shared.clone())))], Way::Auto);
     assert_eq!(ledger.cpus[0].sub_buffers, 5);
     assert!(*shared.0.lock().unwrap() == data);
+}
+
+/// Takes what is written to it and what is in its memory, of which it counts the latter.
+#[derive(Clone, Default)]
+struct Lends {
+    taken: Arc<Mutex<(Vec<u8>, usize)>>,
+    memory: Vec<u8>,
+}
+
+impl Write for Lends {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.taken.lock().unwrap().0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lender for Lends {
+    fn lend(&mut self, len: usize) -> std::io::Result<&mut [u8]> {
+        self.memory.resize(len, 0);
+        Ok(&mut self.memory)
+    }
+    fn take_lent(&mut self) -> std::io::Result<()> {
+        let mut taken = self.taken.lock().unwrap();
+        taken.0.extend_from_slice(&self.memory);
+        taken.1 += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn what_wakes_the_recorder_is_read_into_lent_memory() {
+    let fake = Fake::new();
+    fake.cpu(0, &[]);
+    fake.put("per_cpu/cpu0/buffer_size_kb", "40\n");
+    let raw = fake.top().cpu_file(0, "trace_pipe_raw");
+    let mut raw = File::options().append(true).open(raw.path()).unwrap();
+    let lends = Lends::default();
+    let sinks = vec![(0, Sink::Lender(Box::new(lends.clone())))];
+    let recorder = Recorder::start(&fake.top(), sinks, &options(Way::Auto)).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut written = Vec::new();
+    // What is there when the recorder has not slept yet, it splices.
+    while lends.taken.lock().unwrap().1 == 0 {
+        assert!(Instant::now() < until, "nothing was read into lent memory");
+        let data = sub_buffers(7);
+        raw.write_all(&data).unwrap();
+        written.extend(data);
+        while recorder.bytes() < written.len() as u64 {
+            assert!(Instant::now() < until, "not taken");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    let ledger = recorder.stop();
+    assert_eq!(ledger.cpus[0].bytes, written.len() as u64);
+    assert!(lends.taken.lock().unwrap().0 == written);
 }
 
 #[test]

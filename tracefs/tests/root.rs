@@ -27,7 +27,9 @@ type Test = fn(&TracingDir) -> Result<(), Failed>;
 const TESTS: &[(&str, Test)] = &[
     ("root_splice_records_whole_sub_buffers", splice_records),
     ("root_read_records_whole_sub_buffers", read_records),
+    ("root_map_records_whole_sub_buffers", map_records),
     ("root_a_buffer_full_at_the_end_is_taken_whole", full_buffer),
+    ("root_all_ways_record_and_lose_the_same", same_by_all_ways),
     ("root_top_instance_is_left_as_found", top_is_left_as_found),
     ("root_all_events_are_left_as_found", all_events_are_left_as_found),
     ("root_a_panic_leaves_everything_as_found", panic_leaves_as_found),
@@ -183,8 +185,12 @@ fn read_records(dir: &TracingDir) -> Result<(), Failed> {
     records(dir, Way::Read)
 }
 
+fn map_records(dir: &TracingDir) -> Result<(), Failed> {
+    records(dir, Way::Map)
+}
+
 fn full_buffer(dir: &TracingDir) -> Result<(), Failed> {
-    for way in [Way::Splice, Way::Read] {
+    for way in [Way::Splice, Way::Map, Way::Read] {
         let out = TempDir::new()?;
         let mut changes = Changes::new();
         let (instance, _) = changes.create_instance(dir, "root-test-full")?;
@@ -209,6 +215,72 @@ fn full_buffer(dir: &TracingDir) -> Result<(), Failed> {
         changes.restore()?;
     }
     Ok(())
+}
+
+/// What a way makes of marks that were written before, more than the buffers hold.
+fn marks_taken(dir: &TracingDir, way: Way, written: usize) -> Result<Vec<usize>, Failed> {
+    const MISSED: u32 = 1 << 31;
+    const COUNTED: u32 = 1 << 30;
+    let out = TempDir::new()?;
+    let mut changes = Changes::new();
+    let (instance, _) = changes.create_instance(dir, "root-test-marks")?;
+    changes.set_buffer_size_kb(&instance, 64)?;
+    let mut marker =
+        fs::OpenOptions::new().write(true).open(instance.file("trace_marker").path())?;
+    for number in 0..written {
+        marker.write_all(format!("mark-{number:06}").as_bytes())?;
+    }
+    drop(marker);
+    changes.set_tracing_on(&instance, false)?;
+    let lost_of = |cpu: &u32| instance.buffer_stats(*cpu).map_or(0, |stats| stats.overrun);
+    let lost: Vec<u64> = instance.cpus()?.iter().map(lost_of).collect();
+    let mut options = RecorderOptions::default();
+    options.way = way;
+    let ledger = Recorder::start(&instance, sinks(&instance, out.path())?, &options)?.stop();
+    let size = instance.sub_buffer_size()?;
+    check_sub_buffers(out.path(), &ledger, size)?;
+    let mut marks = Vec::new();
+    for (cpu, lost) in ledger.cpus.iter().zip(&lost) {
+        let data = fs::read(out.path().join(format!("cpu{}", cpu.cpu)))?;
+        if let Some(page) = data.chunks(size).next() {
+            let word = u64::from_ne_bytes(page[8..16].try_into()?);
+            let (flags, len) = (word as u32 & (MISSED | COUNTED), word as usize & 0x07ff_ffff);
+            let missed = match page.get(16 + len..24 + len) {
+                Some(count) if flags == MISSED | COUNTED => u64::from_ne_bytes(count.try_into()?),
+                _ => 0,
+            };
+            check(missed == *lost, || {
+                format!("{way:?}: {lost} lost, {flags:x} and {missed} told")
+            })?;
+        }
+        let all = data.windows(11).filter(|window| window.starts_with(b"mark-"));
+        marks.extend(all.filter_map(|mark| str::from_utf8(&mark[5..]).ok()?.parse::<usize>().ok()));
+    }
+    marks.sort_unstable();
+    let lost = usize::try_from(lost.iter().sum::<u64>())?;
+    check(marks.len() + lost == written, || {
+        format!("{way:?}: {written} written, {lost} lost, {} there", marks.len())
+    })?;
+    changes.restore()?;
+    Ok(marks)
+}
+
+fn same_by_all_ways(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        for written in [10, 50_000] {
+            for way in [Way::Read, Way::Splice, Way::Map] {
+                let marks = marks_taken(dir, way, written)?;
+                check(marks.windows(2).all(|pair| pair[0] < pair[1]), || {
+                    format!("{way:?}: a mark came twice")
+                })?;
+                check(marks.last() == Some(&(written - 1)), || format!("{way:?}: {marks:?}"))?;
+                check((marks.len() == written) == (written == 10), || {
+                    format!("{way:?}: {} of {written} marks", marks.len())
+                })?;
+            }
+        }
+        Ok(())
+    })
 }
 
 fn top_is_left_as_found(dir: &TracingDir) -> Result<(), Failed> {

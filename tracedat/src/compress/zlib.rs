@@ -23,6 +23,7 @@ impl Compressor {
     pub(super) fn set_effort(&mut self, effort: Effort) {
         *self = Self::at_level(match effort {
             Effort::Usual => LEVEL,
+            Effort::Quick => 6,
             Effort::Little => 1,
             Effort::Least => 0,
         });

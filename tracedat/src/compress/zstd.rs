@@ -19,30 +19,37 @@ pub(super) fn version() -> &'static str {
 }
 
 /// A compression context.
-pub(super) struct Compressor(CCtx<'static>);
+pub(super) struct Compressor {
+    context: CCtx<'static>,
+    /// Room for one result, which the library need not find zeroed.
+    packed: Vec<u8>,
+}
 
 impl Compressor {
     pub(super) fn new() -> Result<Self, CompressError> {
         let mut context = CCtx::try_create().ok_or_else(no_context)?;
         // Sizes stand before each frame, so the frame itself carries none.
         context.set_parameter(CParameter::ContentSizeFlag(false)).map_err(failed)?;
-        Ok(Self(context))
+        Ok(Self { context, packed: Vec::new() })
     }
 
     pub(super) fn set_effort(&mut self, effort: Effort) -> Result<(), CompressError> {
         let level = match effort {
             Effort::Usual => zstd_safe::CLEVEL_DEFAULT,
-            Effort::Little => -5,
+            Effort::Quick => 1,
+            // Lower ones take nearly the same time, and make several times as much of it.
+            Effort::Little => -1,
             Effort::Least => zstd_safe::min_c_level(),
         };
-        self.0.set_parameter(CParameter::CompressionLevel(level)).map(drop).map_err(failed)
+        let level = CParameter::CompressionLevel(level);
+        self.context.set_parameter(level).map(drop).map_err(failed)
     }
 
     pub(super) fn compress(&mut self, src: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
-        let start = out.len();
-        out.resize(start + zstd_safe::compress_bound(src.len()), 0);
-        let len = self.0.compress2(&mut out[start..], src).map_err(failed)?;
-        out.truncate(start + len);
+        self.packed.clear();
+        self.packed.reserve(zstd_safe::compress_bound(src.len()));
+        self.context.compress2(&mut self.packed, src).map_err(failed)?;
+        out.extend_from_slice(&self.packed);
         Ok(())
     }
 }

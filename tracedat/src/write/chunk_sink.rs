@@ -29,7 +29,9 @@ pub struct ChunkSink {
     jobs: SyncSender<Vec<u8>>,
     free: Receiver<Vec<u8>>,
     waiting: Arc<AtomicUsize>,
+    /// The chunk that is being filled, and how far it is.
     raw: Vec<u8>,
+    used: usize,
     chunk_len: usize,
     /// Bytes of a half of what is kept, at whose end a chunk ends, and how many of it are still to come.
     half: u64,
@@ -80,21 +82,57 @@ impl ChunkSink {
                 writer.run(&todo, &give_back, &depth)
             })
             .map_err(|source| WriteError::Io { offset, source })?;
-        let raw = Vec::with_capacity(chunk_len);
-        let sink = Self { jobs, free, waiting, raw, chunk_len, half, left: half };
+        let raw = vec![0; chunk_len];
+        let sink = Self { jobs, free, waiting, raw, used: 0, chunk_len, half, left: half };
         Ok((sink, PendingChunks { thread }))
     }
 
+    /// Lends memory for the next `len` bytes, at most a chunk; [`take_lent`](Self::take_lent) takes them.
+    ///
+    /// # Errors
+    /// When data cannot be written any more, or `len` is more.
+    pub fn lend(&mut self, len: usize) -> io::Result<&mut [u8]> {
+        if len > self.whole().saturating_sub(self.used) {
+            self.send()?;
+        }
+        if len > self.whole() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let memory = self.raw.get_mut(self.used..).and_then(|rest| rest.get_mut(..len));
+        memory.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+
+    /// Takes the `len` bytes that were written to the memory lent last.
+    ///
+    /// # Errors
+    /// When data cannot be written any more, or so much was not lent.
+    pub fn take_lent(&mut self, len: usize) -> io::Result<()> {
+        let (used, whole) = (self.used.saturating_add(len), self.whole());
+        if used > whole {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.used = used;
+        if used == whole { self.send() } else { Ok(()) }
+    }
+
+    /// Bytes of the chunk that is filled: chunks end where a half of a capped region does.
+    fn whole(&self) -> usize {
+        usize::try_from(self.left).unwrap_or(usize::MAX).min(self.chunk_len)
+    }
+
     fn send(&mut self) -> io::Result<()> {
-        if self.raw.is_empty() {
+        if self.used == 0 {
             return Ok(());
         }
-        let next = self.free.try_recv().unwrap_or_else(|_| Vec::with_capacity(self.chunk_len));
-        let raw = std::mem::replace(&mut self.raw, next);
-        self.left = match self.left.saturating_sub(raw.len() as u64) {
+        let mut next = self.free.try_recv().unwrap_or_default();
+        next.resize(self.chunk_len, 0);
+        let mut raw = std::mem::replace(&mut self.raw, next);
+        raw.truncate(self.used);
+        self.left = match self.left.saturating_sub(self.used as u64) {
             0 => self.half,
             left => left,
         };
+        self.used = 0;
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // The reason is what the thread returns.
         self.jobs.send(raw).map_err(|_| io::Error::other("the data cannot be written any more"))
@@ -103,13 +141,10 @@ impl ChunkSink {
 
 impl Write for ChunkSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let whole = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.chunk_len);
-        let room = whole.saturating_sub(self.raw.len());
+        let room = self.whole().saturating_sub(self.used);
         let now = bytes.get(..room).unwrap_or(bytes);
-        self.raw.extend_from_slice(now);
-        if self.raw.len() >= whole {
-            self.send()?;
-        }
+        self.lend(now.len())?.copy_from_slice(now);
+        self.take_lent(now.len())?;
         Ok(now.len())
     }
 
@@ -147,9 +182,9 @@ impl Depth {
     /// What can be afforded: when the queue is full, events are lost.
     fn effort(&self, waiting: usize) -> Effort {
         match waiting {
-            _ if waiting > self.most / 2 => Effort::Least,
-            _ if waiting > self.most / 4 => Effort::Little,
-            _ => Effort::Usual,
+            _ if waiting > self.most / 4 * 3 => Effort::Least,
+            _ if waiting > self.most / 2 => Effort::Little,
+            _ => Effort::Quick,
         }
     }
 }
@@ -183,7 +218,7 @@ impl RegionWriter {
         give_back: &Sender<Vec<u8>>,
         depth: &Depth,
     ) -> Result<(), WriteError> {
-        while let Ok(mut raw) = todo.recv() {
+        while let Ok(raw) = todo.recv() {
             let waiting = depth.waiting.fetch_sub(1, Ordering::Relaxed);
             let effort = depth.effort(waiting);
             if effort != self.effort {
@@ -198,7 +233,6 @@ impl RegionWriter {
             if waiting <= 1 || self.out.len() >= WRITE_LEN {
                 self.write()?;
             }
-            raw.clear();
             let _ = give_back.send(raw);
         }
         self.write()

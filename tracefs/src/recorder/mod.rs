@@ -10,6 +10,7 @@
 //! `set_event_notrace_pid`; switches between them and other tasks stay visible, and so does
 //! what the kernel does for them in interrupts.
 
+mod direct;
 mod ledger;
 mod priority;
 mod sink;
@@ -29,12 +30,12 @@ use crate::buffer_control::BufferSize;
 use crate::buffer_stats::BufferStats;
 use crate::error::Error;
 use crate::instance::Instance;
-use crate::ring_buffer::{CpuBuffer, Way};
+use crate::ring_buffer::{CpuBuffer, MappedBuffer, Way};
 use crate::sys;
 
 pub use ledger::{CpuLedger, Ledger, SinkError, Stalls};
 pub use priority::Priority;
-pub use sink::{Follower, Sink};
+pub use sink::{Follower, Lender, Sink};
 
 use wait::Waiter;
 use worker::{Totals, Worker};
@@ -144,7 +145,12 @@ impl Recorder {
             let buffer = open(instance, cpu)?;
             let capacity = capacity(instance, cpu);
             let waiter = Waiter::new(Arc::clone(&stopped));
-            let worker = Worker::new(buffer, sink, waiter, capacity, options)
+            let map = match options.way {
+                Way::Map => MappedBuffer::new(&buffer)
+                    .map_err(|e| failed(cpu, "mapping the ring buffer", e))?,
+                _ => None,
+            };
+            let worker = Worker::new(buffer, map, sink, waiter, capacity, options)
                 .map_err(|e| failed(cpu, "preparing the sink", e))?;
             recorder.spawn(cpu, worker, writeback, options.priority)?;
         }

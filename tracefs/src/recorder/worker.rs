@@ -13,9 +13,9 @@ use super::ledger::{CpuLedger, SinkError, Stalls};
 use super::sink::{Outlet, Sink};
 use super::wait::{Backoff, Pace, Waiter};
 use crate::buffer_stats::BufferStats;
-use crate::ring_buffer::{CpuBuffer, SplicePipe, SubBuffer, Way};
+use crate::ring_buffer::{CpuBuffer, Found, MappedBuffer, SplicePipe, SubBuffer, Way, is_partial};
 
-/// Sub-buffers read in one go, before the word to stop is looked for.
+/// Sub-buffers read or looked at in one go, before the word to stop is looked for.
 const READ_ROUND: u32 = 64;
 /// Longest pause where the ring buffer says ready and has no whole sub-buffer; a busy CPU fills its
 /// buffer in some ten milliseconds.
@@ -31,6 +31,7 @@ pub(super) struct Worker {
     outlet: Outlet,
     waiter: Waiter,
     pipe: Option<SplicePipe>,
+    map: Option<MappedBuffer>,
     memory: SubBuffer,
     /// What comes out of the pipe, for a sink without descriptor.
     piped: Vec<u8>,
@@ -41,6 +42,7 @@ pub(super) struct Worker {
     delivered: Arc<AtomicU64>,
     discarded: u64,
     stalls: Stalls,
+    lent: LentReads,
 }
 
 /// What a thread has to say at its end.
@@ -79,14 +81,16 @@ impl Totals {
 impl Worker {
     pub(super) fn new(
         buffer: CpuBuffer,
+        map: Option<MappedBuffer>,
         sink: Sink,
         waiter: Waiter,
         capacity: u64,
         options: &RecorderOptions,
     ) -> io::Result<Self> {
-        let outlet = Outlet::new(sink)?;
-        let splices = options.way != Way::Read;
+        let outlet = Outlet::new(sink, capacity / 2)?;
+        let splices = matches!(options.way, Way::Auto | Way::Splice);
         Ok(Self {
+            map,
             memory: SubBuffer::new(&buffer),
             piped: Vec::new(),
             pipe: splices.then(SplicePipe::new).transpose()?,
@@ -100,6 +104,7 @@ impl Worker {
             delivered: Arc::default(),
             discarded: 0,
             stalls: Stalls::default(),
+            lent: LentReads::default(),
         })
     }
 
@@ -116,7 +121,11 @@ impl Worker {
             discarded: self.discarded,
             stalls: self.stalls,
             sub_buffer_size: self.buffer.sub_buffer_size() as u64,
-            way: if self.pipe.is_some() { Way::Splice } else { Way::Read },
+            way: match self.forced {
+                Way::Map => Way::Map,
+                _ if self.pipe.is_some() => Way::Splice,
+                _ => Way::Read,
+            },
             error,
         }
     }
@@ -126,7 +135,8 @@ impl Worker {
         let (mut woken, mut taken) = (false, 0_u64);
         while !self.waiter.is_stopped() {
             let started = Instant::now();
-            let now = self.take_some()?;
+            let ahead = if woken && taken == 0 { self.read_lent()? } else { 0 };
+            let now = self.take_some()?.saturating_add(ahead);
             self.stalls.note(started.elapsed());
             if now > 0 {
                 taken = taken.saturating_add(now);
@@ -154,8 +164,12 @@ impl Worker {
                 taken => budget = budget.saturating_sub(taken),
             }
         }
-        while budget > 0 && self.read_one()? {
-            budget = budget.saturating_sub(size);
+        if self.map.is_some() {
+            self.take_mapped_rest(budget)?;
+        } else {
+            while budget > 0 && self.read_one()? {
+                budget = budget.saturating_sub(size);
+            }
         }
         let cpu = self.buffer.cpu();
         self.outlet.flush().map_err(|source| SinkError::Write { cpu, source })
@@ -163,6 +177,9 @@ impl Worker {
 
     /// Takes a round of sub-buffers; returns how many bytes.
     fn take_some(&mut self) -> Result<u64, SinkError> {
+        if self.forced == Way::Map {
+            return self.map_round();
+        }
         let Some(pipe) = self.pipe.take() else { return self.read_round() };
         match pipe.fill(&self.buffer) {
             Ok(0) => {
@@ -253,6 +270,38 @@ impl Worker {
         Ok(())
     }
 
+    /// Reads into lent memory what is surely whole: the kernel woke this thread because half of the ring
+    /// buffer is full. What is behind that is spliced, which leaves alone what is being filled.
+    fn read_lent(&mut self) -> Result<u64, SinkError> {
+        if self.pipe.is_none() || self.forced != Way::Auto || !self.lent.pays() {
+            return Ok(0);
+        }
+        let size = self.buffer.sub_buffer_size();
+        let (cpu, ring) = (self.buffer.cpu(), self.capacity / 2);
+        let mut taken = 0;
+        for _ in 0..ring / 2 / (size as u64).max(1) {
+            let Some(lender) = self.outlet.lender() else { break };
+            let into = lender.lend(size).map_err(|source| SinkError::Write { cpu, source })?;
+            let there = self.buffer.read(into);
+            let there = there.map_err(|source| SinkError::Read { cpu, source })?;
+            let partial = is_partial(into);
+            if !there {
+                break;
+            }
+            if let Err(source) = lender.take_lent() {
+                self.discarded = self.discarded.saturating_add(size as u64);
+                return Err(SinkError::Write { cpu, source });
+            }
+            self.count(size);
+            taken += size as u64;
+            self.lent.count(partial);
+            if partial {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
     fn read_round(&mut self) -> Result<u64, SinkError> {
         let size = self.buffer.sub_buffer_size() as u64;
         let mut taken = 0;
@@ -267,6 +316,50 @@ impl Worker {
             taken += size;
         }
         Ok(taken)
+    }
+
+    fn map_round(&mut self) -> Result<u64, SinkError> {
+        if self.map.is_none() {
+            let taken = self.read_round()?;
+            self.map = MappedBuffer::new(&self.buffer).map_err(|error| self.read_error(error))?;
+            return Ok(taken);
+        }
+        let size = self.buffer.sub_buffer_size() as u64;
+        let mut taken = 0;
+        for _ in 0..READ_ROUND {
+            match self.look()? {
+                Found::Whole => taken += size,
+                Found::Some { nearly: true } => {}
+                // As with reading: there is no hurry for every few events.
+                Found::Some { nearly: false } | Found::Nothing => break,
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Looks once at a mapped ring buffer, and delivers the sub-buffer that is whole.
+    fn look(&mut self) -> Result<Found, SinkError> {
+        let Some(map) = &mut self.map else { return Ok(Found::Nothing) };
+        let mut memory = std::mem::take(&mut self.memory);
+        let result = match map.look(&self.buffer, memory.bytes_mut()) {
+            Ok(Found::Whole) => self.deliver(memory.bytes()).map(|()| Found::Whole),
+            Ok(found) => Ok(found),
+            Err(source) => Err(self.read_error(source)),
+        };
+        self.memory = memory;
+        result
+    }
+
+    fn take_mapped_rest(&mut self, mut budget: u64) -> Result<(), SinkError> {
+        let size = self.buffer.sub_buffer_size() as u64;
+        while budget > 0 && self.look()? != Found::Nothing {
+            budget = budget.saturating_sub(size);
+        }
+        let mut memory = std::mem::take(&mut self.memory);
+        if self.map.as_mut().is_some_and(|map| map.take_rest(memory.bytes_mut())) {
+            self.deliver(memory.bytes())?;
+        }
+        Ok(())
     }
 
     /// Reads and delivers one sub-buffer, if there is one.
@@ -353,6 +446,24 @@ impl Worker {
 
     fn write_error(&self, source: io::Error) -> SinkError {
         SinkError::Write { cpu: self.buffer.cpu(), source }
+    }
+}
+
+/// Whether sub-buffers that should be whole are. Kernels before 6.1, and later ones once events were
+/// lost, wake for every event.
+#[derive(Debug, Default)]
+struct LentReads {
+    whole: u64,
+    partial: u64,
+}
+
+impl LentReads {
+    fn count(&mut self, partial: bool) {
+        *(if partial { &mut self.partial } else { &mut self.whole }) += 1;
+    }
+
+    fn pays(&self) -> bool {
+        self.partial <= 1 + self.whole / 64
     }
 }
 

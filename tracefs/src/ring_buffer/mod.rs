@@ -1,8 +1,11 @@
 //! The ring buffer of one CPU, and the ways to take whole sub-buffers from it.
 //!
 //! Splicing takes sub-buffers that are full and moves them without a copy; reading takes also
-//! the one that is being filled. Either consumes: what was taken is not in the buffer any more.
+//! the one that is being filled, and mapping does so without a copy by the kernel, but for one more
+//! call per sub-buffer in which the kernel walks its events. Each consumes: what was taken is not in
+//! the buffer any more.
 
+mod map;
 mod read;
 mod splice;
 
@@ -14,7 +17,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use crate::error::{Action, Error};
 use crate::instance::Instance;
 
-pub(crate) use read::SubBuffer;
+pub(crate) use map::{Found, MappedBuffer};
+pub(crate) use read::{SubBuffer, is_partial};
 pub(crate) use splice::SplicePipe;
 
 /// How sub-buffers leave the kernel.
@@ -26,6 +30,12 @@ pub enum Way {
     Auto,
     /// Moved inside the kernel, without a copy to this process.
     Splice,
+    /// Read from memory that is shared with the kernel. Has to be asked for: [`Read`](Self::Read) is
+    /// faster.
+    ///
+    /// # Kernel support
+    /// Linux 6.10; not for snapshots.
+    Map,
     /// Copied through memory.
     Read,
 }

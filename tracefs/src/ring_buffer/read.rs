@@ -7,9 +7,9 @@ use super::CpuBuffer;
 
 /// Where the count of committed bytes stands: behind the 64-bit timestamp. Its low 32 bits hold
 /// the count and the flags, whatever the size of the kernel's `long`.
-const COMMIT: usize =
+pub(super) const COMMIT: usize =
     if cfg!(all(target_endian = "big", target_pointer_width = "64")) { 12 } else { 8 };
-const COMMIT_MASK: u32 = 0x07ff_ffff;
+pub(super) const COMMIT_MASK: u32 = 0x07ff_ffff;
 
 /// Memory for one sub-buffer.
 #[derive(Debug, Default)]
@@ -28,13 +28,28 @@ impl SubBuffer {
         Ok(buffer.read(&mut self.bytes)?.then_some(&self.bytes))
     }
 
+    /// The last one.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The memory, to be filled with one or exchanged for another of its size.
+    pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
     /// Whether the last one was taken while the kernel was still filling it, so that there is
     /// no hurry to take another. A guess: sub-buffers are seldom full to the last byte.
     pub(crate) fn is_partial(&self) -> bool {
-        let word = self.bytes.get(COMMIT..).and_then(|rest| rest.first_chunk::<4>());
-        let committed = word.map_or(0, |word| u32::from_ne_bytes(*word) & COMMIT_MASK);
-        (committed as usize) < self.bytes.len() / 4 * 3
+        is_partial(&self.bytes)
     }
+}
+
+/// The same of a sub-buffer that is elsewhere.
+pub(crate) fn is_partial(sub_buffer: &[u8]) -> bool {
+    let word = sub_buffer.get(COMMIT..).and_then(|rest| rest.first_chunk::<4>());
+    let committed = word.map_or(0, |word| u32::from_ne_bytes(*word) & COMMIT_MASK);
+    (committed as usize) < sub_buffer.len() / 4 * 3
 }
 
 pub(super) fn read(mut raw: &File, into: &mut [u8]) -> io::Result<bool> {

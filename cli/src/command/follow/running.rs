@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracedat::Metadata;
 use tracedat::read::{LiveCpu, LiveMerge};
-use tracefs::TracingDir;
-use tracefs::capture;
+use tracefs::{TracingDir, Way, capture};
 
 use super::args::FollowArgs;
 use super::channel::{self, News};
@@ -67,7 +66,7 @@ impl Following {
             all_formats: false,
             // Splicing takes only what is full.
             recorder: RecorderArgs {
-                no_splice: true,
+                way: Way::Read,
                 sleep: args.recorder.sleep.or(Some(INTERVAL)),
                 ..args.recorder.clone()
             },

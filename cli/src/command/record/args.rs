@@ -6,6 +6,7 @@ use std::time::Duration;
 use trace_transport::Address;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use tracefs::Way;
 
 use crate::command::tracing_plan::setup_args::{
     Refused, SetupArgs, command_arg, command_of, flag, keep_after_arg, keep_arg, profile_args,
@@ -66,7 +67,8 @@ pub(crate) struct RecorderArgs {
     pub(crate) real_time: Option<i32>,
     pub(crate) nice: Option<i32>,
     pub(crate) poll: bool,
-    pub(crate) no_splice: bool,
+    /// `--source`, or `--nosplice`.
+    pub(crate) way: Way,
 }
 
 /// The option of the user, and the one of the process it starts.
@@ -81,8 +83,18 @@ impl RecorderArgs {
             real_time: matches.get_one::<i32>("real-time").copied(),
             nice: matches.get_one::<i32>("nice").copied(),
             poll: matches.get_flag("poll"),
-            no_splice: matches.get_flag("nosplice"),
+            way: way(matches),
         }
+    }
+}
+
+fn way(matches: &ArgMatches) -> Way {
+    match matches.get_one::<String>("source").map(String::as_str) {
+        Some("splice") => Way::Splice,
+        Some("map") => Way::Map,
+        Some("read") => Way::Read,
+        _ if matches.get_flag("nosplice") => Way::Read,
+        _ => Way::Auto,
     }
 }
 
@@ -217,7 +229,7 @@ fn remote_args() -> [Arg; 4] {
 }
 
 /// Options for how sub-buffers are taken.
-pub(crate) fn recorder_args() -> [Arg; 6] {
+pub(crate) fn recorder_args() -> [Arg; 7] {
     [
         Arg::new("sleep")
             .short('s')
@@ -237,7 +249,13 @@ pub(crate) fn recorder_args() -> [Arg; 6] {
             .value_parser(value_parser!(i32).range(-20..=19))
             .help("Nice value of the recorder, -20 (first) to 19 (last)"),
         switch("poll", "Look at the buffers all the time, without being woken"),
-        switch("nosplice", "Copy through memory instead of splicing"),
+        switch("nosplice", "Copy through memory instead of splicing: --source read"),
+        Arg::new("source")
+            .long("source")
+            .value_name("WAY")
+            .value_parser(["auto", "splice", "map", "read"])
+            .conflicts_with("nosplice")
+            .help("How data leaves the kernel; map needs Linux 6.10 [default: auto, the fastest]"),
         switch("no-filter", "Record what the recorder itself does, too"),
     ]
     .map(|arg| arg.help_heading(RECORDER))

@@ -2,7 +2,7 @@
 //! leaves a file that can be read.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use tracedat::write::{
     Cap, ChunkSink, EndSink, Head, Kept, LiveBuffer, LiveLayout, PendingChunks, Placement,
     Recorded, Region, RegionFile, Settings, Version, Writer,
 };
-use tracefs::recorder::SinkError;
+use tracefs::recorder::{Lender, SinkError};
 use tracefs::{Priority, Sink, TracingDir, capture};
 
 use super::close_up::{close_up, off_t, punch};
@@ -170,7 +170,7 @@ impl LiveFile {
         let (sink, pending) = ChunkSink::start(target, codec, page_size, count, prepare)
             .map_err(|error| self.output.failed(error))?;
         self.pending.push(Pending::Chunks(pending));
-        Ok(Sink::Writer(Box::new(sink)))
+        Ok(Sink::Lender(Box::new(Chunks { sink, lent: 0 })))
     }
 
     /// Adds the kernel's texts, once they are read.
@@ -283,6 +283,33 @@ fn innermost<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> &'a (dyn std::error::Error + 'static) {
     error.source().map_or(error, innermost)
+}
+
+/// Sub-buffers go to where they are compressed.
+struct Chunks {
+    sink: ChunkSink,
+    lent: usize,
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sink.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+impl Lender for Chunks {
+    fn lend(&mut self, len: usize) -> io::Result<&mut [u8]> {
+        self.lent = len;
+        self.sink.lend(len)
+    }
+
+    fn take_lent(&mut self) -> io::Result<()> {
+        self.sink.take_lent(self.lent)
+    }
 }
 
 fn layout(output: &Output, requests: &[SinkRequest]) -> Result<LiveLayout, Error> {

@@ -11,7 +11,7 @@ use tracefs::buffer_control::BufferSize;
 use tracefs::capture::{self, PendingSymbols};
 use tracefs::{
     Capture, Changes, EventSelection, Instance, Ledger, PidFilter, Priority, Recorder,
-    RecorderOptions, Sink, TracingDir, Way,
+    RecorderOptions, Sink, TracingDir,
 };
 
 use super::args::{Args, RecorderArgs};
@@ -384,7 +384,7 @@ fn tell_removed(removed: &EventSelection) {
 
 fn recorder_options(args: &RecorderArgs) -> Result<RecorderOptions, Error> {
     let mut options = RecorderOptions::default();
-    options.way = if args.no_splice { Way::Read } else { Way::Auto };
+    options.way = args.way;
     options.priority = args.priority()?;
     if args.poll {
         options.interval = Duration::ZERO;
