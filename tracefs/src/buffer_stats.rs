@@ -39,6 +39,29 @@ impl BufferStats {
         stats
     }
 
+    /// The text they were read from, with these values in it: with those since a start, where the
+    /// kernel counts on from what was before.
+    pub fn put_into(&self, text: &str) -> String {
+        let line = |line: &str| match line.split_once(':').map(|(name, _)| (name, self.named(name)))
+        {
+            Some((name, Some(value))) => format!("{name}: {value}\n"),
+            _ => format!("{line}\n"),
+        };
+        text.lines().map(line).collect()
+    }
+
+    fn named(&self, name: &str) -> Option<u64> {
+        match name.trim() {
+            "entries" => Some(self.entries),
+            "overrun" => Some(self.overrun),
+            "commit overrun" => Some(self.commit_overrun),
+            "bytes" => Some(self.bytes),
+            "dropped events" => Some(self.dropped_events),
+            "read events" => Some(self.read_events),
+            _ => None,
+        }
+    }
+
     /// All events lost: overrun, commit overrun and dropped.
     pub fn lost_events(&self) -> u64 {
         self.overrun.saturating_add(self.commit_overrun).saturating_add(self.dropped_events)
@@ -90,6 +113,17 @@ mod tests {
         );
         assert_eq!((stats.entries, stats.bytes, stats.read_events), (129, 6476, 77));
         assert_eq!(stats.lost_events(), 8);
+    }
+
+    #[test]
+    fn counters_since_a_start_take_the_place_of_those_before() {
+        let text = "CPU: 0\nentries: 1\noverrun: 15\nnow ts:   145.1\nread events: 77\n";
+        let before = BufferStats { overrun: 10, read_events: 70, ..BufferStats::default() };
+        let since = BufferStats::parse(text).since(&before);
+        assert_eq!(
+            since.put_into(text),
+            "CPU: 0\nentries: 1\noverrun: 5\nnow ts:   145.1\nread events: 7\n"
+        );
     }
 
     #[test]

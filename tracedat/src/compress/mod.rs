@@ -74,6 +74,11 @@ impl Codec {
         }
     }
 
+    /// Whether compressed blocks that follow one another decompress as one, to all that is in them.
+    pub const fn joins_blocks(self) -> bool {
+        matches!(self, Self::None | Self::Zstd)
+    }
+
     /// Returns a compressor that keeps its state for the next call.
     ///
     /// # Errors
@@ -360,6 +365,20 @@ mod tests {
                 decompressor.decompress_into(&packed[6..], data.len(), &mut unpacked).unwrap();
                 assert_eq!(unpacked, data, "{codec} {len}");
             }
+        }
+    }
+
+    #[test]
+    fn blocks_of_some_codecs_join() {
+        let data = sample(1000);
+        for codec in Codec::ALL {
+            let mut packed = Vec::new();
+            for part in data.chunks(1500) {
+                codec.compress_into(part, &mut packed).unwrap();
+            }
+            let mut out = Vec::new();
+            let joined = codec.decompress_into(&packed, data.len(), &mut out);
+            assert_eq!(joined.is_ok() && out == data, codec.joins_blocks(), "{codec}");
         }
     }
 

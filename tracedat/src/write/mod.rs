@@ -37,6 +37,7 @@ mod of_metadata;
 pub mod option;
 mod output;
 mod resume;
+mod text_packer;
 mod v6;
 mod v7;
 
@@ -47,6 +48,7 @@ pub use error::{DataOf, WriteError};
 pub(crate) use head::Parts;
 pub use head::{Head, System};
 pub use live::{Closing, LiveBuffer, LiveLayout, Recorded, Region};
+pub use text_packer::{PackedText, TextPacker};
 pub use v7::PackedHead;
 pub(crate) use v7::{CopyBody, SectionCopy};
 

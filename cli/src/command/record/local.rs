@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use tracedat::compress::Codec;
 use tracefs::buffer_control::BufferSize;
-use tracefs::capture::{self, PendingSymbols};
 use tracefs::{
-    Capture, Changes, EventSelection, Instance, Ledger, PidFilter, Priority, Recorder,
-    RecorderOptions, Sink, TracingDir, Way,
+    Changes, CpuLedger, EventSelection, Instance, Ledger, PidFilter, Priority, Recorder,
+    RecorderOptions, Sink, TracingDir, Way, capture,
 };
 
 use super::args::{Args, RecorderArgs};
 use super::status::Progress;
-use super::texts::{PendingTexts, Texts};
+use super::texts::{PendingSymbols, PendingTexts, Texts};
 use crate::command::tracing_plan::{Applied, Choices, MachinePlan};
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -155,7 +154,7 @@ impl LocalRecording {
         settings: &Settings,
         sinks: MakeSinks<'_>,
     ) -> Result<Self, Error> {
-        let symbols = PendingSymbols::spawn();
+        let symbols = PendingSymbols::spawn(settings.codec)?;
         let mut applied = Applied::new(plan, settings.choices, settings.command)?;
         let requests =
             applied.instances.iter().map(SinkRequest::of).collect::<Result<Vec<_>, _>>()?;
@@ -199,15 +198,13 @@ impl LocalRecording {
         let formats = (!settings.all_formats).then(|| applied.events.clone());
         let texts = if settings.printer.is_some() {
             // Who prints at once needs them first, and what reading them does is of no interest.
-            let capture = Capture::spawn_with(&applied.dir, formats, symbols).finish();
-            let capture = capture.map_err(kernel_error)?;
+            let texts = Texts::read(&applied.dir, formats.as_ref(), symbols)?;
             applied.begin()?;
-            PendingTexts::Here(capture.into())
+            PendingTexts::Here(texts)
         } else {
             applied.begin()?;
             // Read while tracing goes on: the symbols alone take longer than starting does.
-            let capture = Capture::spawn_with(&applied.dir, formats, symbols);
-            PendingTexts::spawn(capture, settings.codec)?
+            PendingTexts::spawn(&applied.dir, formats, symbols)?
         };
         let Applied { dir, changes, .. } = applied;
         Ok(Self { running, texts, changes, own, dir })
@@ -277,8 +274,12 @@ impl LocalRecording {
         let mut buffers = Vec::new();
         for Running { instance, recorder } in running {
             let ledger = recorder.stop();
-            let stats = ledger.cpus.iter().map(|one| capture::cpu_stats(&instance, one.cpu));
-            let stats = stats.collect::<Result<_, _>>().map_err(kernel_error)?;
+            let text = |one: &CpuLedger| {
+                // The kernel may count on from what was recorded before.
+                Ok(one.stats.put_into(&capture::cpu_stats(&instance, one.cpu)?))
+            };
+            let stats = ledger.cpus.iter().map(text).collect::<Result<_, _>>();
+            let stats = stats.map_err(kernel_error)?;
             let name = instance.name().map(str::to_owned);
             buffers.push(RecordedBuffer { name, stats, ledger });
         }
