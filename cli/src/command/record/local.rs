@@ -154,7 +154,7 @@ impl LocalRecording {
         settings: &Settings,
         sinks: MakeSinks<'_>,
     ) -> Result<Self, Error> {
-        let symbols = PendingSymbols::spawn(settings.codec)?;
+        let symbols = PendingSymbols::spawn()?;
         let mut applied = Applied::new(plan, settings.choices, settings.command)?;
         let requests =
             applied.instances.iter().map(SinkRequest::of).collect::<Result<Vec<_>, _>>()?;
@@ -198,13 +198,13 @@ impl LocalRecording {
         let formats = (!settings.all_formats).then(|| applied.events.clone());
         let texts = if settings.printer.is_some() {
             // Who prints at once needs them first, and what reading them does is of no interest.
-            let texts = Texts::read(&applied.dir, formats.as_ref(), symbols)?;
+            let texts = Texts::read(&applied.dir, formats.as_ref(), symbols, settings.codec)?;
             applied.begin()?;
             PendingTexts::Here(texts)
         } else {
             applied.begin()?;
             // Read while tracing goes on: the symbols alone take longer than starting does.
-            PendingTexts::spawn(&applied.dir, formats, symbols)?
+            PendingTexts::spawn(&applied.dir, formats, symbols, settings.codec)?
         };
         let Applied { dir, changes, .. } = applied;
         Ok(Self { running, texts, changes, own, dir })

@@ -6,15 +6,12 @@ use std::thread::{self, JoinHandle};
 
 use tracedat::Abi;
 use tracedat::compress::Codec;
-use tracedat::write::{PackedHead, PackedText, TextPacker, WriteError};
+use tracedat::write::{PackedHead, TextPacker, WriteError};
 use tracefs::{Capture, EventSelection, TracingDir, capture};
 
 use super::file;
 use super::local::kernel_error;
 use crate::error::Error;
-
-/// Pieces of symbols that are read and not compressed yet.
-const PIECES: usize = 64;
 
 /// The texts, and how the file has them.
 #[derive(Clone)]
@@ -26,28 +23,37 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    /// Reads all but the symbols, and waits for those.
+    /// Reads all but the symbols, which are taken as they come, and compresses for a file with
+    /// `codec`, if there is one.
     pub(crate) fn read(
         dir: &TracingDir,
         events: Option<&EventSelection>,
         symbols: PendingSymbols,
+        codec: Option<Codec>,
     ) -> Result<Self, Error> {
-        let failed = |error| Error::failure("event formats cannot be written").because(error);
-        let order = Abi::NATIVE.byte_order;
         let read = |kallsyms| Capture::read_with(dir, events, kallsyms).map_err(kernel_error);
-        match symbols {
-            PendingSymbols::Plain(thread) => read(joined(thread)?).map(Self::from),
-            PendingSymbols::Packed(codec, thread) => {
-                let capture = read(Vec::new())?;
-                let head = PackedHead::new(&file::texts(&capture), codec, order).map_err(failed)?;
-                let head = match joined(thread)?.map_err(failed)? {
-                    Some(symbols) => head.with_kallsyms(symbols),
-                    None => head,
-                };
-                Ok(Self { capture: Arc::new(capture), packed: Some(Arc::new(head)) })
-            }
-        }
+        let Some(codec) = codec else { return read(symbols.plain()).map(Self::from) };
+        let capture = read(Vec::new())?;
+        let packed = pack(&capture, symbols, codec).map_err(|error| {
+            Error::failure("the kernel's texts cannot be written").because(error)
+        })?;
+        Ok(Self { capture: Arc::new(capture), packed: Some(Arc::new(packed)) })
     }
+}
+
+fn pack(
+    capture: &Capture,
+    symbols: PendingSymbols,
+    codec: Codec,
+) -> Result<PackedHead, WriteError> {
+    let order = Abi::NATIVE.byte_order;
+    let head = PackedHead::new(&file::texts(capture), codec, order)?;
+    let mut packer = TextPacker::new(codec)?;
+    symbols.0.into_iter().try_for_each(|piece| packer.add(&piece))?;
+    Ok(match packer.finish(order)? {
+        Some(symbols) => head.with_kallsyms(symbols),
+        None => head,
+    })
 }
 
 impl From<Capture> for Texts {
@@ -58,30 +64,20 @@ impl From<Capture> for Texts {
 
 /// The kernel's symbols on their way. They take longer than all else, and depend on nothing, so they
 /// are asked for before anything else is known.
-pub(crate) enum PendingSymbols {
-    Plain(JoinHandle<Vec<u8>>),
-    Packed(Codec, JoinHandle<Result<Option<PackedText>, WriteError>>),
-}
+pub(crate) struct PendingSymbols(mpsc::Receiver<Vec<u8>>);
 
 impl PendingSymbols {
-    /// Reads them in a thread, and compresses them in another for a file with `codec`, if there is
-    /// one.
-    pub(crate) fn spawn(codec: Option<Codec>) -> Result<Self, Error> {
-        let Some(codec) = codec else {
-            let read = || capture::Symbols::open().flatten().collect();
-            return Ok(Self::Plain(spawned("trace-symbols", read)?));
-        };
-        let (taken, pieces) = mpsc::sync_channel::<Vec<u8>>(PIECES);
-        let mut symbols = capture::Symbols::open();
-        let read = move || symbols.try_for_each(|piece| taken.send(piece));
+    /// Reads them in a thread.
+    pub(crate) fn spawn() -> Result<Self, Error> {
+        let (read, pieces) = mpsc::channel();
         // Who does not want them any more has the reason.
-        drop(spawned("trace-symbols", read)?);
-        let pack = move || {
-            let mut packer = TextPacker::new(codec)?;
-            pieces.iter().try_for_each(|piece| packer.add(&piece))?;
-            packer.finish(Abi::NATIVE.byte_order)
-        };
-        Ok(Self::Packed(codec, spawned("trace-pack", pack)?))
+        let symbols = move || capture::Symbols::open().try_for_each(|piece| read.send(piece)).ok();
+        spawned("trace-symbols", symbols)?;
+        Ok(Self(pieces))
+    }
+
+    fn plain(self) -> Vec<u8> {
+        self.0.iter().collect::<Vec<_>>().concat()
     }
 }
 
@@ -98,9 +94,10 @@ impl PendingTexts {
         dir: &TracingDir,
         events: Option<EventSelection>,
         symbols: PendingSymbols,
+        codec: Option<Codec>,
     ) -> Result<Self, Error> {
         let dir = dir.clone();
-        let read = move || Texts::read(&dir, events.as_ref(), symbols);
+        let read = move || Texts::read(&dir, events.as_ref(), symbols, codec);
         spawned("trace-texts", read).map(Self::Reading)
     }
 
@@ -118,7 +115,7 @@ impl PendingTexts {
     /// Waits for them.
     pub(crate) fn wait(&mut self) -> Result<Texts, Error> {
         *self = match std::mem::replace(self, Self::Failed) {
-            Self::Reading(thread) => Self::Here(joined(thread)??),
+            Self::Reading(thread) => Self::Here(thread.join().map_err(|_| unreadable())??),
             other => other,
         };
         match self {
@@ -134,10 +131,6 @@ fn spawned<T: Send + 'static>(
 ) -> Result<JoinHandle<T>, Error> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
     thread.map_err(|error| Error::failure("cannot start a thread").because(error))
-}
-
-fn joined<T>(thread: JoinHandle<T>) -> Result<T, Error> {
-    thread.join().map_err(|_| unreadable())
 }
 
 fn unreadable() -> Error {
