@@ -92,7 +92,7 @@ impl Capture {
 }
 
 /// Bytes of the symbols in a piece.
-const SYMBOLS_PIECE: u64 = 128 << 10;
+const SYMBOLS_PIECE: u64 = 256 << 10;
 
 /// `/proc/kallsyms`, piece by piece, so that a piece can be worked on while the kernel makes the
 /// next one. Empty where it may not be read.

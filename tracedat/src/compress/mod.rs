@@ -190,6 +190,9 @@ pub enum Effort {
     /// As other writers of the format do.
     #[default]
     Usual,
+    /// In two thirds of the time, and hardly less well where lines are much alike, as in a list of
+    /// symbols.
+    Lists,
     /// Less well, several times as fast.
     Little,
     /// Hardly at all: as fast as copying.

@@ -22,7 +22,7 @@ impl Compressor {
 
     pub(super) fn set_effort(&mut self, effort: Effort) {
         *self = Self::at_level(match effort {
-            Effort::Usual => LEVEL,
+            Effort::Usual | Effort::Lists => LEVEL,
             Effort::Little => 1,
             Effort::Least => 0,
         });

@@ -32,6 +32,7 @@ impl Compressor {
     pub(super) fn set_effort(&mut self, effort: Effort) -> Result<(), CompressError> {
         let level = match effort {
             Effort::Usual => zstd_safe::CLEVEL_DEFAULT,
+            Effort::Lists => 1,
             Effort::Little => -5,
             Effort::Least => zstd_safe::min_c_level(),
         };

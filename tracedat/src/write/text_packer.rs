@@ -3,12 +3,12 @@
 use super::WriteError;
 use super::output::count;
 use crate::abi::ByteOrder;
-use crate::compress::{Codec, Compressor};
+use crate::compress::{Codec, Compressor, Effort};
 
-/// Bytes that are compressed at once.
-const PIECE_LEN: usize = 512 << 10;
+/// Bytes that are compressed at once: enough to find what repeats.
+const PIECE_LEN: usize = 256 << 10;
 
-/// Takes a text piece by piece and compresses it meanwhile, where the codec can.
+/// Takes a long list of lines piece by piece and compresses it meanwhile, where the codec can.
 #[derive(Debug)]
 pub struct TextPacker {
     codec: Codec,
@@ -34,7 +34,8 @@ impl TextPacker {
     /// # Errors
     /// When the codec is not in this build.
     pub fn new(codec: Codec) -> Result<Self, WriteError> {
-        let compressor = codec.compressor()?;
+        let mut compressor = codec.compressor()?;
+        compressor.set_effort(Effort::Lists)?;
         Ok(Self { codec, compressor, len: 0, waiting: Vec::new(), packed: Vec::new() })
     }
 
@@ -44,6 +45,10 @@ impl TextPacker {
     /// What the codec says.
     pub fn add(&mut self, piece: &[u8]) -> Result<(), WriteError> {
         self.len += piece.len();
+        if self.codec.joins_blocks() && self.waiting.is_empty() && piece.len() >= PIECE_LEN {
+            self.compressor.compress_into(piece, &mut self.packed)?;
+            return Ok(());
+        }
         self.waiting.extend_from_slice(piece);
         if self.codec.joins_blocks() && self.waiting.len() >= PIECE_LEN {
             self.compressor.compress_into(&self.waiting, &mut self.packed)?;
