@@ -67,7 +67,7 @@ impl Capture {
     /// # Errors
     /// What the kernel answers for the files no trace can be read without: headers and formats.
     pub fn read(dir: &TracingDir, events: Option<&EventSelection>) -> Result<Self, Error> {
-        Self::read_with(dir, events, Symbols::open().flatten().collect())
+        Self::read_with(dir, events, Symbols::open().collect::<Vec<_>>().concat())
     }
 
     /// The same with `/proc/kallsyms` as it was read before, which takes longer than all else.

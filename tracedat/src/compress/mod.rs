@@ -30,7 +30,7 @@ pub enum Codec {
     None,
     /// The zlib format; needs the feature `zlib`.
     Zlib,
-    /// One zstd frame per chunk; needs the feature `zstd`.
+    /// zstd frames, one per chunk and some for a long text; needs the feature `zstd`.
     Zstd,
 }
 
