@@ -1,7 +1,7 @@
 //! What a trace must carry along to be read on another machine, as plain bytes.
 
-use std::fs;
-use std::thread::{self, JoinHandle};
+use std::fs::{self, File};
+use std::io::Read;
 
 use crate::control_file::ControlFile;
 use crate::cpu_mask::CpuMask;
@@ -67,33 +67,17 @@ impl Capture {
     /// # Errors
     /// What the kernel answers for the files no trace can be read without: headers and formats.
     pub fn read(dir: &TracingDir, events: Option<&EventSelection>) -> Result<Self, Error> {
-        Self::read_with(dir, events, PendingSymbols(None))
+        Self::read_with(dir, events, Symbols::open().collect::<Vec<_>>().concat())
     }
 
-    /// Reads everything in a thread, while something else goes on.
-    pub fn spawn(dir: &TracingDir, events: Option<EventSelection>) -> PendingCapture {
-        Self::spawn_with(dir, events, PendingSymbols(None))
-    }
-
-    /// The same with symbols that are on their way already.
-    pub fn spawn_with(
-        dir: &TracingDir,
-        events: Option<EventSelection>,
-        symbols: PendingSymbols,
-    ) -> PendingCapture {
-        let reader = {
-            let (dir, events) = (dir.clone(), events.clone());
-            thread::Builder::new()
-                .name("trace-capture".to_owned())
-                .spawn(move || Self::read_with(&dir, events.as_ref(), symbols))
-        };
-        PendingCapture { dir: dir.clone(), events, reader: reader.ok() }
-    }
-
-    fn read_with(
+    /// The same with `/proc/kallsyms` as it was read before, which takes longer than all else.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with(
         dir: &TracingDir,
         events: Option<&EventSelection>,
-        symbols: PendingSymbols,
+        kallsyms: Vec<u8>,
     ) -> Result<Self, Error> {
         let formats = Formats::read(dir, events)?;
         Ok(Self {
@@ -102,60 +86,35 @@ impl Capture {
             ftrace_formats: formats.ftrace,
             event_formats: formats.events,
             printk_formats: optional(&dir.file("printk_formats")),
-            kallsyms: symbols.finish(),
+            kallsyms,
         })
     }
 }
 
-/// The symbols of the kernel on their way. They take longer than all else, and depend on nothing, so
-/// they can be asked for before anything else is known.
+/// Bytes of the symbols in a piece.
+const SYMBOLS_PIECE: u64 = 256 << 10;
+
+/// `/proc/kallsyms`, piece by piece, so that a piece can be worked on while the kernel makes the
+/// next one. Empty where it may not be read.
 #[derive(Debug)]
-pub struct PendingSymbols(Option<JoinHandle<Vec<u8>>>);
+pub struct Symbols(Option<File>);
 
-impl PendingSymbols {
-    /// Reads `/proc/kallsyms` in a thread.
-    pub fn spawn() -> Self {
-        let reader = thread::Builder::new().name("trace-symbols".to_owned()).spawn(symbols);
-        Self(reader.ok())
-    }
-
-    fn finish(self) -> Vec<u8> {
-        match self.0.map(JoinHandle::join) {
-            Some(Ok(symbols)) => symbols,
-            None | Some(Err(_)) => symbols(),
-        }
+impl Symbols {
+    /// Opens it.
+    pub fn open() -> Self {
+        Self(ControlFile::at("/proc/kallsyms").open().ok())
     }
 }
 
-/// Empty where they may not be read.
-fn symbols() -> Vec<u8> {
-    // The kernel gives a page at a time, whatever is asked for.
-    optional(&ControlFile::at("/proc/kallsyms"))
-}
+impl Iterator for Symbols {
+    type Item = Vec<u8>;
 
-/// A capture on its way.
-#[derive(Debug)]
-pub struct PendingCapture {
-    dir: TracingDir,
-    events: Option<EventSelection>,
-    reader: Option<JoinHandle<Result<Capture, Error>>>,
-}
-
-impl PendingCapture {
-    /// Whether it has come.
-    pub fn is_ready(&self) -> bool {
-        self.reader.as_ref().is_some_and(JoinHandle::is_finished)
-    }
-
-    /// Waits for it. Where no thread could be had, reads it now.
-    ///
-    /// # Errors
-    /// As [`Capture::read`].
-    pub fn finish(self) -> Result<Capture, Error> {
-        match self.reader.map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            None | Some(Err(_)) => Capture::read(&self.dir, self.events.as_ref()),
-        }
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let file = self.0.as_ref()?;
+        let mut piece = Vec::with_capacity(SYMBOLS_PIECE as usize);
+        // The kernel gives a page at a time, whatever is asked for.
+        let read = file.take(SYMBOLS_PIECE).read_to_end(&mut piece);
+        (read.is_ok() && !piece.is_empty()).then_some(piece)
     }
 }
 

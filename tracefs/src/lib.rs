@@ -72,7 +72,7 @@ pub mod trigger;
 mod sys;
 
 pub use buffer_stats::BufferStats;
-pub use capture::{Capture, Formats, PendingCapture};
+pub use capture::{Capture, Formats};
 pub use changes::{Changes, Journal};
 pub use control_file::ControlFile;
 pub use cpu_mask::CpuMask;

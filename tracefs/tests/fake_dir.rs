@@ -326,7 +326,7 @@ fn a_capture_has_the_formats_that_were_asked_for() {
     let fake = Fake::new();
     let selection = fake.top().select("sched_waking").unwrap();
     assert!(selection.contains("sched", "sched_waking"));
-    let capture = Capture::spawn(&fake.dir, Some(selection)).finish().unwrap();
+    let capture = Capture::read(&fake.dir, Some(&selection)).unwrap();
     assert_eq!(capture.header_event, b"type_len : 5 bits\n");
     assert_eq!(capture.ftrace_formats, [b"name: print\n"]);
     assert_eq!(capture.event_formats.len(), 1);

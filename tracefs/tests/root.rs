@@ -433,7 +433,7 @@ fn function_tracer(dir: &TracingDir) -> Result<(), Failed> {
 
 fn capture(dir: &TracingDir) -> Result<(), Failed> {
     let selection = dir.top().select("sched")?;
-    let capture = Capture::spawn(dir, Some(selection.clone())).finish()?;
+    let capture = Capture::read(dir, Some(&selection))?;
     check(capture.header_page.starts_with(b"\tfield: u64 timestamp"), || "header".to_owned())?;
     let whole = capture.header_page.windows(9).any(|w| w == b"char data");
     check(whole, || String::from_utf8_lossy(&capture.header_page).into_owned())?;

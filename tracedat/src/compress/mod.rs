@@ -30,7 +30,7 @@ pub enum Codec {
     None,
     /// The zlib format; needs the feature `zlib`.
     Zlib,
-    /// One zstd frame per chunk; needs the feature `zstd`.
+    /// zstd frames, one per chunk and some for a long text; needs the feature `zstd`.
     Zstd,
 }
 
@@ -72,6 +72,11 @@ impl Codec {
             Self::Zlib => cfg!(feature = "zlib"),
             Self::Zstd => cfg!(feature = "zstd"),
         }
+    }
+
+    /// Whether compressed blocks that follow one another decompress as one, to all that is in them.
+    pub const fn joins_blocks(self) -> bool {
+        matches!(self, Self::None | Self::Zstd)
     }
 
     /// Returns a compressor that keeps its state for the next call.
@@ -382,6 +387,20 @@ mod tests {
             }
             let [usual, little, least, quick] = sizes[..] else { unreachable!() };
             assert!(usual < least && quick < least && little <= least, "{codec}: {sizes:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_of_some_codecs_join() {
+        let data = sample(1000);
+        for codec in Codec::ALL {
+            let mut packed = Vec::new();
+            for part in data.chunks(1500) {
+                codec.compress_into(part, &mut packed).unwrap();
+            }
+            let mut out = Vec::new();
+            let joined = codec.decompress_into(&packed, data.len(), &mut out);
+            assert_eq!(joined.is_ok() && out == data, codec.joins_blocks(), "{codec}");
         }
     }
 

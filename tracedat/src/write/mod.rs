@@ -40,6 +40,7 @@ pub mod option;
 mod output;
 mod region;
 mod resume;
+mod text_packer;
 mod v6;
 mod v7;
 
@@ -53,6 +54,7 @@ pub(crate) use head::Parts;
 pub use head::{Head, System};
 pub use live::{Closing, LiveBuffer, LiveLayout, Recorded, Region};
 pub use region::{Cap, RegionFile};
+pub use text_packer::{PackedText, TextPacker};
 pub use v7::PackedHead;
 pub(crate) use v7::{CopyBody, SectionCopy};
 

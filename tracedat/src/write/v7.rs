@@ -8,6 +8,7 @@ use super::cpu_data::{BufferData, Placement, TextData};
 use super::head::{Head, Parts, long_text, str0};
 use super::live::{Arranged, LiveLayout, Recorded};
 use super::output::{Output, count};
+use super::text_packer::PackedText;
 use super::{Settings, WriteError, option};
 use crate::abi::ByteOrder;
 use crate::compress::Codec;
@@ -661,6 +662,19 @@ impl PackedHead {
             sections.push(PackedSection { id, description, len: part.len(), body });
         }
         Ok(Self { sections, options: parts.options })
+    }
+
+    /// Adds `/proc/kallsyms`, which was compressed apart with the same codec.
+    #[must_use]
+    pub fn with_kallsyms(mut self, text: PackedText) -> Self {
+        let is_before = |one: &PackedSection| {
+            matches!(one.id, SectionId::FTRACE_EVENTS | SectionId::EVENT_FORMATS)
+        };
+        let place = self.sections.iter().take_while(|one| is_before(one)).count();
+        let PackedText { len, body } = text;
+        let (id, description) = (SectionId::KALLSYMS, "kallsyms");
+        self.sections.insert(place, PackedSection { id, description, len, body });
+        self
     }
 }
 

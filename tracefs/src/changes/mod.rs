@@ -119,6 +119,15 @@ impl Changes {
         if errors.is_empty() { Ok(()) } else { Err(RestoreError { errors }) }
     }
 
+    /// Puts events back before all else, which takes the kernel longest. What could not be put back
+    /// is tried again by [`restore`](Self::restore).
+    pub fn restore_events(&mut self) {
+        let is_events = |undo: &mut Undo| matches!(undo, Undo::Events { .. });
+        let events: Vec<Undo> = self.undos.extract_if(.., is_events).collect();
+        let (failed, _) = undo::run_all(events);
+        self.undos.extend(failed);
+    }
+
     /// Forgets what was remembered, so everything stays as it is now.
     pub fn keep(mut self) {
         self.undos.clear();

@@ -3,20 +3,21 @@
 //! The same on a host, where sinks are files, and in a guest, where they are virtio ports.
 
 use std::io;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tracedat::compress::Codec;
 use tracefs::buffer_control::BufferSize;
-use tracefs::capture::{self, PendingSymbols};
 use tracefs::{
-    Capture, Changes, EventSelection, Instance, Ledger, PidFilter, Priority, Recorder,
-    RecorderOptions, Sink, TracingDir,
+    Changes, EventSelection, Instance, Ledger, PidFilter, Priority, Recorder, RecorderOptions,
+    Sink, TracingDir, capture,
 };
 
 use super::args::{Args, RecorderArgs};
+use super::guests::joined;
 use super::status::Progress;
-use super::texts::{PendingTexts, Texts};
+use super::texts::{PendingSymbols, PendingTexts, Texts};
 use crate::command::tracing_plan::{Applied, Choices, MachinePlan};
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -53,6 +54,7 @@ pub(crate) struct LocalRecording {
     own: Option<Changes>,
     dir: TracingDir,
     events: EventSelection,
+    priority: Priority,
 }
 
 struct Running {
@@ -69,39 +71,81 @@ pub(crate) struct Recorded {
     pub(crate) restoring: Restoring,
 }
 
-/// A thread that puts tracefs back. Dropping it waits for its end.
-pub(crate) struct Restoring(Option<JoinHandle<Option<Error>>>);
+/// Puts tracefs back, in a thread. Dropping it waits for its end.
+pub(crate) struct Restoring {
+    /// Closing it says that nobody uses the ring buffers any more.
+    drained: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<Option<Error>>>,
+    /// What no thread could be had for.
+    left: Option<Restore>,
+}
+
+/// What is put back.
+struct Restore {
+    changes: Changes,
+    /// If there is any, only this, and the rest stays.
+    own: Option<Changes>,
+}
 
 impl Restoring {
-    /// Puts `changes` back; if the recorder has some of its `own`, only these.
-    fn start(changes: Changes, own: Option<Changes>) -> Self {
-        let restore = move || {
-            let restored = match own {
-                Some(own) => {
-                    changes.keep();
-                    own.restore()
-                }
-                None => changes.restore(),
-            };
-            let failed = |error| Error::failure("tracing is not as it was before").because(error);
-            restored.err().map(failed)
+    /// Begins with events, and goes on with all else when [`go_on`](Self::go_on) or
+    /// [`finish`](Self::finish) says so.
+    fn start(restore: Restore, priority: Priority) -> Self {
+        let (drained, is_drained) = mpsc::channel();
+        let (give, given) = mpsc::channel::<Restore>();
+        let run = move || {
+            // Until then what is traced is slow, and who waits for the end has to wait.
+            let _ = priority.of_helpers().apply();
+            let mut restore = given.recv().ok()?;
+            if restore.own.is_none() {
+                restore.changes.restore_events();
+            }
+            // An error is what it waits for: the other end is closed.
+            let _: Result<(), _> = is_drained.recv();
+            restore.run()
         };
-        // Without a thread the closure is dropped, and its changes are put back by that.
-        Self(thread::Builder::new().name("trace-restore".to_owned()).spawn(restore).ok())
+        let thread = thread::Builder::new().name("trace-restore".to_owned()).spawn(run).ok();
+        let left = give.send(restore).err().map(|unsent| unsent.0);
+        Self { drained: Some(drained), thread, left }
+    }
+
+    /// Nobody uses the ring buffers any more.
+    fn go_on(&mut self) {
+        self.drained = None;
     }
 
     /// Waits for it. Why tracefs could not be put back, which is no reason to lose the recording.
     pub(crate) fn finish(mut self) -> Option<Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Option<Error> {
+        self.go_on();
+        if let Some(left) = self.left.take() {
+            return left.run();
+        }
         let failed = || Some(Error::failure("tracing may not be as it was before"));
-        self.0.take().and_then(|thread| thread.join().unwrap_or_else(|_| failed()))
+        self.thread.take().and_then(|thread| thread.join().unwrap_or_else(|_| failed()))
+    }
+}
+
+impl Restore {
+    fn run(self) -> Option<Error> {
+        let restored = match self.own {
+            Some(own) => {
+                self.changes.keep();
+                own.restore()
+            }
+            None => self.changes.restore(),
+        };
+        let failed = |error| Error::failure("tracing is not as it was before").because(error);
+        restored.err().map(failed)
     }
 }
 
 impl Drop for Restoring {
     fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
-            let _ = thread.join();
-        }
+        let _ = self.end();
     }
 }
 
@@ -160,39 +204,41 @@ impl LocalRecording {
         settings: &Settings,
         sinks: MakeSinks<'_>,
     ) -> Result<Self, Error> {
-        let symbols = PendingSymbols::spawn();
-        let mut applied = Applied::new(plan, settings.choices, settings.command)?;
+        let symbols = PendingSymbols::spawn()?;
+        let mut applied = Applied::prepared(plan, settings.choices, settings.command)?;
         let requests =
             applied.instances.iter().map(SinkRequest::of).collect::<Result<Vec<_>, _>>()?;
-        let formats = (!settings.all_formats).then(|| applied.events.clone());
-        let dir = applied.dir.clone();
-        let capture = move || Capture::spawn_with(&dir, formats, symbols);
-        // Here, or how to get at them.
-        let texts = if settings.texts_first {
-            Ok(PendingTexts::Here(capture().finish().map_err(kernel_error)?.into()))
-        } else {
-            Err(capture)
-        };
-        let sinks = sinks(&applied.dir, &requests)?;
         let options = recorder_options(&settings.recorder)?;
         // With -k what was asked for stays, and not what only the recorder needs.
         let mut own = settings.keep_after.then(Changes::new);
         let has_many_events = plan.traces_functions() || fills_itself(&applied.events);
-        let mut running = Vec::new();
-        for ((instance, request), sinks) in applied.instances.iter().zip(requests).zip(sinks) {
+        for instance in &applied.instances {
+            let changes = own.as_mut().unwrap_or(&mut applied.changes);
             if settings.recorder.sleep.is_some_and(|sleep| sleep.is_zero()) {
                 // Zero percent wakes at every event.
-                let changes = own.as_mut().unwrap_or(&mut applied.changes);
                 let wake = changes.set_buffer_percent(instance, 0);
                 wake.or_else(unless_unavailable)?;
             }
             if has_many_events && plan.buffer_kb(instance.name()).is_none() {
-                enlarge_buffer(instance, own.as_mut().unwrap_or(&mut applied.changes));
+                enlarge_buffer(instance, changes);
             }
-            let sinks = request.cpus.into_iter().zip(sinks).collect();
-            let recorder = Recorder::start(instance, sinks, &options).map_err(kernel_error)?;
-            running.push(Running { instance: instance.clone(), recorder });
         }
+        let (dir, instances) = (applied.dir.clone(), applied.instances.clone());
+        let switch = || {
+            let _ = options.priority.of_helpers().apply();
+            applied.switch()
+        };
+        // The kernel takes long to switch events on; the file is made meanwhile.
+        let (switched, running) = thread::scope(|scope| {
+            let name = "trace-switch".to_owned();
+            let switching = thread::Builder::new().name(name).spawn_scoped(scope, switch);
+            let running = sinks(&dir, &requests)
+                .and_then(|sinks| start_recorders(instances, requests, sinks, &options));
+            let failed = |error| Error::failure("cannot start a thread").because(error);
+            (switching.map_err(failed).and_then(joined), running)
+        });
+        switched?;
+        let running = running?;
         if !settings.no_filter && (has_many_events || settings.printer.is_some()) {
             for one in &running {
                 // What the recorder does itself would fill the trace; kernels before 5.7 cannot
@@ -210,14 +256,19 @@ impl LocalRecording {
                 }
             }
         }
-        applied.begin()?;
-        let texts = match texts {
-            Ok(texts) => texts,
+        let formats = (!settings.all_formats).then(|| applied.events.clone());
+        let texts = if settings.texts_first {
+            // Who prints at once needs them first, and what reading them does is of no interest.
+            let texts = Texts::read(&applied.dir, formats.as_ref(), symbols, settings.codec)?;
+            applied.begin()?;
+            PendingTexts::Here(texts)
+        } else {
+            applied.begin()?;
             // Read while tracing goes on: the symbols alone take longer than starting does.
-            Err(capture) => PendingTexts::spawn(capture(), settings.codec)?,
+            PendingTexts::spawn(&applied.dir, formats, symbols, settings.codec)?
         };
         let Applied { dir, changes, events, .. } = applied;
-        Ok(Self { running, texts, changes, own, dir, events })
+        Ok(Self { running, texts, changes, own, dir, events, priority: options.priority })
     }
 
     /// Whether every sink has failed, so that going on is useless.
@@ -276,10 +327,12 @@ impl LocalRecording {
     /// # Errors
     /// What a reader needs could not be read. Data that was recorded stays in the sinks.
     pub(crate) fn stop(self) -> Result<Recorded, Error> {
-        let Self { running, mut texts, mut changes, own, dir, mut events } = self;
+        let Self { running, mut texts, mut changes, own, dir, mut events, priority } = self;
         for one in &running {
             changes.set_tracing_on(&one.instance, false).map_err(kernel_error)?;
         }
+        // The kernel waits for all CPUs many times meanwhile; data is taken and the file is made.
+        let mut restoring = Restoring::start(Restore { changes, own }, priority);
         let first = running.first().map(|one| one.instance.clone());
         let mut buffers = Vec::new();
         for Running { instance, recorder } in running {
@@ -294,8 +347,7 @@ impl LocalRecording {
         }
         tell_removed(&dir.top().take_removed(&mut events));
         let seen = Seen::now(&dir, first.as_ref())?;
-        // The kernel waits for all CPUs several times while it is put back; the file is made meanwhile.
-        let restoring = Restoring::start(changes, own);
+        restoring.go_on();
         let machine = Machine::seen(seen, texts.wait()?);
         Ok(Recorded { machine, buffers, restoring })
     }
@@ -336,6 +388,21 @@ impl RecorderArgs {
                 .hint("root may, unless its CPU time is limited")
         })
     }
+}
+
+fn start_recorders(
+    instances: Vec<Instance>,
+    requests: Vec<SinkRequest>,
+    sinks: Vec<Vec<Sink>>,
+    options: &RecorderOptions,
+) -> Result<Vec<Running>, Error> {
+    let each = instances.into_iter().zip(requests).zip(sinks);
+    let start = |((instance, request), sinks): ((Instance, SinkRequest), Vec<Sink>)| {
+        let sinks = request.cpus.into_iter().zip(sinks).collect();
+        let recorder = Recorder::start(&instance, sinks, options).map_err(kernel_error)?;
+        Ok(Running { instance, recorder })
+    };
+    each.map(start).collect()
 }
 
 /// Systems whose events tell of others than the task that is running, so that there are not very many,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use trace_virt::host::Guest;
 use trace_virt::setup::VirtDir;
+use tracedat::write::Version;
 use tracefs::TracingDir;
 
 use super::args::Args;
@@ -65,7 +66,10 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         Ok(created.1)
     };
     let command = workload.as_ref().map(Workload::pid);
-    let settings = Settings { command, codec: Some(format.codec), ..Settings::from(args) };
+    // Version 6 has texts in another form, and a file of which only the end is kept has them last.
+    let is_packed = format.version == Version::V7 && args.max_kb.is_none();
+    let codec = is_packed.then_some(format.codec);
+    let settings = Settings { command, codec, ..Settings::from(args) };
     let local = LocalRecording::start(&plan.host, &settings, &mut sinks);
     let (local, destination) = match (local, destination) {
         (Ok(local), Some(destination)) => (local, destination),

@@ -23,6 +23,9 @@ pub(crate) struct Applied {
     pub(crate) instances: Vec<Instance>,
     /// All events that may occur.
     pub(crate) events: EventSelection,
+    command: Option<i32>,
+    /// What is left to be done, of which the kernel takes long to do some.
+    switches: Vec<Step>,
     begin: Vec<Step>,
 }
 
@@ -36,11 +39,28 @@ impl Applied {
         choices: Choices,
         command: Option<i32>,
     ) -> Result<Self, Error> {
+        let mut applied = Self::prepared(plan, choices, command)?;
+        applied.switch()?;
+        Ok(applied)
+    }
+
+    /// The same up to the point from where on only events and tracers are [switched](Self::switch):
+    /// instances are there, and their ring buffers are as they will be.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn prepared(
+        plan: &MachinePlan,
+        choices: Choices,
+        command: Option<i32>,
+    ) -> Result<Self, Error> {
         let dir = TracingDir::find_or_mount().map_err(kernel_error)?;
-        let setup = Setup::new(plan, choices, &dir).map_err(kernel_error)?;
+        let mut setup = Setup::new(plan, choices, &dir).map_err(kernel_error)?;
         for pattern in &setup.skipped {
             tell(&format!("no event matches '{pattern}'; going on without"));
         }
+        let prepared = setup.steps.iter().rposition(|step| !step.is_switch());
+        let switches = setup.steps.split_off(prepared.map_or(0, |last| last + 1));
         let mut changes = changes(&dir, choices);
         for step in &setup.steps {
             step.apply(&dir, &mut changes, command).map_err(kernel_error)?;
@@ -48,7 +68,18 @@ impl Applied {
         let instances = setup.places.iter().map(|place| place.instance(&dir));
         let instances = instances.collect::<Result<_, _>>().map_err(kernel_error)?;
         let begin = setup.begin().cloned().collect();
-        Ok(Self { dir, changes, instances, events: setup.events, begin })
+        Ok(Self { dir, changes, instances, events: setup.events, command, switches, begin })
+    }
+
+    /// Switches events and tracers as the plan says.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub(crate) fn switch(&mut self) -> Result<(), Error> {
+        let mut steps = self.switches.iter();
+        steps
+            .try_for_each(|step| step.apply(&self.dir, &mut self.changes, self.command))
+            .map_err(kernel_error)
     }
 
     /// Does what comes last: lets the ring buffers take events, sets triggers.

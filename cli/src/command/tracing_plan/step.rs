@@ -96,6 +96,11 @@ impl Step {
         Self { optional: true, ..self }
     }
 
+    /// Whether it switches on or off what is traced, and changes nothing about the ring buffers.
+    pub(super) fn is_switch(&self) -> bool {
+        matches!(self.change, Change::Enable(_) | Change::Disable(_) | Change::Tracer(_))
+    }
+
     /// Makes the change, with `command` as the task of the command.
     ///
     /// # Errors
