@@ -192,8 +192,16 @@ fn a_region_that_is_full_is_an_error_and_keeps_what_it_has() {
     let region = layout.regions()[0];
     let region = RegionFile::new(file.reopen().unwrap(), region, ByteOrder::Little);
     let (mut sink, pending) = ChunkSink::start(region, Codec::Zstd, 4096, 1, || {}).unwrap();
-    let noise: Vec<u8> =
-        (0..40_960_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    // Nothing that any compression makes fit.
+    let mut state = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    })
+    .take(40_960)
+    .collect();
     let mut failed = false;
     for _ in 0..1000 {
         failed |= sink.write_all(&noise).is_err();

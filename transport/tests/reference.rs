@@ -1,7 +1,7 @@
 //! Our recorder's side against the C `trace-cmd listen`, where that is installed.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -60,9 +60,11 @@ fn open(version: Version, protocol: Protocol) -> Result<(), Failed> {
         let count = stream.write(sender.output())?;
         sender.sent(count);
         if sender.output().is_empty() {
-            match stream.read(sender.space())? {
-                0 => sender.hung_up(),
-                count => sender.filled(count),
+            match stream.read(sender.space()) {
+                Ok(0) => sender.hung_up(),
+                Ok(count) => sender.filled(count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
             }
         }
         sender.on_time(Instant::now())?;

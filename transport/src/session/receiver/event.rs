@@ -21,7 +21,7 @@ pub struct Start {
 /// What the listener is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiverEvent<'a> {
-    /// Open a port for each CPU, then call [`ports`](Receiver::ports).
+    /// Open a port for each CPU, then call [`ports`](super::Receiver::ports).
     Start(Start),
     /// The same for a further buffer. May come at any time after the first ports.
     Instance(Instance),
@@ -40,6 +40,6 @@ pub enum ReceiverEvent<'a> {
         /// Bytes, sequence headers not counted.
         bytes: u64,
     },
-    /// The recorder has sent all; take what is still on the way, then call [`finish`](Receiver::finish).
+    /// The recorder has sent all; take what is still on the way, then call [`finish`](super::Receiver::finish).
     Close,
 }

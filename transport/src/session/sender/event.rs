@@ -19,11 +19,11 @@ pub struct Opened {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SenderEvent {
     /// The listener speaks V1 only, and this connection is of no use any more: open another, then call
-    /// [`reconnected`](Sender::reconnected).
+    /// [`reconnected`](super::Sender::reconnected).
     Reconnect,
-    /// Send each CPU's data to its port, and the beginning of the file by [`put_metadata`](Sender::put_metadata).
+    /// Send each CPU's data to its port, and the beginning of the file by [`put_metadata`](super::Sender::put_metadata).
     Opened(Opened),
-    /// The ports of a buffer that was declared by [`instance`](Sender::instance).
+    /// The ports of a buffer that was declared by [`instance`](super::Sender::instance).
     InstancePorts {
         /// The stream of its first CPU.
         first_stream: u32,
@@ -32,7 +32,7 @@ pub enum SenderEvent {
     },
     /// What the listener has of a stream. Only with the extension `accounts`.
     Received(Received),
-    /// All was said; send what is in [`output`](Sender::output), and close the connection. With the extension
+    /// All was said; send what is in [`output`](super::Sender::output), and close the connection. With the extension
     /// `accounts` all that was received is then in the file.
     Done,
 }
