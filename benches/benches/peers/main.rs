@@ -3,6 +3,7 @@
 
 mod load;
 mod measure;
+mod network;
 mod options;
 mod programs;
 mod record;
@@ -56,6 +57,9 @@ fn bench(words: Vec<String>) -> Outcome<()> {
     }
     if options.record {
         record::run(&programs, &options)?;
+    }
+    if options.network {
+        network::run(&programs, &options)?;
     }
     Ok(())
 }

@@ -29,11 +29,7 @@ pub(crate) fn measure(command: &mut Command, output: Option<File>) -> Outcome<Us
     if !status.success() {
         return Err(format!("{command:?}: {status}").into());
     }
-    Ok(Usage {
-        wall,
-        cpu: duration(usage.ru_utime)? + duration(usage.ru_stime)?,
-        memory: u64::try_from(usage.ru_maxrss)? * 1024,
-    })
+    Ok(Usage { wall, cpu: cpu(&usage)?, memory: u64::try_from(usage.ru_maxrss)? * 1024 })
 }
 
 /// The time until the first line of an event can be read; what follows is not waited for.
@@ -76,6 +72,11 @@ pub(crate) fn median<R>(runs: &[R], figure: impl Fn(&R) -> f64) -> f64 {
         1 => values[middle],
         _ => f64::midpoint(values[middle - 1], values[middle]),
     }
+}
+
+/// User and system time.
+pub(crate) fn cpu(usage: &libc::rusage) -> Outcome<Duration> {
+    Ok(duration(usage.ru_utime)? + duration(usage.ru_stime)?)
 }
 
 fn duration(time: libc::timeval) -> Outcome<Duration> {

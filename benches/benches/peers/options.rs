@@ -7,8 +7,8 @@ const OF_CRITERION: &[&str] =
     &["--save-baseline", "--baseline", "--baseline-lenient", "--load-baseline"];
 
 pub(crate) const USAGE: &str = "\
-usage: cargo bench -p trace-benches --bench peers -- [report] [record] [OPTION]...
-  report, record    this part only
+usage: cargo bench -p trace-benches --bench peers -- [report] [record] [network] [OPTION]...
+  report, record, network  these parts only
   --events N        the recording to report has N events or more [default: 3000000]
   --rounds N        runs of each program, of which the median counts [default: 5]
   --ours PATH       this binary instead of a release build of the workspace
@@ -19,6 +19,7 @@ usage: cargo bench -p trace-benches --bench peers -- [report] [record] [OPTION].
 pub(crate) struct Options {
     pub(crate) report: bool,
     pub(crate) record: bool,
+    pub(crate) network: bool,
     pub(crate) events: u64,
     pub(crate) rounds: usize,
     pub(crate) ours: Option<PathBuf>,
@@ -28,13 +29,14 @@ pub(crate) struct Options {
 impl Options {
     /// Reads the words; none when they are for other benchmarks.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let (mut report, mut record, mut test) = (false, false, false);
+        let (mut report, mut record, mut network, mut test) = (false, false, false, false);
         let (mut events, mut rounds, mut ours) = (None, None, None);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
                 "report" => report = true,
                 "record" => record = true,
+                "network" => network = true,
                 // Cargo says so by itself.
                 "--bench" => {}
                 "--test" => test = true,
@@ -45,10 +47,11 @@ impl Options {
                 other => return Err(format!("unknown word '{other}'\n{USAGE}")),
             }
         }
-        let all = !report && !record;
+        let all = !report && !record && !network;
         Ok(Some(Self {
             report: report || all,
             record: record || all,
+            network: network || all,
             events: events.unwrap_or(if test { 20_000 } else { 3_000_000 }),
             rounds: usize::try_from(rounds.unwrap_or(if test { 1 } else { 5 }))
                 .map_err(|error| error.to_string())?,

@@ -104,7 +104,8 @@ pub(crate) fn record(programs: &Programs, plan: Plan<'_>, file: &Path) -> Outcom
     })
 }
 
-fn content(programs: &Programs, file: &Path) -> Outcome<Content> {
+/// Reads what is in a file.
+pub(crate) fn content(programs: &Programs, file: &Path) -> Outcome<Content> {
     // Our reader, for the files of both.
     let text = output(programs.reader(Program::Ours).args(["report", "--stat"]).arg(file))?;
     let counters = text.lines().filter_map(|line| line.split_once(": ")).filter_map(
