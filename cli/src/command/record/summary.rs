@@ -7,6 +7,7 @@ use trace_virt::host::ExecStatus;
 use tracedat::write::Placement;
 use tracefs::CpuLedger;
 
+use super::date::WallTime;
 use super::guests::{Exec, FinishedGuest};
 use super::local::RecordedBuffer;
 use super::remote::Delivery;
@@ -43,6 +44,12 @@ pub(crate) fn failure(output: &Path, buffers: &[RecordedBuffer]) -> Option<Error
         Error::failure(format!("not all could be recorded in {}", output.display()))
             .because(because),
     )
+}
+
+/// Says how well wall time is known.
+pub(crate) fn wall_time(wall_time: WallTime) {
+    let text = format!("wall time known to within {} us\n", wall_time.uncertainty);
+    pass_on(&mut std::io::stdout(), text.as_bytes());
 }
 
 /// Says which tracers run.
