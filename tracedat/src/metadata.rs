@@ -174,6 +174,12 @@ impl Metadata {
         self.sum_of(OptionId::DATE)
     }
 
+    /// Microseconds by which [`date`](Self::date) may be wrong; `None` where that was not told.
+    pub fn date_uncertainty(&self) -> Option<u64> {
+        let all = self.options_of(OptionId::DATE).map(|option| option::uncertainty(&option.data));
+        all.reduce(|sum, one| sum?.checked_add(one?)).flatten()
+    }
+
     /// Nanoseconds to add to the time stamps; the sum, where there are several.
     pub fn ts_offset(&self) -> Option<i64> {
         self.sum_of(OptionId::OFFSET)

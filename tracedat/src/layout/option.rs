@@ -10,7 +10,8 @@ impl OptionId {
     /// End of a list. Version 6: nothing follows, not even a size. Version 7: size 8, then the
     /// `u64` offset of the next options section, 0 for none.
     pub const DONE: Self = Self(0);
-    /// ASCII `0x<hex>`: microseconds that make wall-clock time of the clock's.
+    /// ASCII `0x<hex>`: microseconds that make wall-clock time of the clock's. Behind its NUL may stand, in decimal, by how
+    /// many they may be wrong.
     pub const DATE: Self = Self(1);
     /// Text: statistics of one CPU's buffer, NUL-terminated.
     pub const CPU_STAT: Self = Self(2);

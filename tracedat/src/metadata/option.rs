@@ -68,6 +68,12 @@ pub(super) fn text(data: &[u8]) -> &str {
     }
 }
 
+/// The decimal number in the second text of DATE.
+pub(super) fn uncertainty(data: &[u8]) -> Option<u64> {
+    let second = data.splitn(2, |&byte| byte == 0).nth(1)?;
+    text(second).parse().ok()
+}
+
 /// The clock in brackets.
 pub(crate) fn selected_clock(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once('[')?;
@@ -192,6 +198,16 @@ mod tests {
             (b"-99999999999999999999", i64::MIN),
         ] {
             assert_eq!(number(text), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn uncertainty_stands_behind_the_date() {
+        let (_, data) = crate::write::option::date_within(0x1234, 7);
+        assert_eq!(data, b"0x1234\x007\0");
+        assert_eq!((number(&data), uncertainty(&data)), (0x1234, Some(7)));
+        for other in [&b"0x1234\0"[..], b"0x1234", b"", b"0x1\0-7\0", b"0x1\0x"] {
+            assert_eq!(uncertainty(other), None, "{other:?}");
         }
     }
 

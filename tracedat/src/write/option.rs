@@ -17,6 +17,13 @@ pub fn date(offset_us: i64) -> RawOption {
     (OptionId::DATE, str0(&format!("{:#x}", offset_us.max(0))))
 }
 
+/// The same, wrong by `uncertainty_us` microseconds at most: a second text, behind the one that other readers take.
+pub fn date_within(offset_us: i64, uncertainty_us: u64) -> RawOption {
+    let (id, mut data) = date(offset_us);
+    data.extend(str0(&uncertainty_us.to_string()));
+    (id, data)
+}
+
 /// The text of `per_cpu/cpuN/stats` of one CPU, and behind it what the recorder has to say.
 pub fn cpu_stat(cpu: u32, stats: &str, recorder: &RecorderStat<'_>) -> RawOption {
     let lines = recorder.lines();

@@ -5,11 +5,12 @@ use tracefs::{Capture, Changes, Instance, Priority, Recorder, RecorderOptions, T
 
 use super::args::Args;
 use super::kernel_texts;
+use crate::command::record::date::{self, WallTime};
 use crate::command::record::file::Extra;
 use crate::command::record::live::{Closed, LiveFile};
 use crate::command::record::local::{Machine, RecordedBuffer, SinkRequest};
 use crate::command::record::output::Output;
-use crate::command::record::{date, kernel_error, latency, new_trace_id, summary};
+use crate::command::record::{kernel_error, latency, new_trace_id, summary};
 use crate::command::tracing_plan::plan::is_latency_tracer;
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -24,8 +25,8 @@ pub(super) fn extract(args: &Args) -> Result<Exit, Error> {
     if args.date {
         let first = instances.first().map(Instance::trace_clocks).transpose();
         let clock = first.map_err(kernel_error)?.map(|clocks| clocks.current);
-        let distance = date::microseconds_to_wall_time(clock.as_deref())?;
-        extra.options.push(option::date(distance));
+        let WallTime { offset, uncertainty } = date::wall_time_of(clock.as_deref())?;
+        extra.options.push(option::date_within(offset, uncertainty));
     }
     kernel_texts::add(&mut extra, args.format, &instances);
     let mut changes = Changes::new();

@@ -12,11 +12,20 @@ use crate::error::Error;
 
 const ATTEMPTS: usize = 50;
 
-/// Microseconds to add to a stamp of `clock` (default: the kernel's) to make wall time.
+/// The distance from a clock to wall time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WallTime {
+    /// Microseconds to add to a stamp.
+    pub(crate) offset: i64,
+    /// By how many microseconds that may be wrong.
+    pub(crate) uncertainty: u64,
+}
+
+/// What makes wall time of a stamp of `clock` (default: the kernel's).
 ///
 /// # Errors
 /// A clock that does not count nanoseconds, or what the kernel refuses.
-pub(crate) fn microseconds_to_wall_time(clock: Option<&str>) -> Result<i64, Error> {
+pub(crate) fn wall_time_of(clock: Option<&str>) -> Result<WallTime, Error> {
     let dir = TracingDir::find_or_mount().map_err(kernel_error)?;
     let mut changes = Changes::new();
     let name = format!("trace-cmd-date-{}", std::process::id());
@@ -33,11 +42,11 @@ pub(crate) fn microseconds_to_wall_time(clock: Option<&str>) -> Result<i64, Erro
     let marker = instance.marker().map_err(kernel_error)?;
     let mut looks = Vec::with_capacity(ATTEMPTS);
     for attempt in 0..ATTEMPTS {
-        let before = wall_time()?;
+        let before = now()?;
         let written = marker.write(format!("{attempt}\n").as_bytes());
         written
             .map_err(|error| Error::failure("cannot write to the trace marker").because(error))?;
-        looks.push((before, wall_time()?));
+        looks.push((before, now()?));
     }
     // An open marker would keep the instance from being removed.
     drop(marker);
@@ -51,21 +60,23 @@ pub(crate) fn microseconds_to_wall_time(clock: Option<&str>) -> Result<i64, Erro
     })
 }
 
-fn wall_time() -> Result<Duration, Error> {
+fn now() -> Result<Duration, Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_err(|error| Error::failure("the wall clock is before 1970").because(error))
 }
 
 /// Finds each attempt's entry in the text of `trace`, and the distance of the quickest.
-fn tightest(looks: &[(Duration, Duration)], text: &str) -> Option<i64> {
-    let mut best: Option<(Duration, i64)> = None;
+fn tightest(looks: &[(Duration, Duration)], text: &str) -> Option<WallTime> {
+    let mut best: Option<(Duration, WallTime)> = None;
     for line in text.lines() {
         let Some((stamp, attempt)) = marker_of(line) else { continue };
         let Some((before, after)) = looks.get(attempt) else { continue };
         let took = after.saturating_sub(*before);
         let wall = i64::try_from((*before + took / 2).as_micros()).ok()?;
         if best.is_none_or(|(least, _)| took < least) {
-            best = Some((took, wall.checked_sub(stamp)?));
+            // Stamps are in whole microseconds, and so is the middle.
+            let uncertainty = u64::try_from(took.as_nanos().div_ceil(2000)).ok()? + 1;
+            best = Some((took, WallTime { offset: wall.checked_sub(stamp)?, uncertainty }));
         }
     }
     best.map(|(_, distance)| distance)
@@ -93,7 +104,8 @@ mod tests {
                     trace-cmd-77 [001] .....  1.000100: tracing_mark_write: 0\n\
                     trace-cmd-77 [001] .....  2.000003: tracing_mark_write: 1\n\
                     trace-cmd-77 [001] .....  2.000004: tracing_mark_write: 99\n";
-        assert_eq!(tightest(&looks, text), Some(6_000_005 - 2_000_003));
+        let expected = WallTime { offset: 6_000_005 - 2_000_003, uncertainty: 6 };
+        assert_eq!(tightest(&looks, text), Some(expected));
         assert_eq!(tightest(&looks, "nothing"), None);
     }
 }

@@ -8,7 +8,7 @@ use tracedat::write::option;
 
 use super::args::Args;
 use super::plan::Plan;
-use super::{date, tsc};
+use super::{date, summary, tsc};
 use crate::command::workload::{TaskMaps, Workload, maps_of};
 use crate::error::Error;
 
@@ -17,7 +17,11 @@ pub(crate) fn before(args: &Args, plan: &Plan) -> Result<Vec<(OptionId, Vec<u8>)
     let mut options = Vec::new();
     if args.date {
         let clock = plan.host.top.clock.as_deref();
-        options.push(option::date(date::microseconds_to_wall_time(clock)?));
+        let wall_time = date::wall_time_of(clock)?;
+        if !args.quiet && !args.json {
+            summary::wall_time(wall_time);
+        }
+        options.push(option::date_within(wall_time.offset, wall_time.uncertainty));
     }
     options.extend(args.ts_offset.map(option::offset));
     if args.tsc_to_nsec || plan.host.tsc_to_nsec {

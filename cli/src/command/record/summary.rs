@@ -9,6 +9,7 @@ use tracedat::write::Placement;
 use tracefs::CpuLedger;
 use tracefs::recorder::SinkError;
 
+use super::date::WallTime;
 use super::guests::{Exec, FinishedGuest};
 use super::local::RecordedBuffer;
 use super::remote::Delivery;
@@ -51,6 +52,12 @@ pub(crate) fn in_one_line(error: &SinkError) -> String {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
+}
+
+/// Says how well wall time is known.
+pub(crate) fn wall_time(wall_time: WallTime) {
+    let text = format!("wall time known to within {} us\n", wall_time.uncertainty);
+    pass_on(&mut std::io::stdout(), text.as_bytes());
 }
 
 /// Says which tracers run.

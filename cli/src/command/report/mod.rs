@@ -74,9 +74,25 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
         _ => info::print(args, &report, &inputs, &mut records, out),
     };
     if !args.quiet {
+        if args.action == Action::Events && !args.no_date && !args.raw_time {
+            tell_how_far_apart(&inputs);
+        }
         warn(&inputs, &records);
     }
     result
+}
+
+/// Says how well stamps of several machines can be compared, where they are wall time of which that is known.
+fn tell_how_far_apart(inputs: &[ReportInput<'_>]) {
+    let known = inputs.iter().map(|input| input.metadata.date_uncertainty());
+    let Some(mut known) = known.collect::<Option<Vec<u64>>>() else { return };
+    known.sort_unstable();
+    if let [.., one, other] = known.as_slice() {
+        let apart = one.saturating_add(*other);
+        tell(&format!(
+            "stamps of different files are in order to within {apart} us, as far as the wall clocks agree"
+        ));
+    }
 }
 
 /// Prints what latency tracers left instead of records, and an empty line.
