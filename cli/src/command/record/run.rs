@@ -66,8 +66,8 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         Ok(created.1)
     };
     let command = workload.as_ref().map(Workload::pid);
-    // Version 6 has texts in another form, and a file of which only the end is kept has them last.
-    let is_packed = format.version == Version::V7 && args.max_kb.is_none();
+    // Version 6 has texts in another form, and so have heads that are sent.
+    let is_packed = format.version == Version::V7 && args.remote.is_none();
     let codec = is_packed.then_some(format.codec);
     let settings = Settings { command, codec, ..Settings::from(args) };
     let local = LocalRecording::start(&plan.host, &settings, &mut sinks);
