@@ -9,9 +9,7 @@ use std::sync::Arc;
 use tracedat::compress::Codec;
 use tracedat::layout::{self, OptionId};
 use tracedat::source::ReadAt;
-use tracedat::write::{
-    Head, LiveBuffer, LiveLayout, Placement, Recorded, Region, Settings, Version, Writer,
-};
+use tracedat::write::{Head, LiveBuffer, LiveLayout, Recorded, Region, Settings, Version, Writer};
 use tracedat::{ByteOrder, Metadata};
 
 use super::record::close_up::close_up;
@@ -84,15 +82,6 @@ pub(crate) struct ReceivedFile {
     writer: Writer<File>,
     layout: LiveLayout,
     settings: Settings,
-}
-
-/// A file that is complete.
-#[derive(Debug)]
-pub(crate) struct Received {
-    /// The trace id of its machine, 0 when it told none.
-    pub(crate) trace_id: u64,
-    /// Where the data of each CPU is.
-    pub(crate) placements: Vec<Placement>,
 }
 
 /// Version 6 as it is sent ends before the tag of its data, which readers ask for; without data, any
@@ -174,11 +163,6 @@ impl ReceivedFile {
         &self.output
     }
 
-    /// Nothing arrived that is worth keeping.
-    pub(crate) fn abandon(self) {
-        self.output.abandon();
-    }
-
     /// Completes the file. `tail` is the head as its machine told it again at the end, or empty;
     /// `options` is what is known here.
     ///
@@ -189,7 +173,7 @@ impl ReceivedFile {
         tail: &[u8],
         options: Vec<(OptionId, Vec<u8>)>,
         recorded: &[Recorded],
-    ) -> Result<Received, Error> {
+    ) -> Result<(), Error> {
         let Self { output, mut writer, layout, settings } = self;
         let failed = |error| output.failed(error);
         // The file is the memory of what came first.
@@ -198,7 +182,6 @@ impl ReceivedFile {
         let tail = Some(tail).filter(|tail| !tail.is_empty());
         let tail = tail.and_then(|tail| tracedat::Reader::parse(tail.to_vec()).ok());
         let tail = tail.as_ref().map_or(&head, |reader| &reader.metadata);
-        let trace_id = tail.trace_id().unwrap_or_default();
         let closing = if settings.version == Version::V6 {
             let mut whole = Head::of(tail);
             whole.options.extend(options);
@@ -214,8 +197,8 @@ impl ReceivedFile {
             writer.add_head(&more).map_err(failed)?;
             writer.close(&all, &layout, recorded)
         };
-        let placements = close_up(&output, closing.map_err(failed)?)?;
-        Ok(Received { trace_id, placements })
+        close_up(&output, closing.map_err(failed)?)?;
+        Ok(())
     }
 }
 
