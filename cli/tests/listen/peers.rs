@@ -50,7 +50,9 @@ pub(crate) fn records() -> Result<(), Failed> {
         listener.is_idle()?;
         let file = only_file(&listener)?;
         let text = report_of_both(&file)?;
-        check(text.contains("sched_switch:"), || format!("{words:?}: {text}"))?;
+        check(text.contains("sched_switch:"), || {
+            format!("{words:?}: {:?}", text.lines().take(6).collect::<Vec<_>>())
+        })?;
         check(without_port(&file) == "trace.localhost:.dat", || format!("{file:?}"))?;
         listener.end(Signal::SIGTERM)?;
     }

@@ -90,6 +90,8 @@ impl Trace {
 
 fn records(file: &Path) -> Result<Vec<FoundRecord>, Failed> {
     let reader = Reader::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let events = reader.metadata.event_texts().filter(|event| event.system == "sched").count();
+    check(events > 0, || format!("{}: no formats of events", file.display()))?;
     let contents = Contents::of(reader)?;
     // A listener that still writes, or was killed, has not completed its file.
     let mut warnings = contents.warnings.iter();

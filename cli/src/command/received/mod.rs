@@ -183,7 +183,7 @@ impl ReceivedFile {
         let tail = tail.and_then(|tail| tracedat::Reader::parse(tail.to_vec()).ok());
         let tail = tail.as_ref().map_or(&head, |reader| &reader.metadata);
         let closing = if settings.version == Version::V6 {
-            let mut whole = Head::of(tail);
+            let mut whole = completed(Head::of(&head), Head::of(tail));
             whole.options.extend(options);
             writer.close_as_version_6(&whole, &layout, recorded)
         } else {
@@ -199,6 +199,24 @@ impl ReceivedFile {
         };
         close_up(&output, closing.map_err(failed)?)?;
         Ok(())
+    }
+}
+
+/// A head with what a later one tells instead; a text that is empty there stays.
+fn completed(first: Head, later: Head) -> Head {
+    fn text<T>(first: Vec<T>, later: Vec<T>) -> Vec<T> {
+        if later.is_empty() { first } else { later }
+    }
+    Head {
+        header_page: text(first.header_page, later.header_page),
+        header_event: text(first.header_event, later.header_event),
+        kallsyms: text(first.kallsyms, later.kallsyms),
+        printk_formats: text(first.printk_formats, later.printk_formats),
+        cmdlines: text(first.cmdlines, later.cmdlines),
+        ftrace_formats: text(first.ftrace_formats, later.ftrace_formats),
+        systems: text(first.systems, later.systems),
+        cpus: later.cpus,
+        options: text(first.options, later.options),
     }
 }
 
