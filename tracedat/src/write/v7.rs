@@ -654,7 +654,14 @@ impl PackedHead {
     /// # Errors
     /// When a text is larger than the format can tell, or the codec is not in this build.
     pub fn new(head: &Head, codec: Codec, order: ByteOrder) -> Result<Self, WriteError> {
-        let parts = head.parts(order)?;
+        let mut parts = head.parts(order)?;
+        // A list of none would stand for what the head had.
+        if head.ftrace_formats.is_empty() {
+            parts.ftrace_events.clear();
+        }
+        if head.systems.is_empty() {
+            parts.event_formats.clear();
+        }
         let mut sections = Vec::new();
         for (id, description, part) in texts(&parts) {
             let mut body = Vec::new();

@@ -25,7 +25,7 @@ use crate::error::Error;
 /// How long data that was sent may take to come, once the recorder has said that it sent all.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long data is waited for that was on its way when a recorder went away.
+/// How long nothing may come of what was on its way when a recorder went away.
 const LAST_PATIENCE: Duration = Duration::from_millis(200);
 
 /// After so long without a word the head of version 1 may be complete, of which nothing tells the end.
@@ -83,6 +83,8 @@ pub(super) struct Outcome {
     pub(super) bytes: u64,
     pub(super) lost_bytes: u64,
     pub(super) lost_datagrams: u64,
+    /// Connections to its ports that others made.
+    pub(super) strangers: u64,
     /// Whether all losses on the way are known.
     pub(super) is_accounted: bool,
     pub(super) error: Option<ClientError>,
@@ -151,7 +153,7 @@ impl<'a> Client<'a> {
         let error = result.err();
         if let Some(error) = &error {
             self.refuse(error);
-            self.take_last();
+            self.take_last(matches!(error, ClientError::Stopped));
         }
         self.finish(error)
     }
@@ -213,7 +215,7 @@ impl<'a> Client<'a> {
         let before = fds.len();
         let mut numbers = Vec::new();
         for (number, stream) in self.streams.iter().enumerate() {
-            if let Some(fd) = stream.wants() {
+            for fd in stream.wants() {
                 fds.push(PollFd::new(fd, PollFlags::POLLIN));
                 numbers.push(number);
             }
@@ -430,28 +432,43 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Takes what is on its way, after a recorder has gone or was sent away.
-    fn take_last(&mut self) {
-        let until = Instant::now() + LAST_PATIENCE;
-        while self.file.is_some() && Instant::now() < until {
+    /// Takes what is on its way, after a recorder has gone or was sent away: what it had sent before is still in
+    /// buffers here, and is taken as long as it comes, unless this listener ends.
+    fn take_last(&mut self, is_stopped: bool) {
+        let start = Instant::now();
+        let end = start + if is_stopped { LAST_PATIENCE } else { CLOSE_PATIENCE };
+        let mut quiet = start + LAST_PATIENCE;
+        while self.file.is_some() {
             let mut fds = Vec::new();
             let mut numbers = Vec::new();
             for (number, stream) in self.streams.iter().enumerate() {
-                if let Some(fd) = stream.wants() {
+                for fd in stream.wants() {
                     fds.push(PollFd::new(fd, PollFlags::POLLIN));
                     numbers.push(number);
                 }
             }
-            if fds.is_empty() || poll_until(&mut fds, Some(until)).is_err() {
+            let until = quiet.min(end);
+            if fds.is_empty() || Instant::now() >= until {
+                return;
+            }
+            if poll_until(&mut fds, Some(until)).is_err() {
                 return;
             }
             let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
             let ready = fds.iter().zip(numbers).filter(|(fd, _)| is_ready(fd));
             let ready: Vec<usize> = ready.map(|(_, number)| number).collect();
+            let before = self.delivered();
             if ready.is_empty() || self.turns(&ready, Instant::now()).is_err() {
                 return;
             }
+            if self.delivered() > before {
+                quiet = Instant::now() + LAST_PATIENCE;
+            }
         }
+    }
+
+    fn delivered(&self) -> u64 {
+        self.streams.iter().map(DataStream::delivered).sum()
     }
 
     /// Tells the recorder why, where it understands.
@@ -489,6 +506,7 @@ impl<'a> Client<'a> {
             bytes: received.iter().map(|one| one.bytes).sum(),
             lost_bytes: received.iter().map(|one| one.lost_bytes).sum(),
             lost_datagrams: received.iter().map(|one| one.lost_datagrams).sum(),
+            strangers: self.streams.iter().map(DataStream::strangers).sum(),
             is_accounted: self.streams.iter().all(DataStream::is_accounted),
             error: None,
         };

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use trace_transport::session::{Extensions, ReceiverConfig, RefuseCode, SessionKey};
 use trace_transport::{Access, Address, Key, Listener, Peer, Stream, nonce, tcp};
 use trace_virt::stop::StopSignals;
@@ -102,12 +103,19 @@ pub(super) fn run(
         connections: AtomicUsize::new(0),
         settings,
     };
+    let _ = raise_descriptors();
     thread::scope(|scope| {
         let result = accept_all(listener, &shared, signals, scope).map_err(failed);
         // All threads see it, as nobody reads it.
         let _ = shared.stop.write(1);
         result
     })
+}
+
+/// Takes as many descriptors as there may be: every client has several for each of its CPUs.
+fn raise_descriptors() -> nix::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)
 }
 
 fn accept_all<'scope, 'a: 'scope>(
@@ -241,6 +249,9 @@ fn tell(log: &Log, label: &str, outcome: &Outcome) {
         (bytes, datagrams) => {
             line.push_str(&format!("; {bytes} bytes in {datagrams} datagrams lost on the way"));
         }
+    }
+    if outcome.strangers > 0 {
+        line.push_str(&format!("; {} connections of others sent away", outcome.strangers));
     }
     match &outcome.error {
         None => log.say(&line),

@@ -66,17 +66,18 @@ pub(super) struct DataStream {
     broken: Option<io::Error>,
     /// What came and is not taken.
     foreign: u64,
+    /// Connections of others.
+    strangers: u64,
 }
 
 #[derive(Debug)]
 enum Way {
-    /// Nobody has connected.
-    Waiting(Listener),
-    Connected {
-        stream: Stream,
-        /// How much of the token has come.
-        token: Vec<u8>,
+    /// Nobody has connected, or nobody who has shown that the data is its.
+    Waiting {
+        listener: Listener,
+        callers: Vec<Caller>,
     },
+    Connected(Stream),
     Datagrams {
         socket: udp::Receiver,
         /// Where they are numbered.
@@ -85,6 +86,17 @@ enum Way {
         from: Option<SocketAddr>,
     },
 }
+
+/// A connection that has to show a token.
+#[derive(Debug)]
+struct Caller {
+    stream: Stream,
+    /// What of it has come.
+    token: Vec<u8>,
+}
+
+/// Connections that may be about to show a token; a further one takes the place of the oldest.
+const MAX_CALLERS: usize = 8;
 
 /// What a stream's turn needs of its client.
 pub(super) struct Turn<'a, 'b> {
@@ -104,7 +116,8 @@ impl DataStream {
         listener: Listener,
         now: Instant,
     ) -> Self {
-        Self::new(number, cpu, page_size, Way::Waiting(listener), now)
+        let way = Way::Waiting { listener, callers: Vec::new() };
+        Self::new(number, cpu, page_size, way, now)
     }
 
     /// Waits for datagrams.
@@ -135,6 +148,7 @@ impl DataStream {
             is_over: false,
             broken: None,
             foreign: 0,
+            strangers: 0,
         }
     }
 
@@ -149,13 +163,14 @@ impl DataStream {
     }
 
     /// What to wait for, if there is something to be done then.
-    pub(super) fn wants(&self) -> Option<BorrowedFd<'_>> {
-        match &self.way {
-            _ if self.is_over => None,
-            Way::Waiting(listener) => Some(listener.as_fd()),
-            Way::Connected { stream, .. } => self.sink.as_ref().map(|_| stream.as_fd()),
-            Way::Datagrams { socket, .. } => self.sink.as_ref().map(|_| socket.as_fd()),
-        }
+    pub(super) fn wants(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let (one, callers): (_, &[Caller]) = match &self.way {
+            _ if self.is_over => (None, &[]),
+            Way::Waiting { listener, callers } => (Some(listener.as_fd()), callers),
+            Way::Connected(stream) => (self.sink.as_ref().map(|_| stream.as_fd()), &[]),
+            Way::Datagrams { socket, .. } => (self.sink.as_ref().map(|_| socket.as_fd()), &[]),
+        };
+        one.into_iter().chain(callers.iter().map(|caller| caller.stream.as_fd()))
     }
 
     /// So many bytes were sent, and no more will be.
@@ -170,11 +185,46 @@ impl DataStream {
     /// All was sent: what is on its way has to come soon.
     pub(super) fn all_was_sent(&mut self, control: &Peer, now: Instant) {
         self.last = now;
-        if let Way::Waiting(listener) = &self.way {
-            match accept(listener, control) {
-                Some(stream) => self.way = Way::Connected { stream, token: Vec::new() },
-                // Nobody who has said all connects any more.
-                None => self.is_over = true,
+        self.admit(control, now);
+        if let Way::Waiting { callers, .. } = &self.way {
+            // Nobody who has said all connects any more.
+            self.is_over = callers.is_empty();
+        }
+    }
+
+    /// Takes in who has connected, and shown what has to be shown.
+    fn admit(&mut self, control: &Peer, now: Instant) {
+        let Way::Waiting { listener, callers } = &mut self.way else { return };
+        while let Ok(Some((stream, peer))) = listener.accept() {
+            if !is_same_host(control, &peer) {
+                self.strangers += 1;
+                continue;
+            }
+            if self.token.is_none() {
+                (self.way, self.last) = (Way::Connected(stream), now);
+                return;
+            }
+            if callers.len() >= MAX_CALLERS {
+                callers.remove(0);
+                self.strangers += 1;
+            }
+            callers.push(Caller { stream, token: Vec::new() });
+        }
+        let Some(expected) = &self.token else { return };
+        let mut at = 0;
+        while let Some(Caller { stream, token }) = callers.get_mut(at) {
+            match read_token(stream, token, expected) {
+                Ok(true) => {
+                    let Caller { stream, .. } = callers.swap_remove(at);
+                    self.strangers += callers.len() as u64;
+                    (self.way, self.last) = (Way::Connected(stream), now);
+                    return;
+                }
+                Ok(false) => at += 1,
+                Err(_) => {
+                    callers.remove(at);
+                    self.strangers += 1;
+                }
             }
         }
     }
@@ -195,14 +245,11 @@ impl DataStream {
     /// The file or a limit ends it. What the peer does to its connection is no error.
     pub(super) fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StreamError> {
         match &mut self.way {
-            Way::Waiting(listener) => {
-                if let Some(stream) = accept(listener, turn.control) {
-                    self.way = Way::Connected { stream, token: Vec::new() };
-                    self.last = turn.now;
-                }
+            Way::Waiting { .. } => {
+                self.admit(turn.control, turn.now);
                 Ok(())
             }
-            Way::Connected { .. } => self.take_bytes(turn),
+            Way::Connected(_) => self.take_bytes(turn),
             Way::Datagrams { .. } => turn.workshop.with(|bench| {
                 let mut slab = bench.slab.take().unwrap_or_default();
                 let result = self.take_datagrams(&mut slab, bench, turn);
@@ -213,19 +260,9 @@ impl DataStream {
     }
 
     fn take_bytes(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StreamError> {
-        let (Way::Connected { stream, token }, Some(sink)) = (&mut self.way, &mut self.sink) else {
+        let (Way::Connected(stream), Some(sink)) = (&mut self.way, &mut self.sink) else {
             return Ok(());
         };
-        if let Some(expected) = &self.token {
-            match read_token(stream, token, expected) {
-                Ok(true) => self.token = None,
-                Ok(false) => return Ok(()),
-                Err(error) => {
-                    (self.broken, self.is_over) = (Some(error), true);
-                    return Ok(());
-                }
-            }
-        }
         let mut left = TURN;
         while left > 0 {
             let granted = turn.budget.reserve(left).map_err(StreamError::Limit)?;
@@ -330,7 +367,7 @@ impl DataStream {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.is_over
             || match &self.way {
-                Way::Waiting(_) | Way::Connected { .. } => false,
+                Way::Waiting { .. } | Way::Connected(_) => false,
                 Way::Datagrams { sequence, .. } => {
                     let received = sequence.as_ref().map(|sequence| sequence.received());
                     let complete = received.zip(self.produced);
@@ -418,22 +455,25 @@ impl DataStream {
         self.foreign
     }
 
+    /// Connections to its port that were not its sender's.
+    pub(super) fn strangers(&self) -> u64 {
+        self.strangers
+    }
+
     /// Whether losses on the way can be known.
     pub(super) fn is_accounted(&self) -> bool {
         !matches!(self.way, Way::Datagrams { sequence: None, .. })
     }
 }
 
-/// The connection of the host that the control connection is with.
-fn accept(listener: &Listener, control: &Peer) -> Option<Stream> {
-    let (stream, peer) = listener.accept().ok()??;
-    let is_same = match (control, peer) {
+/// Whether data comes from the host that the control connection is with.
+fn is_same_host(control: &Peer, data: &Peer) -> bool {
+    match (control, data) {
         (Peer::Tcp(one), Peer::Tcp(other)) => one.ip() == other.ip(),
-        (Peer::Vsock { cid: one, .. }, Peer::Vsock { cid: other, .. }) => *one == other,
+        (Peer::Vsock { cid: one, .. }, Peer::Vsock { cid: other, .. }) => one == other,
         (Peer::Unix(one), Peer::Unix(other)) => one.uid == other.uid,
         _ => false,
-    };
-    is_same.then_some(stream)
+    }
 }
 
 /// Reads on in the token; true when it is whole and right.
