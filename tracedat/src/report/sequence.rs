@@ -266,7 +266,7 @@ impl<R> Sequencer<'_, '_, R> {
         let (Some(context), Some(comms)) = (self.files.get(file), self.comms.get_mut(file)) else {
             return;
         };
-        let pid = id.and_then(|id| Some(context.slot(id)?.pid.get(data)));
+        let pid = id.and_then(|id| Some(context.slot(id)?.common.pid.get(data)));
         if pid.is_some_and(|pid| pid != 0)
             && let Some(early) = early.take()
         {
@@ -325,7 +325,7 @@ pub(super) fn wants(
         return true;
     }
     let slot = file.and_then(|file| file.slot(file.event_id(record.data)?));
-    slot.is_none_or(|slot| slot.flags.flags.get(record.data) & unwanted == 0)
+    slot.is_none_or(|slot| slot.common.flags.get(record.data) & unwanted == 0)
 }
 
 /// A record among its neighbours, as an observer sees it.
