@@ -93,13 +93,10 @@ impl Program {
         while let Some(step) = steps.get(at) {
             at += 1;
             match *step {
-                Step::Literal(literal) => {
-                    self.append_literal(literal, out);
-                    // What mostly follows goes without a jump through the table of steps.
-                    if let Some(&Step::Number { value, base, bits }) = steps.get(at) {
-                        at += 1;
-                        number::plain(out, self.usual_value(value, data), base, u32::from(bits));
-                    }
+                Step::Literal(literal) => self.append_literal(literal, out),
+                Step::Labelled(ref labelled) => {
+                    labelled.print(data, out);
+                    at += 1;
                 }
                 Step::Number { value, base, bits } => {
                     number::plain(out, self.usual_value(value, data), base, u32::from(bits));
@@ -127,8 +124,9 @@ impl Program {
                         None => number::hex(out, address),
                     }
                 }
-                Step::Flags { value, delimiter, table, form } => {
-                    self.flags(out, data, value, delimiter, table, form);
+                Step::Flags { value, delimiter, table, ends_early, form } => {
+                    let value = self.usual_value(value, data);
+                    self.flags(out, data, value, delimiter, (table, ends_early), form);
                 }
                 Step::Symbolic { value, table, form } => {
                     self.symbolic(out, data, value, table, form);
@@ -222,7 +220,7 @@ impl Program {
                     self.call(out, data, cx.compat, function, (value, place));
                 }
                 Step::JumpIfZero { value, target } => {
-                    if self.value(value, data) == 0 {
+                    if self.usual_value(value, data) == 0 {
                         at = target as usize;
                     }
                 }
@@ -235,25 +233,24 @@ impl Program {
         &self,
         out: &mut Vec<u8>,
         data: &[u8],
-        value: Value,
+        mut value: u64,
         delimiter: Literal,
-        table: TableRange,
+        (table, ends_early): (TableRange, bool),
         form: FormIndex,
     ) {
-        let mut value = self.value(value, data);
-        let full = self.full;
         let table = self.table.get(table.start as usize..table.end as usize).unwrap_or_default();
         let mut first = true;
         for &(mask, name) in table {
-            // The kernel is done with an empty rest, and knows masks with the highest bit.
-            if full && value == 0 {
-                break;
+            if value == 0 {
+                if ends_early {
+                    break;
+                }
+                if (mask as i64) < 0 {
+                    self.text(out, self.literal(name), form, data);
+                    break;
+                }
             }
-            if value == 0 && (mask as i64) < 0 {
-                self.text(out, self.literal(name), form, data);
-                break;
-            }
-            if (mask as i64 > 0 || full) && value & mask == mask {
+            if value & mask == mask && (ends_early || mask as i64 > 0) {
                 if !std::mem::take(&mut first) {
                     self.append_literal(delimiter, out);
                 }
@@ -277,7 +274,7 @@ impl Program {
         table: TableRange,
         form: FormIndex,
     ) {
-        let value = self.value(value, data);
+        let value = self.usual_value(value, data);
         let table = self.table.get(table.start as usize..table.end as usize).unwrap_or_default();
         match table.iter().find(|(key, _)| *key == value) {
             Some(&(_, name)) => self.append_name(out, name, form, data),
