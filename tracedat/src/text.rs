@@ -126,6 +126,15 @@ pub(crate) fn six_digits_colon(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&text.to_le_bytes());
 }
 
+/// Appends nine digits of a number below 10^9, then a colon and a blank.
+#[inline]
+pub(crate) fn nine_digits_colon(out: &mut Vec<u8>, value: u64) {
+    const COLON: u128 = u16::from_le_bytes(*b": ") as u128;
+    let (first_digit, others) = (value / EIGHT, eight_digits((value % EIGHT) as u32));
+    let digits = u128::from(first_digit | u64::from(b'0')) | u128::from(others | ZEROS) << 8;
+    first(out, &(digits | COLON << 72).to_le_bytes(), 11);
+}
+
 /// Eight hexadecimal digits as text, the first one in the lowest byte.
 #[inline(always)]
 fn eight_hex(value: u32) -> u64 {
@@ -142,11 +151,14 @@ fn eight_hex(value: u32) -> u64 {
 #[inline]
 pub(crate) fn hex(out: &mut Vec<u8>, value: u64, width: usize) {
     let digits = (16 - (value | 1).leading_zeros() as usize / 4).max(width.min(16));
-    let (upper, lower) = (eight_hex((value >> 32) as u32), eight_hex(value as u32));
+    let lower = eight_hex(value as u32);
     if digits > 8 {
-        let text = upper >> (8 * (16 - digits));
-        first(out, &text.to_le_bytes(), digits - 8);
-        out.extend_from_slice(&lower.to_le_bytes());
+        let upper = eight_hex((value >> 32) as u32);
+        // Less than 64; a shift by all bits goes in two steps.
+        let skipped = 8 * (16 - digits as u32);
+        let start = upper >> skipped | lower << 1 << (63 - skipped);
+        let text = u128::from(start) | u128::from(lower >> skipped) << 64;
+        first(out, &text.to_le_bytes(), digits);
     } else {
         // Never none, so the shift is less than 64.
         first(out, &(lower >> (8 * (8 - digits))).to_le_bytes(), digits);
@@ -182,6 +194,8 @@ mod tests {
             assert_eq!(text(|out| hex(out, value, 16)), format!("{value:016x}"));
             let six = value % 1_000_000;
             assert_eq!(text(|out| six_digits_colon(out, six)), format!("{six:06}: "));
+            let nine = value % 1_000_000_000;
+            assert_eq!(text(|out| nine_digits_colon(out, nine)), format!("{nine:09}: "));
         }
         assert_eq!(text(|out| signed(out, i64::MIN)), i64::MIN.to_string());
     }

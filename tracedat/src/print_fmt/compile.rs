@@ -205,7 +205,12 @@ impl<'a> Compiler<'a> {
                 let value = self.value(value)?;
                 let delimiter = self.literal(delimiter)?;
                 let table = self.table(table)?;
-                self.push(Step::Flags { value, delimiter, table, form });
+                let range = table.start as usize..table.end as usize;
+                let masks = self.program.table.get(range).unwrap_or_default();
+                // The kernel is done with an empty rest, and knows masks with the highest bit.
+                let ends_early =
+                    self.program.full || masks.iter().all(|&(mask, _)| mask as i64 > 0);
+                self.push(Step::Flags { value, delimiter, table, ends_early, form });
             }
             Expr::Symbolic { value, table } => {
                 let value = self.value(value)?;

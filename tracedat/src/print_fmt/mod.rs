@@ -12,6 +12,7 @@ mod context;
 mod conversion;
 mod functions;
 mod hex_dump;
+mod labelled;
 mod lexer;
 pub(crate) mod number;
 mod parse;

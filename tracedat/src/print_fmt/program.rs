@@ -1,6 +1,7 @@
 //! The compiled form of a print fmt.
 use super::CompileOptions;
 use super::functions::Function;
+use super::labelled::Labelled;
 use super::number::{Base, Layout};
 use super::value::{Op, Place, Value};
 use super::{c, compile, parse};
@@ -49,6 +50,8 @@ pub(super) struct HexDumpStyle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Literal(Literal),
+    /// A literal and the number of the next step, which is passed over.
+    Labelled(Labelled),
     /// A number without width or precision.
     Number {
         value: Value,
@@ -84,6 +87,8 @@ pub(super) enum Step {
         value: Value,
         delimiter: Literal,
         table: TableRange,
+        /// Whether nothing is printed once the value is used up.
+        ends_early: bool,
         form: FormIndex,
     },
     Symbolic {
@@ -241,6 +246,7 @@ impl Program {
         if compiled.is_err() {
             program = Self::empty(Mode::Failed, abi, program.fields);
         }
+        program.join_labels();
         // So that the last literal is copied as fast as the others.
         program.literals.resize(program.literals.len() + text::CHUNK, 0);
         program
@@ -258,6 +264,20 @@ impl Program {
             table: Vec::new(),
             raw_forms: vec![None; fields.len()].into(),
             fields,
+        }
+    }
+
+    /// Joins literals with the numbers behind them. Those stay where they are: a jump may lead there.
+    fn join_labels(&mut self) {
+        for at in 1..self.steps.len() {
+            let Step::Literal(literal) = self.steps[at - 1] else { continue };
+            let is_apart = |form: &RawForm| form.end as usize == at;
+            if self.raw_forms.iter().flatten().any(is_apart) {
+                continue;
+            }
+            if let Some(labelled) = Labelled::new(self.literal(literal), self.steps[at]) {
+                self.steps[at - 1] = Step::Labelled(labelled);
+            }
         }
     }
 

@@ -93,13 +93,10 @@ impl Program {
         while let Some(step) = steps.get(at) {
             at += 1;
             match *step {
-                Step::Literal(literal) => {
-                    self.append_literal(literal, out);
-                    // What mostly follows goes without a jump through the table of steps.
-                    if let Some(&Step::Number { value, base, bits }) = steps.get(at) {
-                        at += 1;
-                        number::plain(out, self.usual_value(value, data), base, u32::from(bits));
-                    }
+                Step::Literal(literal) => self.append_literal(literal, out),
+                Step::Labelled(ref labelled) => {
+                    labelled.print(data, out);
+                    at += 1;
                 }
                 Step::Number { value, base, bits } => {
                     number::plain(out, self.usual_value(value, data), base, u32::from(bits));
@@ -107,9 +104,6 @@ impl Program {
                 Step::LaidOutNumber { value, base, bits, form } => {
                     let layout = self.layout(Some(form), data).unwrap_or_default();
                     number::laid_out(out, self.value(value, data), base, u32::from(bits), layout);
-                }
-                Step::LaidOutLiteral { text, form } => {
-                    self.text(out, self.literal(text), Some(form), data);
                 }
                 Step::FieldText { start, len, form } => {
                     let text = until_nul(Place::Fixed { start, len }.bytes(data));
@@ -127,133 +121,159 @@ impl Program {
                         None => number::hex(out, address),
                     }
                 }
-                Step::Flags { value, delimiter, table, form } => {
-                    self.flags(out, data, value, delimiter, table, form);
+                Step::Flags { value, delimiter, table, ends_early, form } => {
+                    let value = self.usual_value(value, data);
+                    self.flags(out, data, value, delimiter, (table, ends_early), form);
                 }
                 Step::Symbolic { value, table, form } => {
                     self.symbolic(out, data, value, table, form);
-                }
-                Step::Char { value, form } => {
-                    let byte = self.value(value, data) as u8;
-                    self.text(out, until_nul(&[byte]), form, data);
-                }
-                Step::HexDump { place, len, prefix, style } => {
-                    let bytes = place.rest(data);
-                    let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
-                    let bytes = &bytes[..len.min(bytes.len())];
-                    hex_dump::print(out, bytes, self.literal(prefix), style, self.abi.byte_order);
-                }
-                Step::Hex { place, len, blanks } => {
-                    let bytes = place.rest(data);
-                    let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
-                    let separator = if blanks { Some(b' ') } else { None };
-                    address::bytes(out, &bytes[..len.min(bytes.len())], separator);
-                }
-                Step::Array { place, count, element_size } => {
-                    let order = self.helper_order(cx.compat);
-                    self.array(out, data, order, place, (count, element_size));
-                }
-                Step::Bitmask { place, form } => {
-                    if is_inside(place, data) {
-                        self.bitmask(out, data, cx.compat, place, form);
-                    }
-                }
-                Step::Cpumask { place, form } => {
-                    if is_inside(place, data) {
-                        let start = out.len();
-                        self.cpumask(out, cx.compat, place.bytes(data));
-                        self.lay_out_from(out, start, form, data);
-                    }
                 }
                 Step::Pointer { value } => address::pointer(out, self.usual_value(value, data)),
                 Step::Symbol { value, offset } => {
                     let value = self.usual_value(value, data);
                     address::symbol(out, value, offset, cx.names.symbols());
                 }
-                Step::NewPointer { value, letter } => {
-                    let value = self.value(value, data);
-                    if cx.compat == Compat::V3_1_6 && !self.full {
-                        address::pointer(out, value);
-                        out.push(letter);
-                    } else if letter == b'B' {
-                        address::symbol(out, value, true, cx.names.symbols());
-                    } else {
-                        address::pointer(out, value);
-                    }
-                }
-                Step::Bits { value, place, len, list } => match place {
-                    Some(place) if cx.compat > Compat::V3_1_6 || self.full => {
-                        let bits = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
-                        let bytes = place.bytes(data);
-                        let bytes = &bytes[..bytes.len().min(bits.div_ceil(8))];
-                        if list {
-                            self.cpumask(out, cx.compat, bytes);
-                        } else {
-                            self.words(out, cx.compat, bytes);
-                        }
-                    }
-                    _ => {
-                        address::pointer(out, self.value(value, data));
-                        out.extend_from_slice(if list { b"bl" } else { b"b" });
-                    }
-                },
-                Step::Mac { place, separator, reversed } => {
-                    address::mac(out, &fixed(data, place), separator, reversed);
-                }
-                Step::Ipv4 { place, padded, reversed } => {
-                    address::ipv4(out, fixed(data, place), padded, reversed);
-                }
-                Step::Ipv6 { place, colons, compressed } => {
-                    address::ipv6(out, &fixed(data, place), colons, compressed);
-                }
-                Step::Socket { place, plain, port, compressed } => {
-                    let order = self.helper_order(cx.compat);
-                    address::socket(out, place.bytes(data), order, plain, port, compressed);
-                }
-                Step::Uuid { place, upper, little } => {
-                    address::uuid(out, &fixed(data, place), upper, little);
-                }
-                Step::Bytes { place, len, separator } => {
-                    let bytes = place.bytes(data);
-                    let len = usize::try_from(self.value(len, data) as i32).unwrap_or(usize::MAX);
-                    address::bytes(out, &bytes[..len.min(bytes.len())], separator);
-                }
-                Step::Call { function, value, place } => {
-                    self.call(out, data, cx.compat, function, (value, place));
-                }
                 Step::JumpIfZero { value, target } => {
-                    if self.value(value, data) == 0 {
+                    if self.usual_value(value, data) == 0 {
                         at = target as usize;
                     }
                 }
                 Step::Jump { target } => at = target as usize,
+                ref other => self.run_other(other, data, cx, out),
             }
         }
     }
 
+    /// Runs a step of the less usual ones, which would only take registers from the others.
+    #[inline(never)]
+    fn run_other(&self, step: &Step, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
+        match *step {
+            Step::LaidOutLiteral { text, form } => {
+                self.text(out, self.literal(text), Some(form), data);
+            }
+            Step::Char { value, form } => {
+                let byte = self.value(value, data) as u8;
+                self.text(out, until_nul(&[byte]), form, data);
+            }
+            Step::HexDump { place, len, prefix, style } => {
+                let bytes = place.rest(data);
+                let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
+                let bytes = &bytes[..len.min(bytes.len())];
+                hex_dump::print(out, bytes, self.literal(prefix), style, self.abi.byte_order);
+            }
+            Step::Hex { place, len, blanks } => {
+                let bytes = place.rest(data);
+                let len = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
+                let separator = if blanks { Some(b' ') } else { None };
+                address::bytes(out, &bytes[..len.min(bytes.len())], separator);
+            }
+            Step::Array { place, count, element_size } => {
+                let order = self.helper_order(cx.compat);
+                self.array(out, data, order, place, (count, element_size));
+            }
+            Step::Bitmask { place, form } => {
+                if is_inside(place, data) {
+                    self.bitmask(out, data, cx.compat, place, form);
+                }
+            }
+            Step::Cpumask { place, form } => {
+                if is_inside(place, data) {
+                    let start = out.len();
+                    self.cpumask(out, cx.compat, place.bytes(data));
+                    self.lay_out_from(out, start, form, data);
+                }
+            }
+            Step::NewPointer { value, letter } => {
+                let value = self.value(value, data);
+                if cx.compat == Compat::V3_1_6 && !self.full {
+                    address::pointer(out, value);
+                    out.push(letter);
+                } else if letter == b'B' {
+                    address::symbol(out, value, true, cx.names.symbols());
+                } else {
+                    address::pointer(out, value);
+                }
+            }
+            Step::Bits { value, place, len, list } => match place {
+                Some(place) if cx.compat > Compat::V3_1_6 || self.full => {
+                    let bits = usize::try_from(self.value(len, data)).unwrap_or(usize::MAX);
+                    let bytes = place.bytes(data);
+                    let bytes = &bytes[..bytes.len().min(bits.div_ceil(8))];
+                    if list {
+                        self.cpumask(out, cx.compat, bytes);
+                    } else {
+                        self.words(out, cx.compat, bytes);
+                    }
+                }
+                _ => {
+                    address::pointer(out, self.value(value, data));
+                    out.extend_from_slice(if list { b"bl" } else { b"b" });
+                }
+            },
+            Step::Mac { place, separator, reversed } => {
+                address::mac(out, &fixed(data, place), separator, reversed);
+            }
+            Step::Ipv4 { place, padded, reversed } => {
+                address::ipv4(out, fixed(data, place), padded, reversed);
+            }
+            Step::Ipv6 { place, colons, compressed } => {
+                address::ipv6(out, &fixed(data, place), colons, compressed);
+            }
+            Step::Socket { place, plain, port, compressed } => {
+                let order = self.helper_order(cx.compat);
+                address::socket(out, place.bytes(data), order, plain, port, compressed);
+            }
+            Step::Uuid { place, upper, little } => {
+                address::uuid(out, &fixed(data, place), upper, little);
+            }
+            Step::Bytes { place, len, separator } => {
+                let bytes = place.bytes(data);
+                let len = usize::try_from(self.value(len, data) as i32).unwrap_or(usize::MAX);
+                address::bytes(out, &bytes[..len.min(bytes.len())], separator);
+            }
+            Step::Call { function, value, place } => {
+                self.call(out, data, cx.compat, function, (value, place));
+            }
+            // Done by the caller.
+            Step::Literal(_)
+            | Step::Labelled(_)
+            | Step::Number { .. }
+            | Step::LaidOutNumber { .. }
+            | Step::FieldText { .. }
+            | Step::LocatedText { .. }
+            | Step::PointedText { .. }
+            | Step::Flags { .. }
+            | Step::Symbolic { .. }
+            | Step::Pointer { .. }
+            | Step::Symbol { .. }
+            | Step::JumpIfZero { .. }
+            | Step::Jump { .. } => {}
+        }
+    }
+
+    #[inline(never)]
     fn flags(
         &self,
         out: &mut Vec<u8>,
         data: &[u8],
-        value: Value,
+        mut value: u64,
         delimiter: Literal,
-        table: TableRange,
+        (table, ends_early): (TableRange, bool),
         form: FormIndex,
     ) {
-        let mut value = self.value(value, data);
-        let full = self.full;
         let table = self.table.get(table.start as usize..table.end as usize).unwrap_or_default();
         let mut first = true;
         for &(mask, name) in table {
-            // The kernel is done with an empty rest, and knows masks with the highest bit.
-            if full && value == 0 {
-                break;
+            if value == 0 {
+                if ends_early {
+                    break;
+                }
+                if (mask as i64) < 0 {
+                    self.text(out, self.literal(name), form, data);
+                    break;
+                }
             }
-            if value == 0 && (mask as i64) < 0 {
-                self.text(out, self.literal(name), form, data);
-                break;
-            }
-            if (mask as i64 > 0 || full) && value & mask == mask {
+            if value & mask == mask && (ends_early || mask as i64 > 0) {
                 if !std::mem::take(&mut first) {
                     self.append_literal(delimiter, out);
                 }
@@ -269,6 +289,7 @@ impl Program {
         }
     }
 
+    #[inline(never)]
     fn symbolic(
         &self,
         out: &mut Vec<u8>,
@@ -277,7 +298,7 @@ impl Program {
         table: TableRange,
         form: FormIndex,
     ) {
-        let value = self.value(value, data);
+        let value = self.usual_value(value, data);
         let table = self.table.get(table.start as usize..table.end as usize).unwrap_or_default();
         match table.iter().find(|(key, _)| *key == value) {
             Some(&(_, name)) => self.append_name(out, name, form, data),

@@ -205,13 +205,20 @@ pub(super) fn bits(code: &[Op]) -> Option<Value> {
     Some(Value::Bits { load, offset, shift, mask: mask & cut })
 }
 
+/// Steps of code that is short, as most is: it needs no more stack, and less has to be cleared.
+const SHORT: usize = 8;
+
 /// Runs code that was checked to fit the stack.
 pub(super) fn run(code: &[Op], data: &[u8]) -> u64 {
-    let mut stack = [0u64; STACK];
+    if code.len() <= SHORT { run_on::<SHORT>(code, data) } else { run_on::<STACK>(code, data) }
+}
+
+fn run_on<const DEPTH: usize>(code: &[Op], data: &[u8]) -> u64 {
+    let mut stack = [0u64; DEPTH];
     let mut top = 0usize;
     for &op in code {
         // The compiler checked the depth; the mask keeps the index in range for good.
-        let slot = |index: usize| index & (STACK - 1);
+        let slot = |index: usize| index & (DEPTH - 1);
         match op {
             Op::Const(value) => stack[slot(top)] = value,
             Op::Load { load, offset } => stack[slot(top)] = load.at(data, offset as usize),

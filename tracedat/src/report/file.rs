@@ -7,7 +7,7 @@ use super::number;
 use super::options::{Compat, ReportOptions};
 use super::selection::EventFilters;
 use super::wakeups::Role;
-use crate::abi::ByteOrder;
+use crate::abi::{Abi, ByteOrder};
 use crate::event::Event;
 use crate::event_format::EventFormat;
 use crate::metadata::Metadata;
@@ -61,12 +61,10 @@ pub(crate) struct Slot<'m> {
     pub(crate) raw: bool,
     /// Its name with colon and blanks.
     pub(crate) name: Text,
-    /// `common_pid`.
-    pub(crate) pid: CommonField,
     /// What it means for waiting tasks, where that is asked for.
     pub(crate) wakeup: Option<Role>,
-    /// The fields behind the letters of the flags column.
-    pub(crate) flags: FlagFields,
+    /// The fields that all events have.
+    pub(crate) common: CommonFields,
     /// When it is shown.
     pub(crate) filters: EventFilters,
     /// How its fields are printed as JSON, where that is asked for.
@@ -80,9 +78,11 @@ pub(crate) struct CommonField {
     without: i64,
 }
 
-/// Common fields that tell what the CPU was doing.
+/// Common fields that tell which task it was and what its CPU was doing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FlagFields {
+pub(crate) struct CommonFields {
+    /// `common_pid`.
+    pub(crate) pid: CommonField,
     /// `common_flags`.
     pub(crate) flags: CommonField,
     /// `common_preempt_count`: preemption depth, migrate-disable depth in the upper half.
@@ -91,6 +91,8 @@ pub(crate) struct FlagFields {
     pub(crate) migrate_disable: Option<IntField>,
     /// `common_lock_depth` of old kernels.
     pub(crate) lock_depth: Option<IntField>,
+    /// Whether these are all where they usually are, in the first word.
+    usual: bool,
 }
 
 /// Whether 3.1.6 takes it for the name of an event.
@@ -115,6 +117,31 @@ impl CommonField {
         }
     }
 }
+
+impl CommonFields {
+    /// The same, when it is settled where all of them are.
+    fn settled(self, abi: Abi) -> Self {
+        let is_at = |common: CommonField, offset, size| {
+            common.field.is_some() && common.field == IntField::at(offset, size, abi)
+        };
+        let usual = is_at(self.flags, 2, 1)
+            && is_at(self.preempt_count, 3, 1)
+            && is_at(self.pid, 4, 4)
+            && self.migrate_disable.is_none()
+            && self.lock_depth.is_none();
+        Self { usual, ..self }
+    }
+
+    /// The bytes of all of them as a number; `None` when they are not where they usually are.
+    #[inline]
+    pub(crate) fn word(&self, data: &[u8]) -> Option<u64> {
+        let word = data.first_chunk().filter(|_| self.usual)?;
+        Some(u64::from_le_bytes(*word) >> ID_BITS)
+    }
+}
+
+/// Bits of the event's id, before the other common fields.
+const ID_BITS: u32 = 16;
 
 impl<'m> ReportFile<'m> {
     /// Prepares a file; formats are parsed when their events occur.
@@ -218,14 +245,16 @@ impl<'m> ReportFile<'m> {
             handler,
             raw,
             name: Text::new(&name),
-            pid: common("common_pid", 4, 4),
             wakeup: if self.options.wakeups { Role::of(format) } else { None },
-            flags: FlagFields {
+            common: CommonFields {
+                pid: common("common_pid", 4, 4),
                 flags: common("common_flags", 2, 1),
                 preempt_count: common("common_preempt_count", 3, 1),
                 migrate_disable: own("common_migrate_disable").flatten(),
                 lock_depth: own("common_lock_depth").flatten(),
-            },
+                usual: false,
+            }
+            .settled(event.abi()),
             filters: EventFilters::new(&self.options.filters, self.index, format),
             json: self.options.json.map(|_| EventFields::new(event)),
         })

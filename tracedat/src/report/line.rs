@@ -1,8 +1,8 @@
 //! One record to one line: task, CPU, flags, time, name, and the event's own text.
 
 use super::batch::{Batch, Header};
-use super::file::{BufferStyle, FlagFields, ReportFile, Slot};
-use super::head::{Heads, TaskKey};
+use super::file::{BufferStyle, CommonFields, ReportFile, Slot};
+use super::head::{HeadKey, Heads};
 use super::number;
 use super::options::{Compat, Layout, ReportOptions, TimeStyle};
 use super::pipeline::Format;
@@ -76,12 +76,7 @@ impl Line<'_, '_> {
             );
             return;
         };
-        let pid = slot.pid.get(data) as i32;
-        match self.options.layout {
-            Layout::Default => self.print_columns(slot, data, pid, heads, out),
-            Layout::Latency => self.print_latency_columns(slot, data, pid, out),
-        }
-        self.print_time(buffer, heads, out);
+        self.print_head(buffer, slot, data, heads, out);
         slot.name.append(out);
         print_event(self.file, self.options, self.batch, self.header, slot, out);
         if let Some(latency) = self.latency {
@@ -119,86 +114,127 @@ impl Line<'_, '_> {
         }
     }
 
-    fn comm(&self, pid: i32) -> Option<&[u8]> {
-        comm(self.file, self.batch, self.header, self.number, pid)
-    }
-
-    /// `            bash-1234  [000] d..1. ` without the last blank.
-    fn print_columns(
+    /// `            bash-1234  [000] d..1.  1234.567890: `
+    #[inline]
+    fn print_head(
         &self,
+        buffer: Option<&BufferStyle>,
         slot: &Slot<'_>,
         data: &[u8],
-        pid: i32,
         heads: &mut Heads,
         out: &mut Vec<u8>,
     ) {
-        let cpu = self.header.cpu;
-        heads.task(TaskKey { file: self.header.file, cpu, pid }, out, |out| {
-            let comm = self.comm(pid);
-            number::right(out, comm.unwrap_or(UNKNOWN_COMM), 16);
-            out.push(b'-');
-            number::signed_left(out, i64::from(pid), 5);
-            out.extend_from_slice(b" [");
-            number::decimal_zeros(out, u64::from(cpu), 3);
-            out.push(b']');
-            // A task without a name may get one before its next line.
-            comm.is_some()
-        });
-        if self.options.compat == Compat::V3_4 {
-            if self.options.raw {
-                out.extend_from_slice(b"-0x");
-                number::hex(out, u64::from(slot.flags.flags.get(data) as u8), 0);
-            } else {
-                out.push(b' ');
-                print_flags(&slot.flags, data, out);
+        let in_seconds = buffer.is_none_or(|buffer| buffer.seconds);
+        let (second, fraction) = match self.options.time {
+            _ if !in_seconds => (None, self.header.time),
+            TimeStyle::Microseconds => {
+                let rounded = microseconds(self.header.time);
+                (Some(rounded / 1_000_000), rounded % 1_000_000)
+            }
+            TimeStyle::Nanoseconds => {
+                (Some(self.header.time / NSEC_PER_SEC), self.header.time % NSEC_PER_SEC)
+            }
+        };
+        let print = |out: &mut Vec<u8>| self.print_columns(slot, data, second, out);
+        match slot.common.word(data) {
+            Some(common) => {
+                let (cpu, file) = (self.header.cpu, self.header.file);
+                heads.append(HeadKey { common, second, cpu, file }, out, print);
+            }
+            None => {
+                print(out);
             }
         }
-    }
-
-    /// `    bash-1234    0d..1.`
-    fn print_latency_columns(&self, slot: &Slot<'_>, data: &[u8], pid: i32, out: &mut Vec<u8>) {
-        let comm = self.comm(pid).unwrap_or(UNKNOWN_COMM);
-        number::right(out, comm.get(..8).unwrap_or(comm), 8);
-        out.push(b'-');
-        number::signed_left(out, i64::from(pid), 5);
-        out.push(b' ');
-        number::decimal_right(out, u64::from(self.header.cpu), 3);
-        print_flags(&slot.flags, data, out);
-    }
-
-    fn print_time(&self, buffer: Option<&BufferStyle>, heads: &mut Heads, out: &mut Vec<u8>) {
-        if buffer.is_none_or(|buffer| buffer.seconds) {
-            match self.options.time {
-                TimeStyle::Microseconds => {
-                    let rounded = microseconds(self.header.time);
-                    heads.second(rounded / 1_000_000, out, |out| {
-                        out.push(b' ');
-                        number::decimal_right(out, rounded / 1_000_000, 5);
-                        out.push(b'.');
-                    });
-                    number::six_digits_colon(out, rounded % 1_000_000);
-                }
-                TimeStyle::Nanoseconds => {
-                    out.push(b' ');
-                    print_seconds(self.options, self.header.time, out);
-                    out.extend_from_slice(b": ");
-                }
-            }
-        } else if self.options.layout == Layout::Latency && self.options.compat == Compat::V3_4 {
-            // Ticks stand where parts of a second do.
-            number::decimal_right(out, 0, 5);
-            out.push(b'.');
-            number::decimal_zeros(out, self.header.time, 12);
-            out.extend_from_slice(b": ");
-        } else {
-            number::decimal_right(out, self.header.time, TICKS_WIDTH);
-            out.extend_from_slice(b": ");
+        match (second, self.options.time) {
+            (Some(_), TimeStyle::Microseconds) => number::six_digits_colon(out, fraction),
+            (Some(_), TimeStyle::Nanoseconds) => number::nine_digits_colon(out, fraction),
+            (None, _) => self.print_ticks(out),
         }
         if self.options.time_differences {
             let microseconds = self.options.time == TimeStyle::Microseconds
                 && buffer.is_some_and(|buffer| buffer.has_clock);
             self.print_difference(microseconds, out);
         }
+    }
+
+    /// All before the parts of the second; false for a task without a name, which may get one before
+    /// its next line.
+    #[inline(never)]
+    fn print_columns(
+        &self,
+        slot: &Slot<'_>,
+        data: &[u8],
+        second: Option<u64>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let pid = slot.common.pid.get(data) as i32;
+        let comm = comm(self.file, self.batch, self.header, self.number, pid);
+        match self.options.layout {
+            Layout::Default => self.print_default_columns(slot, data, comm, pid, out),
+            Layout::Latency => self.print_latency_columns(slot, data, comm, pid, out),
+        }
+        if let Some(second) = second {
+            out.push(b' ');
+            number::decimal_right(out, second, 5);
+            out.push(b'.');
+        }
+        comm.is_some()
+    }
+
+    /// `            bash-1234  [000] d..1.`
+    fn print_default_columns(
+        &self,
+        slot: &Slot<'_>,
+        data: &[u8],
+        comm: Option<&[u8]>,
+        pid: i32,
+        out: &mut Vec<u8>,
+    ) {
+        number::right(out, comm.unwrap_or(UNKNOWN_COMM), 16);
+        out.push(b'-');
+        number::signed_left(out, i64::from(pid), 5);
+        out.extend_from_slice(b" [");
+        number::decimal_zeros(out, u64::from(self.header.cpu), 3);
+        out.push(b']');
+        if self.options.compat == Compat::V3_4 {
+            if self.options.raw {
+                out.extend_from_slice(b"-0x");
+                number::hex(out, u64::from(slot.common.flags.get(data) as u8), 0);
+            } else {
+                out.push(b' ');
+                print_flags(&slot.common, data, out);
+            }
+        }
+    }
+
+    /// `    bash-1234    0d..1.`
+    fn print_latency_columns(
+        &self,
+        slot: &Slot<'_>,
+        data: &[u8],
+        comm: Option<&[u8]>,
+        pid: i32,
+        out: &mut Vec<u8>,
+    ) {
+        let comm = comm.unwrap_or(UNKNOWN_COMM);
+        number::right(out, comm.get(..8).unwrap_or(comm), 8);
+        out.push(b'-');
+        number::signed_left(out, i64::from(pid), 5);
+        out.push(b' ');
+        number::decimal_right(out, u64::from(self.header.cpu), 3);
+        print_flags(&slot.common, data, out);
+    }
+
+    fn print_ticks(&self, out: &mut Vec<u8>) {
+        if self.options.layout == Layout::Latency && self.options.compat == Compat::V3_4 {
+            // Ticks stand where parts of a second do.
+            number::decimal_right(out, 0, 5);
+            out.push(b'.');
+            number::decimal_zeros(out, self.header.time, 12);
+        } else {
+            number::decimal_right(out, self.header.time, TICKS_WIDTH);
+        }
+        out.extend_from_slice(b": ");
     }
 
     fn print_difference(&self, in_microseconds: bool, out: &mut Vec<u8>) {
@@ -283,6 +319,8 @@ pub(crate) fn print_event(
     }
 }
 
+const NSEC_PER_SEC: u64 = 1_000_000_000;
+
 /// Columns for time stamps of clocks that count something else than nanoseconds.
 pub(crate) const TICKS_WIDTH: usize = 12;
 
@@ -291,9 +329,9 @@ pub(crate) const TICKS_WIDTH: usize = 12;
 pub(crate) fn print_seconds(options: &ReportOptions, time: u64, out: &mut Vec<u8>) {
     match options.time {
         TimeStyle::Nanoseconds => {
-            number::decimal_right(out, time / 1_000_000_000, 5);
+            number::decimal_right(out, time / NSEC_PER_SEC, 5);
             out.push(b'.');
-            number::decimal_zeros(out, time % 1_000_000_000, 9);
+            number::decimal_zeros(out, time % NSEC_PER_SEC, 9);
         }
         TimeStyle::Microseconds => {
             let rounded = microseconds(time);
@@ -343,7 +381,7 @@ static FLAGS: [[u8; 3]; 256] = {
 };
 
 /// Letters of the flags column, 5 to 7 of them.
-pub(crate) fn print_flags(fields: &FlagFields, data: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn print_flags(fields: &CommonFields, data: &[u8], out: &mut Vec<u8>) {
     let [irqs, resched, context] = FLAGS[usize::from(fields.flags.get(data) as u8)];
     let preempt_count = fields.preempt_count.get(data) as u32;
     let preempt = DEPTHS[preempt_count as usize & 15];

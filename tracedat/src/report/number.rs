@@ -1,7 +1,7 @@
 //! Numbers as text in columns, appended to a byte buffer.
 
 use crate::text;
-pub(crate) use crate::text::{decimal, hex, signed, six_digits_colon};
+pub(crate) use crate::text::{decimal, hex, nine_digits_colon, signed, six_digits_colon};
 
 const BLANKS: &[u8; 32] = &[b' '; 32];
 

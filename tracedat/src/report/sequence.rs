@@ -170,7 +170,9 @@ impl<'f, 'm, R: Merged> Sequencer<'f, 'm, R> {
             self.records.next()?
         };
         let Some((file, record)) = next else { return Ok(false) };
-        let mut common = Vec::new();
+        let files = self.files;
+        let context = files.get(file);
+        let mut common = [0; COMMON_LEN];
         let record = match self.options.compat {
             Compat::V3_1_6 if record.data.len() < COMMON_LEN => with_common(&record, &mut common),
             _ => record,
@@ -178,11 +180,11 @@ impl<'f, 'm, R: Merged> Sequencer<'f, 'm, R> {
         if self.options.check_time {
             self.time_check.see(file, &record);
         }
-        if !wants(self.options, self.files.get(file), &record) {
+        if !wants(self.options, context, &record) {
             return Ok(true);
         }
         if self.selection.is_filtered(file)
-            && let (Some(context), Some(comms)) = (self.files.get(file), self.comms.get(file))
+            && let (Some(context), Some(comms)) = (context, self.comms.get(file))
         {
             let number = self.taken + batch.headers.len() as u64;
             let filter_context = FilterContext {
@@ -210,48 +212,64 @@ impl<'f, 'm, R: Merged> Sequencer<'f, 'm, R> {
             starts_sub_buffer: record.starts_sub_buffer,
             missed: record.missed,
         };
-        let mut broken = None;
         batch.bytes.extend_from_slice(record.data);
-        let id = self.files.get(file).and_then(|context| context.event_id(record.data));
+        let id = context.and_then(|context| context.event_id(record.data));
         if self.options.raw || self.options.raw_events.is_some() {
-            let slot = self.files.get(file).and_then(|context| context.slot(id?));
+            let slot = context.and_then(|context| context.slot(id?));
             let behind = slot.map_or(&[][..], |slot| claimed(slot, &record));
             batch.bytes.extend_from_slice(behind);
             header.attached = behind.len() as u32;
         }
         self.settle_comms(file, id, batch.data(&header));
-        if let (Some(context), Some(observers), Some(comms), Some(early)) = (
-            self.files.get(file),
-            self.observers.get_mut(file),
-            self.comms.get_mut(file),
-            self.early.get_mut(file),
-        ) && let Some(id) = id
-            && let Some(observer) = observers.get(context, id)
+        let mut observed = Ok(true);
+        if let (Some(context), Some(id), Some(observers)) =
+            (context, id, self.observers.get_mut(file))
+            && observers.get(context, id).is_some()
         {
-            let mut order = OrderedRecord {
-                records: &mut self.records,
-                file,
-                buffer: header.buffer,
-                cpu: header.cpu,
-                number: self.taken + batch.headers.len() as u64,
-                context,
-                comms,
-                early,
-                bytes: &mut batch.bytes,
-                start,
-                len: header.len as usize,
-                attaches: self.options.json.is_none(),
-                error: None,
-            };
-            header.note = observer.observe(&mut order);
-            broken = order.error;
-            header.attached = (batch.bytes.len() - start) as u32 - header.len;
+            observed = self.observe(context, (file, id), &mut header, batch);
         }
         if self.options.wakeups && file == 0 {
             self.observe_wakeup(&header, batch);
         }
         batch.headers.push(header);
-        broken.map_or(Ok(true), Err)
+        observed
+    }
+
+    /// Shows a record, the last of the batch, to the observer of its event.
+    #[inline(never)]
+    fn observe(
+        &mut self,
+        context: &ReportFile<'_>,
+        (file, id): (usize, u16),
+        header: &mut Header,
+        batch: &mut Batch,
+    ) -> Result<bool, ReadError> {
+        let (Some(observers), Some(comms), Some(early)) =
+            (self.observers.get_mut(file), self.comms.get_mut(file), self.early.get_mut(file))
+        else {
+            return Ok(true);
+        };
+        let Some(observer) = observers.get(context, id) else { return Ok(true) };
+        let start = header.start as usize;
+        let mut order = OrderedRecord {
+            records: &mut self.records,
+            file,
+            buffer: header.buffer,
+            cpu: header.cpu,
+            number: self.taken + batch.headers.len() as u64,
+            context,
+            comms,
+            early,
+            bytes: &mut batch.bytes,
+            start,
+            len: header.len as usize,
+            attaches: self.options.json.is_none(),
+            error: None,
+        };
+        header.note = observer.observe(&mut order);
+        let error = order.error;
+        header.attached = (batch.bytes.len() - start) as u32 - header.len;
+        error.map_or(Ok(true), Err)
     }
 }
 
@@ -266,7 +284,7 @@ impl<R> Sequencer<'_, '_, R> {
         let (Some(context), Some(comms)) = (self.files.get(file), self.comms.get_mut(file)) else {
             return;
         };
-        let pid = id.and_then(|id| Some(context.slot(id)?.pid.get(data)));
+        let pid = id.and_then(|id| Some(context.slot(id)?.common.pid.get(data)));
         if pid.is_some_and(|pid| pid != 0)
             && let Some(early) = early.take()
         {
@@ -286,9 +304,13 @@ impl<R> Sequencer<'_, '_, R> {
 
 /// A record that is too short for its common fields, which are read from what is behind it.
 #[cold]
-fn with_common<'a>(record: &Record<'a>, common: &'a mut Vec<u8>) -> Record<'a> {
-    common.extend(record.data.iter().chain(record.behind).take(COMMON_LEN));
-    Record { data: common, ..*record }
+fn with_common<'a>(record: &Record<'a>, common: &'a mut [u8; COMMON_LEN]) -> Record<'a> {
+    let mut len = 0;
+    for (place, &byte) in common.iter_mut().zip(record.data.iter().chain(record.behind)) {
+        *place = byte;
+        len += 1;
+    }
+    Record { data: &common[..len], ..*record }
 }
 
 /// What fields that are printed one by one have of the bytes behind a record: up to where the last
@@ -325,7 +347,7 @@ pub(super) fn wants(
         return true;
     }
     let slot = file.and_then(|file| file.slot(file.event_id(record.data)?));
-    slot.is_none_or(|slot| slot.flags.flags.get(record.data) & unwanted == 0)
+    slot.is_none_or(|slot| slot.common.flags.get(record.data) & unwanted == 0)
 }
 
 /// A record among its neighbours, as an observer sees it.

@@ -134,7 +134,7 @@ impl JsonRecord<'_, '_, '_> {
     }
 
     fn print_event(&self, slot: &Slot<'_>, data: &[u8], text: &mut Vec<u8>, out: &mut Vec<u8>) {
-        let pid = slot.pid.get(data) as i32;
+        let pid = slot.common.pid.get(data) as i32;
         out.extend_from_slice(b",\"pid\":");
         number::signed(out, i64::from(pid));
         out.extend_from_slice(b",\"comm\":");
@@ -143,7 +143,7 @@ impl JsonRecord<'_, '_, '_> {
             None => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(b",\"flags\":\"");
-        line::print_flags(&slot.flags, data, out);
+        line::print_flags(&slot.common, data, out);
         out.push(b'"');
         if let Some(fields) = &slot.json {
             fields.print(data, self.file.names(), out);
