@@ -54,7 +54,7 @@ pub(crate) fn garbage() -> Result<(), Failed> {
     let frame = |size: u32, command: u32, fixed: u32, data: &[u8]| {
         [&size.to_be_bytes()[..], &command.to_be_bytes(), &fixed.to_be_bytes(), data].concat()
     };
-    let v3 = b"-1V3\0766679\0\0".as_slice();
+    let v3 = b"-1V3\x00766679\0\0".as_slice();
     let tinit = |cpus: u32, page: u32| {
         let words = [cpus, page, 1].map(u32::to_be_bytes).concat();
         [v3, &frame(28, 1, 12, &[&words[..], b"tcp\0"].concat())].concat()
@@ -63,11 +63,11 @@ pub(crate) fn garbage() -> Result<(), Failed> {
         (b"GET / HTTP/1.1\r\n\r\n\0".to_vec(), "number of CPUs"),
         (vec![0xff; 100_000], "version"),
         (b"-1V9\0-1V8\0".to_vec(), "V8"),
-        (b"-1V3\0123456\0\0".to_vec(), "766679"),
-        (b"99999\04096\x000\0".to_vec(), "number of CPUs"),
-        (b"0\04096\x000\0".to_vec(), "number of CPUs"),
-        (b"2\04294967295\x000\0".to_vec(), "page size"),
-        (b"2\04096\x009999\0".to_vec(), "number of options"),
+        (b"-1V3\x00123456\0\0".to_vec(), "766679"),
+        (b"99999\x004096\x000\0".to_vec(), "number of CPUs"),
+        (b"0\x004096\x000\0".to_vec(), "number of CPUs"),
+        (b"2\x004294967295\x000\0".to_vec(), "page size"),
+        (b"2\x004096\x009999\0".to_vec(), "number of options"),
         (tinit(u32::MAX, 4096), "number of CPUs"),
         (tinit(2, 0), "page size"),
         (tinit(2, u32::MAX), "page size"),
@@ -132,7 +132,7 @@ pub(crate) fn deaths() -> Result<(), Failed> {
         kept.push((name, [3 * 4096, second.len()]));
     }
     // Before it has said what it is.
-    for bytes in [&b""[..], b"-1", b"-1V3\0", b"-1V3\0766679\0\0"] {
+    for bytes in [&b""[..], b"-1", b"-1V3\0", b"-1V3\x00766679\0\0"] {
         let mut stream = listener.connect()?;
         stream.write_all(bytes)?;
         let port = own_port(&stream)?;
@@ -158,9 +158,9 @@ pub(crate) fn hangs() -> Result<(), Failed> {
         (&b""[..], "the version"),
         (b"-1V3", "the version"),
         (b"-1V3\0", "the magic number"),
-        (b"-1V3\0766679\0\0", "TINIT"),
-        (b"-1V3\0766679\0\0\0\0\0", "TINIT"),
-        (b"2\04096\0", "the words of version 1"),
+        (b"-1V3\x00766679\0\0", "TINIT"),
+        (b"-1V3\x00766679\0\0\0\0\0", "TINIT"),
+        (b"2\x004096\0", "the words of version 1"),
     ] {
         let mut stream = listener.connect()?;
         stream.write_all(bytes)?;
