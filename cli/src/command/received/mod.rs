@@ -124,9 +124,11 @@ impl ReceivedFile {
             Version::V7 => Writer::resume(file).map_err(unusable)?,
             // Version 6 has no place for what is not known yet; its head is written at the end.
             Version::V6 => {
+                // Texts are read when they are asked for.
+                let head = Head::of(&metadata);
                 output.emptied()?;
                 let settings = Settings { version: Version::V7, ..settings };
-                Writer::create(file, settings, &Head::of(&metadata)).map_err(failed)?
+                Writer::create(file, settings, &head).map_err(failed)?
             }
         };
         writer.reserve(&layout).map_err(failed)?;
