@@ -23,7 +23,7 @@ fn own_port(stream: &TcpStream) -> Result<u16, Failed> {
     Ok(stream.local_addr()?.port())
 }
 
-/// Opens a session that goes on beside others; [`Beside::is_complete`] ends it.
+/// Opens a session that goes on beside others; [`Beside::end_complete`] ends it.
 struct Beside {
     recorder: Recorder,
     trace: Trace,
@@ -37,7 +37,7 @@ impl Beside {
         Ok(Self { recorder, trace })
     }
 
-    fn is_complete(self, listener: &Listener) -> Result<u16, Failed> {
+    fn end_complete(self, listener: &Listener) -> Result<u16, Failed> {
         let port = self.recorder.port()?;
         self.recorder.send(&self.trace)?;
         let account = self.recorder.close(&self.trace)?;
@@ -54,7 +54,7 @@ pub(crate) fn garbage() -> Result<(), Failed> {
     let frame = |size: u32, command: u32, fixed: u32, data: &[u8]| {
         [&size.to_be_bytes()[..], &command.to_be_bytes(), &fixed.to_be_bytes(), data].concat()
     };
-    let v3 = b"-1V3\0766679\0\0".as_slice();
+    let v3 = b"-1V3\x00766679\0\0".as_slice();
     let tinit = |cpus: u32, page: u32| {
         let words = [cpus, page, 1].map(u32::to_be_bytes).concat();
         [v3, &frame(28, 1, 12, &[&words[..], b"tcp\0"].concat())].concat()
@@ -63,11 +63,11 @@ pub(crate) fn garbage() -> Result<(), Failed> {
         (b"GET / HTTP/1.1\r\n\r\n\0".to_vec(), "number of CPUs"),
         (vec![0xff; 100_000], "version"),
         (b"-1V9\0-1V8\0".to_vec(), "V8"),
-        (b"-1V3\0123456\0\0".to_vec(), "766679"),
-        (b"99999\04096\x000\0".to_vec(), "number of CPUs"),
-        (b"0\04096\x000\0".to_vec(), "number of CPUs"),
-        (b"2\04294967295\x000\0".to_vec(), "page size"),
-        (b"2\04096\x009999\0".to_vec(), "number of options"),
+        (b"-1V3\x00123456\0\0".to_vec(), "766679"),
+        (b"99999\x004096\x000\0".to_vec(), "number of CPUs"),
+        (b"0\x004096\x000\0".to_vec(), "number of CPUs"),
+        (b"2\x004294967295\x000\0".to_vec(), "page size"),
+        (b"2\x004096\x009999\0".to_vec(), "number of options"),
         (tinit(u32::MAX, 4096), "number of CPUs"),
         (tinit(2, 0), "page size"),
         (tinit(2, u32::MAX), "page size"),
@@ -91,7 +91,7 @@ pub(crate) fn garbage() -> Result<(), Failed> {
             format!("{}: {outcome}", String::from_utf8_lossy(&bytes[..bytes.len().min(40)]))
         })?;
     }
-    let port = beside.is_complete(&listener)?;
+    let port = beside.end_complete(&listener)?;
     listener.is_idle()?;
     let names = listener.names()?;
     check(names == [format!("trace.localhost:{port}.dat")], || format!("left: {names:?}"))?;
@@ -132,14 +132,14 @@ pub(crate) fn deaths() -> Result<(), Failed> {
         kept.push((name, [3 * 4096, second.len()]));
     }
     // Before it has said what it is.
-    for bytes in [&b""[..], b"-1", b"-1V3\0", b"-1V3\0766679\0\0"] {
+    for bytes in [&b""[..], b"-1", b"-1V3\0", b"-1V3\x00766679\0\0"] {
         let mut stream = listener.connect()?;
         stream.write_all(bytes)?;
         let port = own_port(&stream)?;
         drop(stream);
         listener.outcome(port)?;
     }
-    beside.is_complete(&listener)?;
+    beside.end_complete(&listener)?;
     listener.is_idle()?;
     for (port, counts) in kept {
         trace.is_cut_in(&listener.file(port), &counts)?;
@@ -158,9 +158,9 @@ pub(crate) fn hangs() -> Result<(), Failed> {
         (&b""[..], "the version"),
         (b"-1V3", "the version"),
         (b"-1V3\0", "the magic number"),
-        (b"-1V3\0766679\0\0", "TINIT"),
-        (b"-1V3\0766679\0\0\0\0\0", "TINIT"),
-        (b"2\04096\0", "the words of version 1"),
+        (b"-1V3\x00766679\0\0", "TINIT"),
+        (b"-1V3\x00766679\0\0\0\0\0", "TINIT"),
+        (b"2\x004096\0", "the words of version 1"),
     ] {
         let mut stream = listener.connect()?;
         stream.write_all(bytes)?;
@@ -246,9 +246,9 @@ pub(crate) fn crowds() -> Result<(), Failed> {
     let error = Recorder::open("127.0.0.1", port, &trace, &Kind::default()).err();
     let error = error.unwrap_or_default();
     check(error.contains("as many clients as it may have"), || error)?;
-    one.is_complete(&listener)?;
+    one.end_complete(&listener)?;
     eventually("its place is not free", || Ok(record(port, &trace, &Kind::default()).is_ok()))?;
-    two.is_complete(&listener)?;
+    two.end_complete(&listener)?;
     listener.end(Signal::SIGTERM)?;
 
     let mut listener = Listener::start(&["--allow", "192.0.2.0/24"])?;
