@@ -61,6 +61,10 @@ pub(crate) fn signals() -> Result<(), Failed> {
         let halves: Result<Vec<_>, _> =
             traces()?.into_iter().map(|trace| Half::start(&listener, trace)).collect();
         let mut halves = halves?;
+        for half in &halves {
+            let file = listener.file(half.port);
+            eventually("what was sent does not come to the file", || Ok(file.exists()))?;
+        }
         let unborn = listener.connect()?;
         listener.end(signal)?;
         for half in &mut halves {

@@ -23,7 +23,7 @@ fn own_port(stream: &TcpStream) -> Result<u16, Failed> {
     Ok(stream.local_addr()?.port())
 }
 
-/// Opens a session that goes on beside others; [`Beside::is_complete`] ends it.
+/// Opens a session that goes on beside others; [`Beside::end_complete`] ends it.
 struct Beside {
     recorder: Recorder,
     trace: Trace,
@@ -37,7 +37,7 @@ impl Beside {
         Ok(Self { recorder, trace })
     }
 
-    fn is_complete(self, listener: &Listener) -> Result<u16, Failed> {
+    fn end_complete(self, listener: &Listener) -> Result<u16, Failed> {
         let port = self.recorder.port()?;
         self.recorder.send(&self.trace)?;
         let account = self.recorder.close(&self.trace)?;
@@ -91,7 +91,7 @@ pub(crate) fn garbage() -> Result<(), Failed> {
             format!("{}: {outcome}", String::from_utf8_lossy(&bytes[..bytes.len().min(40)]))
         })?;
     }
-    let port = beside.is_complete(&listener)?;
+    let port = beside.end_complete(&listener)?;
     listener.is_idle()?;
     let names = listener.names()?;
     check(names == [format!("trace.localhost:{port}.dat")], || format!("left: {names:?}"))?;
@@ -139,7 +139,7 @@ pub(crate) fn deaths() -> Result<(), Failed> {
         drop(stream);
         listener.outcome(port)?;
     }
-    beside.is_complete(&listener)?;
+    beside.end_complete(&listener)?;
     listener.is_idle()?;
     for (port, counts) in kept {
         trace.is_cut_in(&listener.file(port), &counts)?;
@@ -246,9 +246,9 @@ pub(crate) fn crowds() -> Result<(), Failed> {
     let error = Recorder::open("127.0.0.1", port, &trace, &Kind::default()).err();
     let error = error.unwrap_or_default();
     check(error.contains("as many clients as it may have"), || error)?;
-    one.is_complete(&listener)?;
+    one.end_complete(&listener)?;
     eventually("its place is not free", || Ok(record(port, &trace, &Kind::default()).is_ok()))?;
-    two.is_complete(&listener)?;
+    two.end_complete(&listener)?;
     listener.end(Signal::SIGTERM)?;
 
     let mut listener = Listener::start(&["--allow", "192.0.2.0/24"])?;

@@ -71,10 +71,6 @@ impl Listener {
         port.ok_or_else(|| format!("no port in {:?}", self.address).into())
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
