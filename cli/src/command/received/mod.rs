@@ -176,18 +176,22 @@ impl ReceivedFile {
         options: Vec<(OptionId, Vec<u8>)>,
         recorded: &[Recorded],
     ) -> Result<(), Error> {
-        let Self { output, mut writer, layout, settings } = self;
+        let Self { output, mut writer, layout: regions, settings } = self;
         let failed = |error| output.failed(error);
         // The file is the memory of what came first.
         let head = metadata(output.reopened()?)?;
         // A tail that cannot be read tells nothing more than the head did.
+        let mut tail = tail.to_vec();
+        if settings.version == Version::V6 && !tail.is_empty() {
+            tail.extend(layout::v6::LATENCY);
+        }
         let tail = Some(tail).filter(|tail| !tail.is_empty());
-        let tail = tail.and_then(|tail| tracedat::Reader::parse(tail.to_vec()).ok());
+        let tail = tail.and_then(|tail| tracedat::Reader::parse(tail).ok());
         let tail = tail.as_ref().map_or(&head, |reader| &reader.metadata);
         let closing = if settings.version == Version::V6 {
             let mut whole = completed(Head::of(&head), Head::of(tail));
             whole.options.extend(options);
-            writer.close_as_version_6(&whole, &layout, recorded)
+            writer.close_as_version_6(&whole, &regions, recorded)
         } else {
             let mut more = added(&Head::of(&head), Head::of(tail));
             let mut all = std::mem::take(&mut more.options);
@@ -197,7 +201,7 @@ impl ReceivedFile {
                 writer.add_cmdlines(&cmdlines).map_err(failed)?;
             }
             writer.add_head(&more).map_err(failed)?;
-            writer.close(&all, &layout, recorded)
+            writer.close(&all, &regions, recorded)
         };
         close_up(&output, closing.map_err(failed)?)?;
         Ok(())
