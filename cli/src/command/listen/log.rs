@@ -1,7 +1,7 @@
 //! What a listener says: on standard output, or in a file.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use crate::error::Error;
@@ -33,7 +33,10 @@ impl Log {
         // Nobody who reads any more is no reason to lose a trace; one write keeps lines whole.
         let _ = match &self.file {
             Some(file) => { file }.write_all(text.as_bytes()),
-            None => io::stdout().write_all(text.as_bytes()),
+            None => {
+                clear_status();
+                io::stdout().write_all(text.as_bytes())
+            }
         };
     }
 
@@ -41,7 +44,10 @@ impl Log {
     pub(super) fn warn(&self, line: &str) {
         match &self.file {
             Some(_) => self.say(line),
-            None => tell(line),
+            None => {
+                clear_status();
+                tell(line);
+            }
         }
     }
 
@@ -50,5 +56,13 @@ impl Log {
         if self.is_verbose {
             self.say(line);
         }
+    }
+}
+
+/// The line on a terminal gives way to what is said; it comes again.
+fn clear_status() {
+    let mut terminal = io::stderr();
+    if terminal.is_terminal() {
+        let _ = terminal.write_all(b"\r\x1b[K");
     }
 }

@@ -7,6 +7,7 @@ mod log;
 mod ports;
 mod server;
 mod sink;
+mod status;
 mod stream;
 mod workshop;
 
@@ -140,7 +141,15 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         client_bytes: size("max-client-size"),
         total_bytes: size("max-total-size"),
     };
-    let listener = Listener::bind(&address).map_err(|error| {
+    let mut bound = Listener::bind(&address);
+    if bound.is_err() && !matches.contains_id("bind") && is_any(&address) {
+        // There may be no IPv6 on this machine.
+        if let Address::Tcp { port, .. } = address {
+            let all = Address::Tcp { host: "0.0.0.0".to_owned(), port };
+            bound = Listener::bind(&all).or(bound);
+        }
+    }
+    let listener = bound.map_err(|error| {
         Error::failure(format!("cannot listen on {address}"))
             .because(error)
             .hint("choose another port with -p PORT")

@@ -18,6 +18,7 @@ use trace_virt::stop::StopSignals;
 use super::budget::Total;
 use super::client::{Client, ClientError, Outcome, one_line};
 use super::log::Log;
+use super::status::{self, Served, Status};
 use super::workshop::Workshop;
 use crate::command::record::output::Output;
 use crate::error::Error;
@@ -63,6 +64,8 @@ pub(super) struct Shared {
     pub(super) stop: EventFd,
     turn: Mutex<()>,
     bytes: AtomicU64,
+    /// Bytes lost on the way, of clients that have ended.
+    lost: AtomicU64,
     clients: AtomicUsize,
     /// UNIX connections so far.
     connections: AtomicUsize,
@@ -73,6 +76,14 @@ impl Shared {
     pub(super) fn one_at_a_time<T>(&self, work: impl FnOnce() -> T) -> T {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         work()
+    }
+
+    fn served(&self) -> Served {
+        Served {
+            clients: self.clients.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+        }
     }
 
     /// Counts what arrived.
@@ -99,6 +110,7 @@ pub(super) fn run(
         stop: EventFd::from_flags(flags).map_err(|error| failed(error.into()))?,
         turn: Mutex::new(()),
         bytes: AtomicU64::new(0),
+        lost: AtomicU64::new(0),
         clients: AtomicUsize::new(0),
         connections: AtomicUsize::new(0),
         settings,
@@ -124,12 +136,19 @@ fn accept_all<'scope, 'a: 'scope>(
     signals: &StopSignals,
     scope: &'scope Scope<'scope, 'a>,
 ) -> io::Result<()> {
+    let mut status = Status::on_terminal();
+    let interval = PollTimeout::try_from(status::INTERVAL).unwrap_or(PollTimeout::MAX);
     loop {
         let mut fds = [
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(listener.as_fd(), PollFlags::POLLIN),
         ];
-        match poll(&mut fds, PollTimeout::NONE) {
+        let timeout = if status.is_some() { interval } else { PollTimeout::NONE };
+        let polled = poll(&mut fds, timeout);
+        if let Some(status) = &mut status {
+            status.update(shared.served());
+        }
+        match polled {
             Ok(_) => {}
             Err(nix::Error::EINTR) => continue,
             Err(error) => return Err(error.into()),
@@ -196,7 +215,10 @@ fn serve(shared: &Shared, stream: Stream, peer: Peer, is_one_too_many: bool) {
     }
     shared.log.say(&format!("Connected with {label}"));
     match start(shared, stream, peer, &label, is_one_too_many) {
-        Ok(outcome) => tell(&shared.log, &label, &outcome),
+        Ok(outcome) => {
+            shared.lost.fetch_add(outcome.lost_bytes, Ordering::Relaxed);
+            tell(&shared.log, &label, &outcome);
+        }
         Err(error) => shared.log.warn(&format!("{label}: {error}")),
     }
 }
