@@ -422,7 +422,7 @@ fn refusals() -> Result<(), Failed> {
         (&["-e", "sched", "--user", "no such user", "true"], &["no such user"]),
         (&["-e", "sched", "-B", "foo", "-f", "x"], &["before any -e"]),
         (&["-e", "sched", "-b", "99999999999"], &["buffer_size_kb"]),
-        (&["-e", "sched", "-N", "host:1"], &["-N is not for 'record'"]),
+        (&["-e", "sched", "-N", "host:1"], &["-o <FILE>", "-N"]),
         (&["-e", "sched", "-M", "0"], &["has no CPU"]),
         (&["-c", "-e", "sched", "true"], &["-c follows"]),
     ];

@@ -15,7 +15,6 @@ use tracefs::{
 };
 
 use super::args::{Args, RecorderArgs};
-use super::guests::joined;
 use super::status::Progress;
 use super::texts::{PendingSymbols, PendingTexts, Texts};
 use crate::command::tracing_plan::{Applied, Choices, MachinePlan};
@@ -223,22 +222,11 @@ impl LocalRecording {
                 enlarge_buffer(instance, changes);
             }
         }
-        let (dir, instances) = (applied.dir.clone(), applied.instances.clone());
-        let switch = || {
-            let _ = options.priority.of_helpers().apply();
-            applied.switch()
-        };
-        // The kernel takes long to switch events on; the file is made meanwhile.
-        let (switched, running) = thread::scope(|scope| {
-            let name = "trace-switch".to_owned();
-            let switching = thread::Builder::new().name(name).spawn_scoped(scope, switch);
-            let running = sinks(&dir, &requests)
-                .and_then(|sinks| start_recorders(instances, requests, sinks, &options));
-            let failed = |error| Error::failure("cannot start a thread").because(error);
-            (switching.map_err(failed).and_then(joined), running)
-        });
-        switched?;
-        let running = running?;
+        // Not beside anything: where processors are emulated, one that changes code which another runs can
+        // keep both from getting on.
+        applied.switch()?;
+        let sinks = sinks(&applied.dir, &requests)?;
+        let running = start_recorders(applied.instances.clone(), requests, sinks, &options)?;
         if !settings.no_filter && (has_many_events || settings.printer.is_some()) {
             for one in &running {
                 // What the recorder does itself would fill the trace; kernels before 5.7 cannot
