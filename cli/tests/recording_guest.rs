@@ -7,6 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::{Case, check, success, trace_cmd};
@@ -26,7 +27,7 @@ const CASES: &[Case] = &[
 const OURS: &str = env!("CARGO_BIN_EXE_trace-cmd");
 
 /// For a command in a guest of a machine with much else to do.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 
 fn main() -> ExitCode {
     common::run(CASES)
@@ -114,10 +115,15 @@ struct Lab {
     guest: Guest,
     reference: Reference,
     out: TempDir,
+    /// Given back once the guest is gone.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Lab {
     fn boot(name: &str, kernel: Flavor, modules: &[&str]) -> Result<Self, Failed> {
+        // Two emulated machines at a time keep each other from getting on.
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let reference = requirements::reference()?.exact()?;
         let mut options = GuestOptions::new(name);
         options.kernel = kernel;
@@ -127,7 +133,7 @@ impl Lab {
         options.programs = vec![reference.program().into(), OURS.into()];
         let guest = Guest::boot(options)?;
         guest.wait_ready(Duration::from_secs(240))?;
-        let lab = Self { guest, reference, out: TempDir::new()? };
+        let lab = Self { guest, reference, out: TempDir::new()?, _alone: alone };
         lab.run("echo 1408 >/sys/kernel/tracing/buffer_size_kb")?;
         Ok(lab)
     }
