@@ -81,7 +81,8 @@ const RECORDINGS: [Recording; 13] = [
     recording("-p function -l 'vfs_*' -n vfs_read", &["vfs_"]).without("vfs_read "),
     recording("-p function -l '^vfs_(read|open)$' -F -c", &["vfs_open"]).without("vfs_write"),
     recording("-p function --func-stack -l vfs_open -F -c", &["kernel_stack"]).without("vfs_write"),
-    recording("-p function_graph -g vfs_open --max-graph-depth 2", &["vfs_open"]),
+    // All functions are too many for an emulated machine.
+    recording("-p function_graph -g vfs_open --max-graph-depth 2 -l 'vfs_*'", &["vfs_open"]),
     recording("-p function_graph -l 'vfs_*' -F -c -O nofuncgraph-irqs", &["us"])
         .without("schedule"),
     recording("-e sched_switch -R 'stacktrace if prev_pid > 1'", &["kernel_stack"])
