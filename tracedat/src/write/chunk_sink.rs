@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use super::chunk_writer::ChunkWriter;
 use super::region::RegionFile;
 use super::{Recorded, WriteError};
 use crate::compress::{Codec, Compressor, Effort};
-use crate::layout::{CHUNK_SUB_BUFFERS, CompressedHeader};
 
 /// Bytes that are gathered before they are written, when more is on its way.
 const WRITE_LEN: usize = 256 << 10;
@@ -57,8 +57,7 @@ impl ChunkSink {
         sinks: usize,
         prepare: impl FnOnce() + Send + 'static,
     ) -> Result<(Self, PendingChunks), WriteError> {
-        let region = region.in_chunks();
-        let chunk_len = page_size.saturating_mul(CHUNK_SUB_BUFFERS) as usize;
+        let chunk_len = ChunkWriter::chunk_len(page_size);
         let half = region.room();
         let (cpu, offset) = (region.region().cpu, region.region().offset);
         let depth = MAX_WAITING / chunk_len.max(1) / sinks.max(1);
@@ -66,20 +65,14 @@ impl ChunkSink {
         let (jobs, todo) = sync_channel(depth);
         let (give_back, free) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let writer = RegionWriter {
-            region,
-            compressor: codec.compressor()?,
-            effort: Effort::Usual,
-            out: Vec::new(),
-            chunks: 0,
-            size: 0,
-        };
+        let compressor = codec.compressor()?;
+        let worker = Worker { chunks: ChunkWriter::new(region), compressor, effort: Effort::Usual };
         let depth = Depth { waiting: Arc::clone(&waiting), most: depth };
         let thread = thread::Builder::new()
             .name(format!("compress-cpu{cpu}"))
             .spawn(move || {
                 prepare();
-                writer.run(&todo, &give_back, &depth)
+                worker.run(&todo, &give_back, &depth)
             })
             .map_err(|source| WriteError::Io { offset, source })?;
         let raw = vec![0; chunk_len];
@@ -190,18 +183,13 @@ impl Depth {
 }
 
 /// The other end of the queue.
-struct RegionWriter {
-    region: RegionFile,
+struct Worker {
+    chunks: ChunkWriter,
     compressor: Compressor,
     effort: Effort,
-    /// Chunks that are not written yet.
-    out: Vec<u8>,
-    /// Their number, and the bytes of sub-buffers in them.
-    chunks: u32,
-    size: u64,
 }
 
-impl RegionWriter {
+impl Worker {
     fn run(
         mut self,
         todo: &Receiver<Vec<u8>>,
@@ -209,7 +197,7 @@ impl RegionWriter {
         depth: &Depth,
     ) -> (Recorded, Result<(), WriteError>) {
         let result = self.write_all(todo, give_back, depth);
-        (self.region.recorded(), result)
+        (self.chunks.recorded(), result)
     }
 
     fn write_all(
@@ -225,48 +213,12 @@ impl RegionWriter {
                 self.compressor.set_effort(effort)?;
                 self.effort = effort;
             }
-            if self.region.room() < self.size.saturating_add(raw.len() as u64) {
-                self.write()?;
-                self.region.begin_half()?;
-            }
-            self.add(&raw)?;
-            if waiting <= 1 || self.out.len() >= WRITE_LEN {
-                self.write()?;
+            self.chunks.add(&raw, &mut self.compressor)?;
+            if waiting <= 1 || self.chunks.waiting() >= WRITE_LEN {
+                self.chunks.write()?;
             }
             let _ = give_back.send(raw);
         }
-        self.write()
-    }
-
-    fn add(&mut self, raw: &[u8]) -> Result<(), WriteError> {
-        let start = self.out.len();
-        self.out.resize(start + CompressedHeader::LEN, 0);
-        self.compressor.compress_into(raw, &mut self.out)?;
-        let too_large = |_| WriteError::TooLarge {
-            what: "chunk",
-            size: raw.len() as u64,
-            limit: u64::from(u32::MAX),
-        };
-        let compressed = self.out.len() - start - CompressedHeader::LEN;
-        let header = CompressedHeader {
-            compressed: u32::try_from(compressed).map_err(too_large)?,
-            uncompressed: u32::try_from(raw.len()).map_err(too_large)?,
-        };
-        if let Some(place) = self.out.get_mut(start..start + CompressedHeader::LEN) {
-            place.copy_from_slice(&header.to_bytes(self.region.order()));
-        }
-        self.chunks += 1;
-        self.size += raw.len() as u64;
-        Ok(())
-    }
-
-    fn write(&mut self) -> Result<(), WriteError> {
-        if self.out.is_empty() {
-            return Ok(());
-        }
-        self.region.append(&self.out, self.size, self.chunks)?;
-        self.out.clear();
-        (self.size, self.chunks) = (0, 0);
-        Ok(())
+        self.chunks.write()
     }
 }

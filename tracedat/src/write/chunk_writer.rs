@@ -27,11 +27,16 @@ impl ChunkWriter {
         Self { region: region.in_chunks(), out: Vec::new(), chunks: 0, size: 0 }
     }
 
-    /// Compresses one chunk, whole sub-buffers; it waits for [`ChunkWriter::write`].
+    /// Compresses one chunk, whole sub-buffers; it waits for [`ChunkWriter::write`]. Where the half of a
+    /// capped region has no room for it, those before are written and the next half begins.
     ///
     /// # Errors
-    /// When it cannot be compressed.
+    /// When it cannot be compressed, or those before it cannot be written.
     pub fn add(&mut self, raw: &[u8], compressor: &mut Compressor) -> Result<(), WriteError> {
+        if self.region.room() < self.size.saturating_add(raw.len() as u64) {
+            self.write()?;
+            self.region.begin_half()?;
+        }
         let start = self.out.len();
         self.out.resize(start + CompressedHeader::LEN, 0);
         compressor.compress_into(raw, &mut self.out)?;
