@@ -300,7 +300,9 @@ impl Changes {
         trigger: &Trigger,
     ) -> Result<(), Error> {
         let file = instance.event_file(event, "trigger");
-        self.append_undone_by(&file, &trigger.to_string(), trigger.removal())
+        let text = trigger.to_string();
+        self.remember_clock_of_hist(instance, &text)?;
+        self.append_undone_by(&file, &text, trigger.removal())
     }
 
     /// Writes the text of a trigger to an event; one that begins with `!` removes it.
@@ -315,6 +317,7 @@ impl Changes {
     ) -> Result<(), Error> {
         let file = instance.event_file(event, "trigger");
         if !text.starts_with('!') {
+            self.remember_clock_of_hist(instance, text)?;
             return self.append_undone_by(&file, text, removal_of_text(text));
         }
         if self.is_new(&file) {
@@ -322,6 +325,16 @@ impl Changes {
             self.remember(Undo::Triggers { file: file.clone(), old })?;
         }
         file.append_line(text)
+    }
+
+    /// The kernel sets the clock for a histogram of time stamps, and leaves it so.
+    fn remember_clock_of_hist(&mut self, instance: &Instance, text: &str) -> Result<(), Error> {
+        let file = instance.file("trace_clock");
+        if text.starts_with("hist:") && text.contains("common_timestamp") && self.is_new(&file) {
+            let current = instance.trace_clocks()?.current;
+            self.remember_value(&file, current)?;
+        }
+        Ok(())
     }
 
     /// Adds functions to a list.

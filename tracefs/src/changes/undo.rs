@@ -74,6 +74,8 @@ impl Undo {
                 let other = made.is_some() && inode(instance.path()) != *made;
                 if other { Ok(()) } else { dir.remove_instance(name) }
             }
+            // Setting the clock empties the ring buffers, also if it is set already.
+            Self::Write { file, old } if is_set_clock(file, old) => Ok(()),
             Self::Write { file, old } => file.write(old),
             Self::Lines { file, old } => {
                 file.clear()?;
@@ -100,6 +102,12 @@ impl Undo {
             }
         }
     }
+}
+
+/// Whether the file is a `trace_clock` that shows `name` as the one that is set.
+fn is_set_clock(file: &ControlFile, name: &str) -> bool {
+    file.path().ends_with("trace_clock")
+        && file.read_text().is_ok_and(|text| text.contains(&format!("[{name}]")))
 }
 
 /// Whether what was changed has gone itself, as events do with their module and an instance when
