@@ -671,17 +671,13 @@ impl PackedHead {
         Ok(Self { sections, options: parts.options })
     }
 
-    /// Adds `/proc/kallsyms`, which was compressed apart with the same codec.
+    /// `/proc/kallsyms`, which was compressed as it came.
     #[must_use]
-    pub fn with_kallsyms(mut self, text: PackedText) -> Self {
-        let is_before = |one: &PackedSection| {
-            matches!(one.id, SectionId::FTRACE_EVENTS | SectionId::EVENT_FORMATS)
-        };
-        let place = self.sections.iter().take_while(|one| is_before(one)).count();
+    pub fn of_kallsyms(text: PackedText) -> Self {
         let PackedText { len, body } = text;
         let (id, description) = (SectionId::KALLSYMS, "kallsyms");
-        self.sections.insert(place, PackedSection { id, description, len, body });
-        self
+        let sections = vec![PackedSection { id, description, len, body }];
+        Self { sections, options: Vec::new() }
     }
 }
 

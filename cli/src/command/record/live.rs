@@ -23,7 +23,7 @@ use super::close_up::{close_up, off_t, punch};
 use super::file::{self, Extra, Format, KernelText};
 use super::local::{Machine, RecordedBuffer, SinkRequest, kernel_error};
 use super::output::Output;
-use super::texts::Texts;
+use super::texts::{Packed, Texts};
 use crate::error::Error;
 
 /// Bytes kept free for what is written at the end, so that a full disk is no reason to lose it.
@@ -40,7 +40,8 @@ pub(crate) struct LiveFile {
     format: Format,
     /// What tells how much is in each region; none where all goes to the file as it is.
     pending: Vec<Pending>,
-    is_described: bool,
+    /// Which of the kernel's texts are in it.
+    described: Described,
 }
 
 /// Who knows what is in a region.
@@ -49,6 +50,12 @@ enum Pending {
     Chunks(PendingChunks),
     /// Who keeps the end.
     End(Kept),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Described {
+    formats: bool,
+    symbols: bool,
 }
 
 /// A file that is complete.
@@ -88,8 +95,14 @@ impl LiveFile {
         let target = output.emptied()?.try_clone().map_err(|error| output.failed(error))?;
         let mut writer = Writer::create(target, settings, &head).map_err(failed)?;
         writer.reserve(&layout).map_err(failed)?;
-        let mut live =
-            Self { output, writer, layout, format, pending: Vec::new(), is_described: false };
+        let mut live = Self {
+            output,
+            writer,
+            layout,
+            format,
+            pending: Vec::new(),
+            described: Described::default(),
+        };
         live.keep_room_for_texts()?;
         let sinks = live.sinks(requests, max_kb, priority)?;
         Ok((live, sinks))
@@ -173,17 +186,30 @@ impl LiveFile {
         Ok(Sink::Lender(Box::new(Chunks { sink, lent: 0 })))
     }
 
-    /// Adds the kernel's texts, once they are read.
+    /// Adds those of the kernel's texts that are read and not in it yet.
     pub(crate) fn describe(&mut self, texts: &Texts) -> Result<(), Error> {
-        if self.is_described {
+        let before = self.described;
+        let failed = |error| self.output.failed(error);
+        match &texts.packed {
+            Some(Packed { formats, symbols }) => {
+                if !before.formats {
+                    self.writer.add_packed_head(formats).map_err(failed)?;
+                    self.described.formats = true;
+                }
+                if let Some(symbols) = symbols.as_ref().filter(|_| !before.symbols) {
+                    self.writer.add_packed_head(symbols).map_err(failed)?;
+                    self.described.symbols = true;
+                }
+            }
+            None if before.formats => {}
+            None => {
+                self.writer.add_head(&file::texts(&texts.capture)).map_err(failed)?;
+                self.described = Described { formats: true, symbols: true };
+            }
+        }
+        if before.symbols || !self.described.symbols {
             return Ok(());
         }
-        self.is_described = true;
-        let added = match &texts.packed {
-            Some(packed) => self.writer.add_packed_head(packed),
-            None => self.writer.add_head(&file::texts(&texts.capture)),
-        };
-        added.map_err(|error| self.output.failed(error))?;
         match self.format.version {
             // Its own head, which is written at the end, has all of that again.
             Version::V6 => self.keep_room(self.writer.head_len()),

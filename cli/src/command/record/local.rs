@@ -247,7 +247,8 @@ impl LocalRecording {
         let formats = (!settings.all_formats).then(|| applied.events.clone());
         let texts = if settings.texts_first {
             // Who prints at once needs them first, and what reading them does is of no interest.
-            let texts = Texts::read(&applied.dir, formats.as_ref(), symbols, settings.codec)?;
+            let (dir, codec) = (&applied.dir, settings.codec);
+            let texts = Texts::read(dir, formats.as_ref(), symbols, codec, drop)?;
             applied.begin()?;
             PendingTexts::Here(texts)
         } else {
@@ -264,7 +265,12 @@ impl LocalRecording {
         !self.running.is_empty() && self.running.iter().all(|one| one.recorder.is_finished())
     }
 
-    /// The kernel's texts, once they are here.
+    /// Whether the kernel's texts are still read.
+    pub(crate) fn reads_texts(&self) -> bool {
+        !self.texts.are_read()
+    }
+
+    /// What came of the kernel's texts since this was asked before.
     pub(crate) fn texts(&mut self) -> Option<Texts> {
         self.texts.ready()
     }

@@ -25,8 +25,9 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
 
-/// How often guests are asked for news; signals come at once.
-const TICK_WITH_GUESTS: Duration = Duration::from_millis(20);
+/// How often guests are asked for news, and for texts without which events cannot be read; signals
+/// come at once.
+const SOON: Duration = Duration::from_millis(20);
 /// How often it is looked whether anything can still be written.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -209,9 +210,10 @@ impl Session {
         if alone && !ends_with_guests && !ends_with_tasks && !args.quiet && !args.json {
             summary::how_to_stop();
         }
-        let tick = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
         let mut status = if args.quiet || args.json { None } else { Status::on_terminal() };
         loop {
+            let is_awaited = !self.guests.is_empty() || self.local.reads_texts();
+            let tick = if is_awaited { SOON } else { TICK };
             let listener = self.destination.listener();
             match signals.wait_with(&self.tasks, listener, Some(tick))? {
                 Event::Interrupted => return Ok(()),

@@ -19,41 +19,48 @@ pub(crate) struct Texts {
     /// Without the symbols, if those are compressed.
     pub(crate) capture: Arc<Capture>,
     /// `None` where nobody has made them so before; then who writes them does.
-    pub(crate) packed: Option<Arc<PackedHead>>,
+    pub(crate) packed: Option<Packed>,
+}
+
+/// The texts as the file has them.
+#[derive(Clone)]
+pub(crate) struct Packed {
+    /// All but the symbols.
+    pub(crate) formats: Arc<PackedHead>,
+    /// `None` while they are still read.
+    pub(crate) symbols: Option<Arc<PackedHead>>,
 }
 
 impl Texts {
     /// Reads all but the symbols, which are taken as they come, and compresses for a file with
-    /// `codec`, if there is one.
+    /// `codec`, if there is one. `early` gets what there is without the symbols: who has the formats
+    /// can read the events.
     pub(crate) fn read(
         dir: &TracingDir,
         events: Option<&EventSelection>,
         symbols: PendingSymbols,
         codec: Option<Codec>,
+        early: impl FnOnce(Self),
     ) -> Result<Self, Error> {
         let read = |kallsyms| Capture::read_with(dir, events, kallsyms).map_err(kernel_error);
         let Some(codec) = codec else { return read(symbols.plain()).map(Self::from) };
-        let capture = read(Vec::new())?;
-        let packed = pack(&capture, symbols, codec).map_err(|error| {
-            Error::failure("the kernel's texts cannot be written").because(error)
-        })?;
-        Ok(Self { capture: Arc::new(capture), packed: Some(Arc::new(packed)) })
+        let unwritable =
+            |error| Error::failure("the kernel's texts cannot be written").because(error);
+        let capture = Arc::new(read(Vec::new())?);
+        let formats = PackedHead::new(&file::texts(&capture), codec, Abi::NATIVE.byte_order);
+        let formats = Arc::new(formats.map_err(unwritable)?);
+        let packed = Packed { formats, symbols: None };
+        early(Self { capture: capture.clone(), packed: Some(packed.clone()) });
+        let symbols = Some(Arc::new(pack(symbols, codec).map_err(unwritable)?));
+        Ok(Self { capture, packed: Some(Packed { symbols, ..packed }) })
     }
 }
 
-fn pack(
-    capture: &Capture,
-    symbols: PendingSymbols,
-    codec: Codec,
-) -> Result<PackedHead, WriteError> {
-    let order = Abi::NATIVE.byte_order;
-    let head = PackedHead::new(&file::texts(capture), codec, order)?;
+fn pack(symbols: PendingSymbols, codec: Codec) -> Result<PackedHead, WriteError> {
     let mut packer = TextPacker::new(codec)?;
     symbols.0.into_iter().try_for_each(|piece| packer.add(&piece))?;
-    Ok(match packer.finish(order)? {
-        Some(symbols) => head.with_kallsyms(symbols),
-        None => head,
-    })
+    let packed = packer.finish(Abi::NATIVE.byte_order)?;
+    Ok(packed.map(PackedHead::of_kallsyms).unwrap_or_default())
 }
 
 impl From<Capture> for Texts {
@@ -83,7 +90,11 @@ impl PendingSymbols {
 
 /// Texts that are on their way, or here.
 pub(crate) enum PendingTexts {
-    Reading(JoinHandle<Result<Texts, Error>>),
+    /// What there is without the symbols comes first.
+    Reading {
+        early: mpsc::Receiver<Texts>,
+        thread: JoinHandle<Result<Texts, Error>>,
+    },
     Here(Texts),
     Failed,
 }
@@ -97,25 +108,32 @@ impl PendingTexts {
         codec: Option<Codec>,
     ) -> Result<Self, Error> {
         let dir = dir.clone();
-        let read = move || Texts::read(&dir, events.as_ref(), symbols, codec);
-        spawned("trace-texts", read).map(Self::Reading)
+        let (sender, early) = mpsc::channel();
+        // Who waits for all of them has no need of these.
+        let early_texts = move |texts| drop(sender.send(texts));
+        let read = move || Texts::read(&dir, events.as_ref(), symbols, codec, early_texts);
+        Ok(Self::Reading { early, thread: spawned("trace-texts", read)? })
     }
 
-    /// The texts, once they are here.
+    /// Whether there is more to come.
+    pub(crate) fn are_read(&self) -> bool {
+        !matches!(self, Self::Reading { .. })
+    }
+
+    /// What there is of the texts that was not here before.
     pub(crate) fn ready(&mut self) -> Option<Texts> {
-        let is_ready = match self {
-            Self::Reading(thread) => thread.is_finished(),
-            Self::Here(_) => true,
-            Self::Failed => false,
-        };
-        // What went wrong is told at the end, where they cannot be done without.
-        if is_ready { self.wait().ok() } else { None }
+        match self {
+            Self::Reading { early, thread } if !thread.is_finished() => early.try_recv().ok(),
+            // What went wrong is told at the end, where they cannot be done without.
+            Self::Reading { .. } => self.wait().ok(),
+            Self::Here(_) | Self::Failed => None,
+        }
     }
 
     /// Waits for them.
     pub(crate) fn wait(&mut self) -> Result<Texts, Error> {
         *self = match std::mem::replace(self, Self::Failed) {
-            Self::Reading(thread) => Self::Here(thread.join().map_err(|_| unreadable())??),
+            Self::Reading { thread, .. } => Self::Here(thread.join().map_err(|_| unreadable())??),
             other => other,
         };
         match self {
