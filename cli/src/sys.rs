@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::unistd::{Gid, Uid, read, setgid, setgroups, setuid, write};
+use nix::unistd::{Gid, Uid, getpid, getppid, read, setgid, setgroups, setuid, write};
 
 /// Whom a command runs as.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub(crate) fn hold(
     ours: RawFd,
     identity: Option<Identity>,
 ) -> &mut Command {
+    let parent = getpid();
     let wait = move || {
         // SAFETY: this process has a descriptor table of its own, and nothing in it uses this one.
         // With it open the end of the parent would never be seen.
@@ -37,6 +38,8 @@ pub(crate) fn hold(
         let mut byte = [0];
         match read(&gate, &mut byte)? {
             1 => Ok(()),
+            // SAFETY: ends this process at once. Nobody is left to be told, which std insists on.
+            _ if getppid() != parent => unsafe { libc::_exit(1) },
             _ => Err(io::Error::from_raw_os_error(libc::ECANCELED)),
         }
     };
