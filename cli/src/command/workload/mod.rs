@@ -177,8 +177,8 @@ impl Drop for Workload {
     fn drop(&mut self) {
         self.gate = None;
         if let State::Starting(starting) = std::mem::replace(&mut self.state, State::Ended) {
-            // It ends by itself, unless it was released.
-            let _ = starting.join();
+            // It ends by itself, as it was not released.
+            let _ = starting.join().map(|child| child.map(|mut child| child.wait()));
         }
     }
 }
