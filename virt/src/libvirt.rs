@@ -82,7 +82,6 @@ pub struct AttachReport {
 
 /// Whether a domain that runs has the channels, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Live {
     /// It does not run.
     NotRunning,

@@ -86,11 +86,12 @@ impl Machine {
         }
     }
 
-    /// Where a socket port leads, if it is one.
+    /// Where a socket port leads, if it is one. While it is connected QEMU does not tell.
     pub(crate) fn socket_of(&self, port: &MachinePort) -> Option<&str> {
         let what = self.chardevs.get(&port.chardev)?;
         let what = what.strip_prefix("disconnected:").unwrap_or(what);
-        what.strip_prefix("unix:").map(|path| path.split(',').next().unwrap_or(path))
+        let path = what.strip_prefix("unix:")?;
+        path.split(',').next().filter(|path| !path.is_empty())
     }
 
     /// How many more ports a controller takes: number 0 is the console's.
@@ -149,6 +150,9 @@ mod tests {
         let control = machine.port(None).unwrap();
         assert_eq!(machine.socket_of(control), Some("/v/agent-ctl-path"));
         assert_eq!(machine.socket_of(machine.port(Some(1)).unwrap()), None);
+        let connected = [("a".to_owned(), "unix:".to_owned())].into();
+        let machine = Machine { chardevs: connected, ..machine };
+        assert_eq!(machine.socket_of(machine.port(None).unwrap()), None);
         assert_eq!(machine.room(&controller), 1);
     }
 }

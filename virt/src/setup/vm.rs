@@ -103,13 +103,19 @@ pub(super) fn libvirt_channels(
     cpus: u32,
 ) -> Result<Vec<Channel>, SetupError> {
     let guest_dir = dir.guest_dir(guest);
+    // libvirt would change the owner of the socket, and does not start the VM where there is none yet. That of a user
+    // changes no owners, and does not know the word.
+    let label = match nix::unistd::geteuid().is_root() {
+        true => "    <seclabel model='dac' relabel='no'/>\n",
+        false => "",
+    };
     let channel = |port: Port| match port.data {
         // `reconnect` lets the server start later, stop and come back.
         None => {
             let path = plain(&dir.agent_socket())?.to_owned();
             let xml = format!(
                 "<channel type='unix'>\n  <source mode='connect' path='{}'>\n    \
-                 <reconnect enabled='yes' timeout='1'/>\n  </source>\n  \
+                 <reconnect enabled='yes' timeout='1'/>\n{label}  </source>\n  \
                  <target type='virtio' name='{CONTROL_PORT}'/>\n</channel>\n",
                 escaped(&path),
             );

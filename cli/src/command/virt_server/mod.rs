@@ -1,11 +1,10 @@
 //! `trace-cmd virt-server`: sets guests up, serves them on the host, and obeys in the guest.
 
 mod log;
-mod set_up;
+pub(super) mod set_up;
 
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use trace_virt::client::{Client, ClientOptions, ExecPolicy};
@@ -53,9 +52,9 @@ pub(crate) fn command() -> Command {
 
 /// Runs `virt-server`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
-    let dir = VirtDir::locate(matches.get_one::<String>("virt-dir").map(Path::new));
-    if let Some(name) = matches.get_one::<String>("dom") {
-        set_up::run(&dir, name, matches)
+    let dir = set_up::directory(matches);
+    if matches.contains_id("dom") {
+        set_up::run(&dir, matches)
     } else if matches.get_flag("client") {
         obey(matches)
     } else {
