@@ -12,6 +12,7 @@
 //! ```
 //!
 //! * [`setup`] makes a guest's FIFOs and tells what its VM needs.
+//! * [`libvirt`] gives a domain what it needs, and [`qmp`] speaks with QEMU itself.
 //! * [`server`] is the process that QEMU and host tools connect to, and [`identity`] how it tells guests apart.
 //! * [`client`] runs in the guest and is handed what records ([`client::GuestRecorder`]).
 //! * [`host`] records a guest: it gives the head of its trace, moves its data to descriptors, and compares clocks.
@@ -26,8 +27,10 @@ pub mod identity;
 mod input;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod libvirt;
 mod out_queue;
 pub mod protocol;
+pub mod qmp;
 pub mod server;
 pub mod setup;
 pub mod stop;

@@ -7,6 +7,8 @@
 //! ```
 
 mod fifos;
+mod hotplug;
+pub(crate) mod machine;
 mod name;
 mod vm;
 
@@ -17,7 +19,9 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::Mode;
 
 pub(crate) use fifos::find_group;
+pub use hotplug::{HotplugError, HotplugReport};
 pub use name::GuestName;
+pub use vm::Channel;
 
 /// Ports of this name carry control messages.
 pub const CONTROL_PORT: &str = "agent-ctl-path";
@@ -72,6 +76,12 @@ pub enum SetupError {
         /// The guest.
         guest: String,
         /// Its directory.
+        path: PathBuf,
+    },
+    /// A VM or a recording still uses what should be removed.
+    #[error("{} is open: the VM or a recording uses it", path.display())]
+    InUse {
+        /// A FIFO.
         path: PathBuf,
     },
     /// A character that would change the meaning of a QEMU option.
@@ -231,14 +241,17 @@ impl VirtDir {
     ///
     /// # Errors
     ///
-    /// [`SetupError::NotSetUp`], or the system refuses.
+    /// [`SetupError::NotSetUp`], [`SetupError::InUse`] with everything still there, or the system refuses.
     pub fn remove(&self, guest: &GuestName) -> Result<(), SetupError> {
         let dir = self.existing_dir(guest)?;
-        for entry in fs::read_dir(&dir).map_err(|e| SetupError::io("reading", &dir, e))?.flatten() {
-            if fifos::is_data_fifo(&entry) {
-                let path = entry.path();
-                fs::remove_file(&path).map_err(|e| SetupError::io("removing", &path, e))?;
-            }
+        let entries = fs::read_dir(&dir).map_err(|e| SetupError::io("reading", &dir, e))?;
+        let fifos: Vec<_> =
+            entries.flatten().filter(fifos::is_data_fifo).map(|entry| entry.path()).collect();
+        if let Some(path) = fifos.iter().find(|path| fifos::is_open(path)) {
+            return Err(SetupError::InUse { path: path.clone() });
+        }
+        for path in fifos {
+            fs::remove_file(&path).map_err(|e| SetupError::io("removing", &path, e))?;
         }
         fs::remove_dir(&dir).map_err(|e| SetupError::io("removing", &dir, e))
     }
@@ -295,7 +308,21 @@ impl VirtDir {
     ///
     /// As [`qemu_args`](Self::qemu_args).
     pub fn libvirt_xml(&self, guest: &GuestName, cpus: u32) -> Result<String, SetupError> {
-        vm::libvirt_xml(self, guest, cpus)
+        let channels = self.libvirt_channels(guest, cpus)?;
+        Ok(channels.into_iter().map(|channel| channel.xml).collect())
+    }
+
+    /// The same, channel by channel.
+    ///
+    /// # Errors
+    ///
+    /// As [`qemu_args`](Self::qemu_args).
+    pub fn libvirt_channels(
+        &self,
+        guest: &GuestName,
+        cpus: u32,
+    ) -> Result<Vec<Channel>, SetupError> {
+        vm::libvirt_channels(self, guest, cpus)
     }
 
     fn existing_dir(&self, guest: &GuestName) -> Result<PathBuf, SetupError> {
@@ -383,6 +410,20 @@ mod tests {
         fs::remove_file(other).unwrap();
         dir.remove(&guest()).unwrap();
         assert!(matches!(dir.remove(&guest()), Err(SetupError::NotSetUp { .. })));
+    }
+
+    #[test]
+    fn what_a_vm_has_open_is_not_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = VirtDir::new(temp.path());
+        dir.setup(&guest(), &SetupOptions { cpus: 2, ..Default::default() }).unwrap();
+        let fifo = dir.data_fifo(&guest(), 1).unwrap();
+        let vm = fs::File::options().read(true).write(true).open(&fifo).unwrap();
+        let error = dir.remove(&guest()).unwrap_err();
+        assert!(matches!(error, SetupError::InUse { ref path } if *path == fifo), "{error}");
+        assert_eq!(dir.cpus(&guest()).unwrap(), 2);
+        drop(vm);
+        dir.remove(&guest()).unwrap();
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod reset;
 mod restart;
 mod restore;
 mod set;
+mod setup_guest;
 mod show;
 mod snapshot;
 mod split;
@@ -70,6 +71,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "restart", command: restart::command, run: restart::run },
     Subcommand { name: "restore", command: restore::command, run: restore::run },
     Subcommand { name: "set", command: set::command, run: set::run },
+    Subcommand { name: "setup-guest", command: setup_guest::command, run: setup_guest::run },
     Subcommand { name: "show", command: show::command, run: show::run },
     Subcommand { name: "snapshot", command: snapshot::command, run: snapshot::run },
     Subcommand { name: "split", command: split::command, run: split::run },

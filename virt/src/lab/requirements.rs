@@ -95,6 +95,20 @@ pub fn guest_with(kernel: Flavor) -> Result<(), Missing> {
     }
 }
 
+/// Asks for all that [`super::Libvirtd::start`] needs.
+pub fn libvirt() -> Result<(), Missing> {
+    root()?;
+    qemu()?;
+    command::find("libvirtd", "libvirt-daemon")?;
+    command::find("virsh", "libvirt-clients").map(drop)
+}
+
+/// Asks for what checks the XML of libvirt; returns the program.
+pub fn virt_xml_validate() -> Result<PathBuf, Missing> {
+    command::find("xmllint", "libxml2-utils")?;
+    command::find("virt-xml-validate", "libvirt-clients")
+}
+
 /// Asks for the C trace-cmd.
 pub fn reference() -> Result<Reference, Missing> {
     Reference::find()
@@ -110,7 +124,15 @@ pub fn recording_reference() -> Result<Reference, Missing> {
 
 /// Returns all that this machine lacks, of what the tests of all crates ask for.
 pub fn missing() -> Vec<Missing> {
-    let outcomes = [root(), tracefs().map(drop), guest(), reference().map(drop), gcc()];
+    let outcomes = [
+        root(),
+        tracefs().map(drop),
+        guest(),
+        reference().map(drop),
+        gcc(),
+        libvirt(),
+        virt_xml_validate().map(drop),
+    ];
     outcomes.into_iter().filter_map(Result::err).collect()
 }
 

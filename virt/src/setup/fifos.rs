@@ -1,10 +1,11 @@
 //! Directories and FIFOs with mode and group.
 
-use std::fs::{self, DirEntry, Permissions};
+use std::fs::{self, DirEntry, File, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Group};
 
@@ -35,6 +36,12 @@ pub(super) fn is_data_fifo(entry: &DirEntry) -> bool {
         number.parse::<u32>().ok()
     };
     entry.file_type().is_ok_and(|kind| kind.is_fifo()) && is_ours().is_some()
+}
+
+/// Whether a process has it open for reading, as QEMU has both of a pair.
+pub(crate) fn is_open(path: &Path) -> bool {
+    let nobody_waits = OFlag::O_NONBLOCK.bits();
+    File::options().write(true).custom_flags(nobody_waits).open(path).is_ok()
 }
 
 pub(super) fn make_dir(

@@ -1,22 +1,25 @@
 //! What the VM's configuration needs: controllers, the control port, a data port per CPU.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{CONTROL_PORT, DATA_PORTS, GuestName, MAX_CPUS, SetupError, VirtDir, fifos};
 
 /// Usable ports of a virtio-serial controller: it has 31, and number 0 is the console's.
-const PORTS_PER_CONTROLLER: u32 = 30;
+pub(super) const PORTS_PER_CONTROLLER: u32 = 30;
+/// Ids of ours in QEMU, each followed by a number.
+pub(super) const CONTROLLER: &str = "trace-serial";
+pub(super) const CHARDEV: &str = "trace-char";
+pub(super) const PORT: &str = "trace-port";
 
 /// One port, in the order the guest gets them: the control port, then CPU 0, 1 ….
-struct Port {
+pub(super) struct Port {
     controller: u32,
     number: u32,
     /// `None` for the control port.
-    data: Option<String>,
+    pub(super) data: Option<String>,
 }
 
-fn ports(dir: &Path, cpus: u32) -> Result<Vec<Port>, SetupError> {
+pub(super) fn ports(dir: &Path, cpus: u32) -> Result<Vec<Port>, SetupError> {
     if cpus == 0 || cpus > MAX_CPUS {
         return Err(SetupError::Cpus { cpus });
     }
@@ -43,11 +46,11 @@ pub(super) fn qemu_args(
     let mut args = Vec::new();
     let mut option = |name: &str, value: String| args.extend([name.to_owned(), value]);
     for (index, port) in ports(&guest_dir, cpus)?.into_iter().enumerate() {
-        let controller = format!("trace-serial{}", port.controller);
+        let controller = format!("{CONTROLLER}{}", port.controller);
         if port.number == 1 {
             option("-device", format!("virtio-serial-pci,id={controller}"));
         }
-        let chardev = format!("trace-char{index}");
+        let chardev = format!("{CHARDEV}{index}");
         let name = match port.data {
             None => {
                 // The server may start later, stop and come back.
@@ -63,7 +66,7 @@ pub(super) fn qemu_args(
         option(
             "-device",
             format!(
-                "virtserialport,bus={controller}.0,nr={},chardev={chardev},id=trace-port{index},name={name}",
+                "virtserialport,bus={controller}.0,nr={},chardev={chardev},id={PORT}{index},name={name}",
                 port.number
             ),
         );
@@ -71,34 +74,63 @@ pub(super) fn qemu_args(
     Ok(args)
 }
 
+/// A channel of a libvirt domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Channel {
+    /// What the port is called in the guest.
+    pub name: String,
+    /// Where it leads: a socket, or FIFOs without the direction.
+    pub path: String,
+    /// The element for `<devices>`.
+    pub xml: String,
+}
+
+impl Channel {
+    /// Its name, and what a CPU's may be called besides.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let cpu = DATA_PORTS.iter().find_map(|prefix| self.name.strip_prefix(prefix));
+        let others = cpu.into_iter().flat_map(|cpu| DATA_PORTS.map(|port| format!("{port}{cpu}")));
+        std::iter::once(self.name.clone()).chain(others).collect()
+    }
+}
+
 /// Controllers and addresses are left to libvirt, which adds controllers as ports run out: the domain may have channels
 /// of its own, whose places are not known here.
-pub(super) fn libvirt_xml(
+pub(super) fn libvirt_channels(
     dir: &VirtDir,
     guest: &GuestName,
     cpus: u32,
-) -> Result<String, SetupError> {
+) -> Result<Vec<Channel>, SetupError> {
     let guest_dir = dir.guest_dir(guest);
-    let mut xml = String::new();
-    // Writing to a String cannot fail.
-    for port in ports(&guest_dir, cpus)? {
-        let _ = match port.data {
-            // `reconnect` lets the server start later, stop and come back.
-            None => write!(
-                xml,
+    // libvirt would change the owner of the socket, and does not start the VM where there is none yet. That of a user
+    // changes no owners, and does not know the word.
+    let label = match nix::unistd::geteuid().is_root() {
+        true => "    <seclabel model='dac' relabel='no'/>\n",
+        false => "",
+    };
+    let channel = |port: Port| match port.data {
+        // `reconnect` lets the server start later, stop and come back.
+        None => {
+            let path = plain(&dir.agent_socket())?.to_owned();
+            let xml = format!(
                 "<channel type='unix'>\n  <source mode='connect' path='{}'>\n    \
-                 <reconnect enabled='yes' timeout='1'/>\n  </source>\n  \
+                 <reconnect enabled='yes' timeout='1'/>\n{label}  </source>\n  \
                  <target type='virtio' name='{CONTROL_PORT}'/>\n</channel>\n",
-                xml_path(&dir.agent_socket())?,
-            ),
-            Some(name) => write!(
-                xml,
+                escaped(&path),
+            );
+            Ok(Channel { name: CONTROL_PORT.to_owned(), path, xml })
+        }
+        Some(name) => {
+            let path = plain(&guest_dir.join(&name))?.to_owned();
+            let xml = format!(
                 "<channel type='pipe'>\n  <source path='{}'/>\n  <target type='virtio' name='{name}'/>\n</channel>\n",
-                xml_path(&guest_dir.join(&name))?,
-            ),
-        };
-    }
-    Ok(xml)
+                escaped(&path),
+            );
+            Ok(Channel { name, path, xml })
+        }
+    };
+    ports(&guest_dir, cpus)?.into_iter().map(channel).collect()
 }
 
 /// QEMU doubles a comma that is part of a value.
@@ -106,12 +138,11 @@ fn option_path(path: &Path) -> Result<String, SetupError> {
     Ok(plain(path)?.replace(',', ",,"))
 }
 
-fn xml_path(path: &Path) -> Result<String, SetupError> {
-    let path = plain(path)?;
-    Ok(path.replace('&', "&amp;").replace('<', "&lt;").replace('\'', "&apos;"))
+fn escaped(path: &str) -> String {
+    path.replace('&', "&amp;").replace('<', "&lt;").replace('\'', "&apos;")
 }
 
-fn plain(path: &Path) -> Result<&str, SetupError> {
+pub(super) fn plain(path: &Path) -> Result<&str, SetupError> {
     match path.to_str() {
         Some(text) if !text.chars().any(char::is_control) => Ok(text),
         _ => Err(SetupError::Path { path: path.to_owned() }),
@@ -167,8 +198,8 @@ mod tests {
 
     #[test]
     fn libvirt_gets_all_cpus_and_escaped_paths() {
-        let xml =
-            libvirt_xml(&VirtDir::new("/a'b&c"), &GuestName::new("g<1").unwrap(), 33).unwrap();
+        let dir = VirtDir::new("/a'b&c");
+        let xml = dir.libvirt_xml(&GuestName::new("g<1").unwrap(), 33).unwrap();
         assert_eq!(xml.matches("<channel type='pipe'>").count(), 33);
         assert!(xml.contains("path='/a&apos;b&amp;c/g&lt;1/trace-path-cpu32'"), "{xml}");
         assert!(
