@@ -13,7 +13,7 @@ use trace_transport::Deadline;
 use trace_transport::message::Message;
 
 use super::link::{Incoming, Link};
-use super::{ExecStatus, HostError, SILENCE, SessionEvent, Step};
+use super::{ExecStatus, HostError, SILENCE, SessionEnd, SessionEvent, Step};
 use crate::protocol::RefuseCode;
 use crate::time_sync::Round;
 
@@ -45,6 +45,21 @@ pub(super) struct Closed {
     pub(super) rounds: Vec<Round>,
     pub(super) exec: Option<ExecStatus>,
     pub(super) problems: Vec<HostError>,
+    pub(super) end: SessionEnd,
+}
+
+impl Closed {
+    /// Nothing came yet.
+    fn new(cpus: usize) -> Self {
+        Self {
+            ends: vec![None; cpus],
+            tail: Vec::new(),
+            rounds: Vec::new(),
+            exec: None,
+            problems: Vec::new(),
+            end: SessionEnd::Gone,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -72,13 +87,7 @@ impl Control {
             gone: false,
             interval: interval.max(Duration::from_millis(10)),
             rounds: 0,
-            closed: Closed {
-                ends: vec![None; cpus],
-                tail: Vec::new(),
-                rounds: Vec::new(),
-                exec: None,
-                problems: Vec::new(),
-            },
+            closed: Closed::new(cpus),
         };
         let thread = std::thread::Builder::new()
             .name("guest control".to_owned())
@@ -99,13 +108,7 @@ impl Control {
         let joined = self.thread.take().map(JoinHandle::join);
         match joined {
             Some(Ok(closed)) => closed,
-            _ => Closed {
-                ends: vec![None; self.cpus],
-                tail: Vec::new(),
-                rounds: Vec::new(),
-                exec: None,
-                problems: Vec::new(),
-            },
+            _ => Closed::new(self.cpus),
         }
     }
 
@@ -273,7 +276,10 @@ impl Thread {
         while !self.gone {
             let deadline = all.min(Deadline::after(SILENCE));
             match self.link.receive(Step::Close, deadline, SILENCE) {
-                Ok(Incoming::Closed) => break,
+                Ok(Incoming::Closed) => {
+                    self.closed.end = SessionEnd::Complete;
+                    break;
+                }
                 Ok(incoming) => self.take(incoming, Step::Close),
                 Err(error) => self.fail(error),
             }
@@ -326,8 +332,10 @@ impl Thread {
 
     /// The session cannot go on; what was saved stays.
     fn fail(&mut self, error: HostError) {
+        let is_silent = matches!(error, HostError::TimedOut { .. });
         self.problem(error);
         if !self.gone {
+            self.closed.end = if is_silent { SessionEnd::Silent } else { SessionEnd::Gone };
             self.gone = true;
             self.send_event(SessionEvent::Gone);
         }

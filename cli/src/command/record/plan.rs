@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::Args;
+use super::guests::LostGuest;
 use crate::command::tracing_plan::{Before, MachinePlan, Word};
 use crate::error::Error;
 
@@ -158,6 +159,11 @@ impl GuestPlan {
     /// What it is called in files.
     pub(crate) fn title(&self) -> &str {
         self.title.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Why it is not recorded.
+    pub(crate) fn lost(&self, error: Error) -> LostGuest {
+        LostGuest { name: self.title().to_owned(), error }
     }
 
     fn traces_something(&self) -> bool {
