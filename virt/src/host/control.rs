@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -24,6 +24,10 @@ const DEAF_AFTER: Duration = Duration::from_secs(1);
 /// Drift shows best early: the first comparisons come sooner.
 const FIRST_ROUNDS: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
+/// A guest that stops is asked for its clock when it said nothing for so long.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+/// How long a guest that stops may leave that unanswered.
+const UNANSWERED: Duration = Duration::from_secs(10);
 /// How long stopping may take in all, however lively the guest is.
 const CLOSE_TIME: Duration = Duration::from_secs(180);
 /// Largest tail of a guest's trace.
@@ -273,14 +277,29 @@ impl Thread {
             return self.fail(error);
         }
         let all = Deadline::after(CLOSE_TIME);
+        let mut heard = Instant::now();
         while !self.gone {
-            let deadline = all.min(Deadline::after(SILENCE));
-            match self.link.receive(Step::Close, deadline, SILENCE) {
+            // One that stops its tracers says nothing for long, but answers probes.
+            let probes = self.link.compares_clocks();
+            let silence = if probes { UNANSWERED } else { SILENCE };
+            let wait = if probes { ASK_AFTER } else { SILENCE };
+            match self.link.receive(Step::Close, all.min(Deadline::after(wait)), silence) {
                 Ok(Incoming::Closed) => {
                     self.closed.end = SessionEnd::Complete;
                     break;
                 }
-                Ok(incoming) => self.take(incoming, Step::Close),
+                Ok(incoming) => {
+                    heard = Instant::now();
+                    self.take(incoming, Step::Close);
+                }
+                Err(HostError::TimedOut { .. }) if probes && heard.elapsed() < silence => {
+                    let rounds = self.link.rounds.len();
+                    if let Err(error) = self.link.compare_clocks() {
+                        self.fail(error);
+                    } else if self.link.rounds.len() > rounds {
+                        heard = Instant::now();
+                    }
+                }
                 Err(error) => self.fail(error),
             }
             if all.has_passed() {

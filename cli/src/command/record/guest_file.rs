@@ -1,14 +1,21 @@
 //! The file of a guest while its data arrives: sub-buffers go to where they stay, and a recorder that
 //! is killed leaves a file that can be read.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use trace_virt::host::{CpuReport, GuestSession, HostError, Sink};
 use tracedat::ByteOrder;
 use tracedat::compress::Codec;
 use tracedat::layout::OptionId;
-use tracedat::write::{ChunkSink, LiveBuffer, PendingChunks, Placement, Recorded, RegionFile};
+use tracedat::write::{
+    ChunkSink, LiveBuffer, PendingChunks, Placement, Recorded, Region, RegionFile,
+};
 
+use super::multiplex::{self, Frameless};
 use super::output::Output;
 use crate::command::received::{ArrivingHead, Complete, ReceivedFile};
 use crate::error::Error;
@@ -16,14 +23,27 @@ use crate::error::Error;
 /// A file that a guest's data arrives in.
 pub(crate) struct GuestFile {
     file: ReceivedFile,
-    /// The threads that compress; none where data goes to the file as it is.
-    pending: Vec<PendingChunks>,
-    page_size: u32,
+    /// Sub-buffers of each region.
+    page_sizes: Vec<u32>,
+    /// Whether ports carry frames of several instances.
+    has_frames: bool,
+    /// Who knows what is in each region; none where data is spliced.
+    pending: Vec<Pending>,
+    /// Bytes of each CPU that are no data.
+    headers: Vec<Arc<AtomicU64>>,
+}
+
+/// Who knows what is in a region.
+enum Pending {
+    /// The thread that compresses.
+    Chunks(PendingChunks),
+    /// Who counted what was written.
+    Plain { written: Arc<AtomicU64>, page_size: u32 },
 }
 
 /// A guest's file that is complete.
 pub(crate) struct Closed {
-    /// Where the data of each CPU is.
+    /// Where the data of each CPU is, by instance.
     pub(crate) placements: Vec<Placement>,
     /// Events that the guest's kernel says it lost.
     pub(crate) lost_events: u64,
@@ -39,18 +59,22 @@ impl GuestFile {
     /// # Errors
     /// What came is no head of a trace, or it cannot be written.
     pub(crate) fn create(output: Output, session: &mut GuestSession) -> Result<Self, Error> {
-        let mut head = ArrivingHead::new(output)?;
         // It is in the file from here on.
-        head.add(&std::mem::take(&mut session.head))?;
-        let page_size = session.sub_buffer_size;
-        let buffer = LiveBuffer {
-            name: String::new(),
-            clock: String::new(),
-            page_size,
-            cpus: (0..session.cpus).collect(),
-        };
-        let file = head.complete(vec![buffer])?;
-        Ok(Self { file, pending: Vec::new(), page_size })
+        let sent = std::mem::take(&mut session.head);
+        let (page_size, cpus) = (session.sub_buffer_size, session.cpus);
+        let listed = multiplex::split(&sent, page_size, cpus)?;
+        let has_frames = listed.is_some();
+        let (buffers, at) = listed.unwrap_or_else(|| {
+            let (name, clock) = (String::new(), String::new());
+            (vec![LiveBuffer { name, clock, page_size, cpus: (0..cpus).collect() }], 0)
+        });
+        let sizes = buffers.iter().flat_map(|one| one.cpus.iter().map(|_| one.page_size));
+        let page_sizes = sizes.collect();
+        let mut head = ArrivingHead::new(output)?;
+        head.add(sent.get(at..).unwrap_or_default())?;
+        let file = head.complete(buffers)?;
+        let headers = (0..cpus).map(|_| Arc::default()).collect();
+        Ok(Self { file, page_sizes, has_frames, pending: Vec::new(), headers })
     }
 
     /// Lets the guest's data flow into the file.
@@ -61,7 +85,7 @@ impl GuestFile {
         let guest = |error: HostError| Error::failure("").because(error);
         // No CPU gets into the region of the next one, whatever the guest sends.
         let quota = self.file.regions().iter().map(|region| region.len).min();
-        if self.file.codec() == Codec::None {
+        if self.file.codec() == Codec::None && !self.has_frames {
             let sink = |offset| {
                 let to = self.file.opened()?.into();
                 Ok(Sink { to, offset: Some(offset) })
@@ -69,17 +93,49 @@ impl GuestFile {
             let sinks = self.file.regions().iter().map(|region| sink(region.offset));
             return session.collect(sinks.collect::<Result<_, Error>>()?, quota).map_err(guest);
         }
-        let mut writers: Vec<Box<dyn Write + Send>> = Vec::new();
-        let regions = self.file.regions();
-        for &region in regions {
-            let target = RegionFile::new(self.file.opened()?, region, self.file.byte_order());
-            let (codec, count) = (self.file.codec(), regions.len());
-            let started = ChunkSink::start(target, codec, self.page_size, count, || {});
-            let (sink, pending) = started.map_err(|error| self.file.output().failed(error))?;
-            self.pending.push(pending);
-            writers.push(Box::new(WholePages::new(sink, self.page_size)));
+        let regions = self.file.regions().to_vec();
+        let mut of_cpus: Vec<Vec<Box<dyn Write + Send>>> = Vec::new();
+        of_cpus.resize_with(self.headers.len(), Vec::new);
+        for (&region, page_size) in regions.iter().zip(self.page_sizes.clone()) {
+            let writer = self.writer(region, page_size, regions.len())?;
+            // Regions come by instance, so those of a CPU are in the order of instances.
+            let of_cpu = usize::try_from(region.cpu).ok().and_then(|cpu| of_cpus.get_mut(cpu));
+            if let Some(of_cpu) = of_cpu {
+                of_cpu.push(writer);
+            }
         }
+        let writer = |(mut instances, headers): (Vec<_>, &Arc<AtomicU64>)| {
+            let writer: Box<dyn Write + Send> = match instances.pop() {
+                Some(only) if !self.has_frames => only,
+                last => {
+                    instances.extend(last);
+                    Box::new(Frameless::new(instances, Arc::clone(headers)))
+                }
+            };
+            writer
+        };
+        let writers = of_cpus.into_iter().zip(&self.headers).map(writer).collect();
         session.collect_into(writers, quota).map_err(guest)
+    }
+
+    /// What writes to a region, one of `count`.
+    fn writer(
+        &mut self,
+        region: Region,
+        page_size: u32,
+        count: usize,
+    ) -> Result<Box<dyn Write + Send>, Error> {
+        let file = self.file.opened()?;
+        if self.file.codec() == Codec::None {
+            let written = Arc::default();
+            self.pending.push(Pending::Plain { written: Arc::clone(&written), page_size });
+            return Ok(Box::new(PlainRegion { file, region, written }));
+        }
+        let target = RegionFile::new(file, region, self.file.byte_order());
+        let started = ChunkSink::start(target, self.file.codec(), page_size, count, || {});
+        let (sink, pending) = started.map_err(|error| self.file.output().failed(error))?;
+        self.pending.push(Pending::Chunks(pending));
+        Ok(Box::new(WholePages::new(sink, page_size)))
     }
 
     /// What ties it to other files.
@@ -113,14 +169,13 @@ impl GuestFile {
         options: Vec<(OptionId, Vec<u8>)>,
         came: &[CpuReport],
     ) -> Result<Closed, Error> {
-        let Self { file, pending, page_size } = self;
+        let Self { file, pending, page_sizes, headers, .. } = self;
         let mut problem = None;
         let recorded: Vec<Recorded> = if pending.is_empty() {
-            let page_size = u64::from(page_size);
-            let whole = came.iter().map(|cpu| cpu.bytes / page_size * page_size);
-            whole.map(|size| Recorded { size_on_disk: size, size, ..Recorded::default() }).collect()
+            let cpus = came.iter().zip(page_sizes);
+            cpus.map(|(cpu, page_size)| whole(cpu.bytes, page_size)).collect()
         } else {
-            let finish = |pending: PendingChunks| {
+            let finish = |pending: Pending| {
                 let (recorded, result) = pending.finish();
                 problem = problem.take().or(result.err());
                 recorded
@@ -128,11 +183,61 @@ impl GuestFile {
             pending.into_iter().map(finish).collect()
         };
         let problem = problem.map(|error| file.output().failed(error));
-        let all = came.iter().map(|cpu| cpu.bytes.saturating_add(cpu.discarded));
-        let discarded = all.zip(&recorded).map(|(came, cpu)| came.saturating_sub(cpu.size));
+        let regions = file.regions().iter().zip(&recorded);
+        let mut kept = vec![0_u64; came.len()];
+        for (region, recorded) in regions {
+            let cpu = usize::try_from(region.cpu).ok().and_then(|cpu| kept.get_mut(cpu));
+            if let Some(kept) = cpu {
+                *kept = kept.saturating_add(recorded.size);
+            }
+        }
+        let discarded = came.iter().zip(&headers).zip(kept).map(|((came, headers), kept)| {
+            let came = came.bytes.saturating_add(came.discarded);
+            came.saturating_sub(headers.load(Ordering::Relaxed)).saturating_sub(kept)
+        });
         let discarded = discarded.collect();
         let Complete { placements, lost_events } = file.close(tail, options, &recorded)?;
         Ok(Closed { placements, lost_events, discarded, problem })
+    }
+}
+
+impl Pending {
+    fn finish(self) -> (Recorded, Result<(), tracedat::WriteError>) {
+        match self {
+            Self::Chunks(chunks) => chunks.finish(),
+            Self::Plain { written, page_size } => {
+                (whole(written.load(Ordering::Acquire), page_size), Ok(()))
+            }
+        }
+    }
+}
+
+/// What of so many bytes is whole sub-buffers.
+fn whole(bytes: u64, page_size: u32) -> Recorded {
+    let size = bytes / u64::from(page_size.max(1)) * u64::from(page_size);
+    Recorded { size_on_disk: size, size, ..Recorded::default() }
+}
+
+/// Data that goes to its region as it is.
+struct PlainRegion {
+    file: File,
+    region: Region,
+    written: Arc<AtomicU64>,
+}
+
+impl Write for PlainRegion {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.written.load(Ordering::Acquire);
+        let room = self.region.len.saturating_sub(written);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let bytes = bytes.get(..room).unwrap_or(bytes);
+        let count = self.file.write_at(bytes, self.region.offset.saturating_add(written))?;
+        self.written.fetch_add(count as u64, Ordering::AcqRel);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

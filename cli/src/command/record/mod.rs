@@ -17,6 +17,7 @@ mod guests;
 pub(super) mod latency;
 pub(super) mod live;
 pub(super) mod local;
+mod multiplex;
 pub(super) mod output;
 pub(crate) mod plan;
 mod remote;

@@ -28,6 +28,8 @@ pub(crate) struct GuestPlan {
     /// The command to run there.
     pub(crate) exec: Option<Vec<String>>,
     pub(crate) clock: Option<String>,
+    /// Where the words of each of its buffers begin.
+    buffers: Vec<usize>,
 }
 
 impl Plan {
@@ -114,11 +116,7 @@ impl Plan {
                     ))
                     .hint("give -C once, before the first --dom"));
                 }
-                Some(_) => {}
-                None => {
-                    guest.arguments.splice(0..0, ["-C".to_owned(), clock.clone()]);
-                    guest.clock = Some(clock.clone());
-                }
+                _ => guest.set_clock(&clock),
             }
         }
         Ok(self)
@@ -135,8 +133,8 @@ pub(crate) fn of_guest(args: &Args) -> Result<MachinePlan, Error> {
     if elsewhere || args.virt_dir.is_some() || !args.command.is_empty() {
         return Err(Error::usage("-o, -N, --virt-dir and commands are not for a guest"));
     }
-    if !machine.instances.is_empty() || !machine.deleted.is_empty() {
-        return Err(Error::usage("-B is not available in a guest"));
+    if let Some(name) = machine.deleted.first() {
+        return Err(Error::usage(format!("-B {name} behind -v is not available in a guest")));
     }
     if machine.wants_command() || machine.measures_latency() {
         return Err(Error::usage("-F and latency tracers are not available in a guest"));
@@ -153,12 +151,21 @@ impl GuestPlan {
             arguments: vec!["--compression".to_owned(), compression],
             exec: None,
             clock: None,
+            buffers: vec![0],
         }
     }
 
     /// What it is called in files.
     pub(crate) fn title(&self) -> &str {
         self.title.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Each of its buffers gets this clock.
+    fn set_clock(&mut self, clock: &str) {
+        for &at in self.buffers.iter().rev() {
+            self.arguments.splice(at..at, ["-C".to_owned(), clock.to_owned()]);
+        }
+        self.clock = Some(clock.to_owned());
     }
 
     /// Why it is not recorded.
@@ -177,10 +184,6 @@ impl GuestPlan {
                 return Err(Error::usage(format!("guest '{}' has two --exec", self.name))
                     .hint("join them: --exec sh -c 'first; second'"));
             }
-            Word::Instance(name) => {
-                return Err(Error::usage(format!("-B {name} stands behind --dom {}", self.name))
-                    .hint("instances are recorded on the host only: put -B before --dom"));
-            }
             Word::OnlyCommand => {
                 return Err(Error::usage(format!("-F stands behind --dom {}", self.name))
                     .hint("in a guest, name tasks with -P"));
@@ -190,10 +193,24 @@ impl GuestPlan {
                 return Err(Error::usage(format!("-C tsc2nsec stands behind --dom {}", self.name))
                     .hint("in guests, use -C x86-tsc"));
             }
-            Word::Clock(clock) => self.clock = Some(clock.clone()),
+            // Given again for every instance, once that of all machines is known.
+            Word::Clock(clock) => {
+                let other = self.clock.replace(clock.clone()).filter(|other| other != clock);
+                return match other {
+                    Some(other) => Err(Error::usage(format!(
+                        "guest '{}' has clocks {other} and {clock}",
+                        self.name
+                    ))
+                    .hint("give -C once, before the first --dom")),
+                    None => Ok(()),
+                };
+            }
             _ => {}
         }
         self.arguments.extend(word.to_arguments());
+        if let Word::Instance(_) = word {
+            self.buffers.push(self.arguments.len());
+        }
         Ok(())
     }
 }
@@ -224,6 +241,15 @@ mod tests {
         assert_eq!(plan.guests[0].arguments, ["-C", "boot", "--compression", "any", "-e", "all"]);
         assert_eq!(plan.guests[0].exec.as_deref(), Some(&["app".to_owned(), "foo".to_owned()][..]));
         assert_eq!(plan.guests[1].arguments, ["-C", "boot", "--compression", "any", "-e", "sched"]);
+    }
+
+    #[test]
+    fn instances_of_a_guest_have_the_clock_of_all() {
+        let plan = plan("-e kvm --dom g1 -e irq -B -B -e sched -b 64").unwrap();
+        let words = "-C mono --compression any -e irq -B -B -C mono -e sched -b 64";
+        assert_eq!(plan.guests[0].arguments.join(" "), words);
+        let other = "-e kvm --dom g1 -e irq -C mono -B foo -C mono_raw -e sched";
+        assert!(super::tests::plan(other).unwrap_err().to_string().contains("clocks mono and"));
     }
 
     #[test]
