@@ -200,6 +200,29 @@ fn events_of_killed(file: &Path) -> Result<(), Failed> {
     events(&converted)
 }
 
+/// Each event is in the instance it was recorded in, for both readers.
+fn instances(file: &Path) -> Result<(), Failed> {
+    let mut readers = vec![trace_cmd()];
+    readers.extend(requirements::reference().ok().map(|reference| reference.reader()));
+    for mut reader in readers {
+        let text = success(reader.arg("report").arg("-i").arg(file))?;
+        for (event, instance) in
+            [("sched_process_exec:", ""), ("sys_enter:", "calls:"), ("sched_switch:", "tasks:")]
+        {
+            let mut lines = text.lines().filter(|line| line.contains(event)).peekable();
+            let is_there = lines.peek().is_some();
+            let starts_so = |line: &str| match instance {
+                "" => !line.contains("calls:") && !line.contains("tasks:"),
+                name => line.contains(name),
+            };
+            check(is_there && lines.all(starts_so), || {
+                format!("{event} not in '{instance}': {text}")
+            })?;
+        }
+    }
+    events(file)
+}
+
 /// One guest, one thing after the other.
 fn faults() -> Result<(), Failed> {
     const GUEST: &str = "--dom guest1 -e raw_syscalls -e sched";
@@ -244,6 +267,14 @@ fn faults() -> Result<(), Failed> {
         events_of_killed(&file)?;
     }
     done("recorder killed");
+
+    for compression in ["zstd", "none"] {
+        let words = "--dom guest1 -e sched_process_exec -B calls -e raw_syscalls -b 500 -B tasks -e sched_switch";
+        let recording = start(&format!("--compression {compression} {words}"))?;
+        recording.stop()?.is_complete()?;
+        instances(&file)?;
+    }
+    done("instances");
 
     // What an earlier recording left on the way is in nobody's file.
     let mut monitor = Monitor::connect(&guest)?;

@@ -28,8 +28,6 @@ pub(crate) struct GuestPlan {
     /// The command to run there.
     pub(crate) exec: Option<Vec<String>>,
     pub(crate) clock: Option<String>,
-    /// Where the words of each of its buffers begin.
-    buffers: Vec<usize>,
 }
 
 impl Plan {
@@ -107,6 +105,9 @@ impl Plan {
             return Ok(self);
         }
         let clock = self.host.top.clock.get_or_insert_with(|| CLOCK_WITH_GUESTS.to_owned()).clone();
+        for (_, instance) in &mut self.host.instances {
+            instance.clock.get_or_insert_with(|| clock.clone());
+        }
         for guest in &mut self.guests {
             match &guest.clock {
                 Some(own) if *own != clock => {
@@ -151,7 +152,6 @@ impl GuestPlan {
             arguments: vec!["--compression".to_owned(), compression],
             exec: None,
             clock: None,
-            buffers: vec![0],
         }
     }
 
@@ -160,11 +160,9 @@ impl GuestPlan {
         self.title.as_deref().unwrap_or(&self.name)
     }
 
-    /// Each of its buffers gets this clock.
+    /// Given first, it is that of all its instances.
     fn set_clock(&mut self, clock: &str) {
-        for &at in self.buffers.iter().rev() {
-            self.arguments.splice(at..at, ["-C".to_owned(), clock.to_owned()]);
-        }
+        self.arguments.splice(0..0, ["-C".to_owned(), clock.to_owned()]);
         self.clock = Some(clock.to_owned());
     }
 
@@ -193,7 +191,7 @@ impl GuestPlan {
                 return Err(Error::usage(format!("-C tsc2nsec stands behind --dom {}", self.name))
                     .hint("in guests, use -C x86-tsc"));
             }
-            // Given again for every instance, once that of all machines is known.
+            // Given once, when that of all machines is known.
             Word::Clock(clock) => {
                 let other = self.clock.replace(clock.clone()).filter(|other| other != clock);
                 return match other {
@@ -208,9 +206,6 @@ impl GuestPlan {
             _ => {}
         }
         self.arguments.extend(word.to_arguments());
-        if let Word::Instance(_) = word {
-            self.buffers.push(self.arguments.len());
-        }
         Ok(())
     }
 }
@@ -246,7 +241,7 @@ mod tests {
     #[test]
     fn instances_of_a_guest_have_the_clock_of_all() {
         let plan = plan("-e kvm --dom g1 -e irq -B -B -e sched -b 64").unwrap();
-        let words = "-C mono --compression any -e irq -B -B -C mono -e sched -b 64";
+        let words = "-C mono --compression any -e irq -B -B -e sched -b 64";
         assert_eq!(plan.guests[0].arguments.join(" "), words);
         let other = "-e kvm --dom g1 -e irq -C mono -B foo -C mono_raw -e sched";
         assert!(super::tests::plan(other).unwrap_err().to_string().contains("clocks mono and"));
