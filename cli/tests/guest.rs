@@ -6,13 +6,12 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
+use common::virt::{Server, alone};
 use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state};
 use libtest_mimic::Failed;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
 use trace_virt::lab::{self, Guest, GuestOptions, Missing};
@@ -78,47 +77,6 @@ fn ping(socket: &Path) -> std::io::Result<()> {
 const PONG: &str = "exec 3<>/dev/virtio-ports/ping-pong; while read -r n <&3; do \
     echo ping $n in guest >/sys/kernel/tracing/trace_marker; echo $n >&3; [ $n = 200 ] && exit 7; done";
 
-/// A server that ends with the test.
-struct Server(Child);
-
-impl Server {
-    fn start(virt_dir: &Path) -> Result<Self, Failed> {
-        let log = File::create(virt_dir.join("server.log"))?;
-        let mut server = trace_cmd();
-        server.args(["virt-server", "--virt-dir"]).arg(virt_dir).stdout(Stdio::null()).stderr(log);
-        let server = Self(server.spawn()?);
-        Self::wait_for(virt_dir, "serving guests")?;
-        Ok(server)
-    }
-
-    fn wait_for_client(virt_dir: &Path) -> Result<(), Failed> {
-        Self::wait_for(virt_dir, "its client answers")
-    }
-
-    fn wait_for(virt_dir: &Path, words: &str) -> Result<(), Failed> {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let log = fs::read_to_string(virt_dir.join("server.log"))?;
-            if log.contains(words) {
-                return Ok(());
-            }
-            check(Instant::now() < deadline, || format!("no {words:?} in the log: {log}"))?;
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.0.id()).unwrap_or(i32::MAX))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = kill(self.pid(), Signal::SIGTERM);
-        let _ = self.0.wait();
-    }
-}
-
 fn boot(virt_dir: &Path, client: Option<&[&str]>) -> Result<Guest, Failed> {
     let mut options = GuestOptions::new("guest1");
     options.cpus = 2;
@@ -138,6 +96,7 @@ fn record(virt_dir: &Path, out: &Path) -> Command {
 }
 
 fn one_trace() -> Result<(), Failed> {
+    let _alone = alone();
     let (virt_dir, out) = (TempDir::new()?, TempDir::new()?);
     let (virt_dir, out) = (virt_dir.path(), out.path());
     // The server may come before or after the guest: here before.
@@ -233,8 +192,9 @@ fn in_order(report: &str) -> Result<(), Failed> {
             place[step] = Some(number);
         }
     }
-    let whole = places.iter().filter(|steps| steps.iter().all(Option::is_some)).count();
-    check(whole == places.len(), || format!("{whole} of {ROUNDS} rounds are whole"))?;
+    let broken: Vec<_> =
+        (1..).zip(&places).filter(|(_, steps)| steps.iter().any(Option::is_none)).collect();
+    check(broken.is_empty(), || format!("not all of these rounds is there: {broken:?}"))?;
     let wrong: Vec<usize> = places
         .iter()
         .enumerate()
@@ -245,6 +205,7 @@ fn in_order(report: &str) -> Result<(), Failed> {
 }
 
 fn refusals() -> Result<(), Failed> {
+    let _alone = alone();
     let (virt_dir, out) = (TempDir::new()?, TempDir::new()?);
     let (virt_dir, out) = (virt_dir.path(), out.path());
     let guest = boot(virt_dir, None)?;

@@ -27,10 +27,10 @@ mod error;
 mod link;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use trace_transport::message::{Hello, Message, ParameterId, ParameterList};
@@ -39,7 +39,7 @@ use trace_transport::{Connection, Deadline, MessageError, fifo, unix};
 use crate::protocol::{MARK_SIZE, RefuseCode, clean};
 use crate::setup::{GuestName, MAX_CPUS, SetupError, VirtDir};
 use crate::time_sync::{self, Clock, NotComparable, Ping, Sample};
-use collect::{Collector, Totals};
+use collect::{Collector, Target, Totals};
 use control::Control;
 use link::{Incoming, Link};
 
@@ -56,6 +56,8 @@ const SILENCE: Duration = Duration::from_secs(20);
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// How long what is on its way is taken from a guest that is gone.
 const LAST_DATA: Duration = Duration::from_millis(500);
+/// No kernel has larger sub-buffers.
+const MAX_SUB_BUFFER: u32 = 1 << 20;
 /// Largest head of a guest's trace: formats of all events and all symbols are a few MB.
 const MAX_HEAD: u64 = 128 << 20;
 
@@ -199,7 +201,16 @@ impl Guest {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the guest's own words, a time-out, or the guest is gone.
-    pub fn start(mut self, request: &StartRequest) -> Result<GuestSession, HostError> {
+    pub fn start(self, request: &StartRequest) -> Result<GuestSession, HostError> {
+        self.prepare(request)?.start()
+    }
+
+    /// Does all that comes before the request, so that several guests can be asked at the same time.
+    ///
+    /// # Errors
+    ///
+    /// A data port that cannot be read, or the guest is gone.
+    pub fn prepare(mut self, request: &StartRequest) -> Result<PreparedGuest, HostError> {
         let guest = self.name.to_string();
         let mut problems = Vec::new();
         match clocks(request) {
@@ -212,25 +223,8 @@ impl Guest {
         let collectors = self.open_streams(mark, &totals)?;
         // The first comparison comes before the first event.
         self.link.compare_clocks()?;
-        self.request(request, &mark)?;
-        let sub_buffer_size = self.await_start(request.trace_id)?;
-        let head = self.receive_head()?;
-
-        let interval = request.sync_interval.unwrap_or(Duration::from_secs(1));
-        let control = Control::spawn(self.link, self.info.cpus, interval)
-            .map_err(|source| HostError::Io { guest: guest.clone(), step: Step::Start, source })?;
-        Ok(GuestSession {
-            head,
-            cpus: self.info.cpus,
-            sub_buffer_size,
-            info: self.info,
-            guest,
-            control,
-            collectors,
-            totals,
-            collecting: false,
-            problems,
-        })
+        let request = request.clone();
+        Ok(PreparedGuest { guest: self, request, mark, collectors, totals, problems })
     }
 
     fn open_streams(
@@ -288,7 +282,7 @@ impl Guest {
             match self.link.receive(Step::Start, deadline, START_TIME)? {
                 Incoming::Started { cpus, page_size, trace_id } => {
                     let plausible =
-                        page_size.is_power_of_two() && (512..=1 << 26).contains(&page_size);
+                        page_size.is_power_of_two() && (512..=MAX_SUB_BUFFER).contains(&page_size);
                     if cpus == self.info.cpus && plausible && trace_id == wanted {
                         return Ok(page_size);
                     }
@@ -336,6 +330,53 @@ impl Guest {
     }
 }
 
+/// A guest that is ready to be asked to record. Dropped, it is free again.
+#[derive(Debug)]
+pub struct PreparedGuest {
+    guest: Guest,
+    request: StartRequest,
+    mark: [u8; MARK_SIZE],
+    collectors: Vec<Collector>,
+    totals: Arc<Totals>,
+    problems: Vec<HostError>,
+}
+
+impl PreparedGuest {
+    /// Asks the guest to record. When this returns, it does, and the head of its trace is here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Guest::start`].
+    pub fn start(self) -> Result<GuestSession, HostError> {
+        let Self { guest: mut asked, request, mark, collectors, totals, problems } = self;
+        let asked_at = Instant::now();
+        asked.request(&request, &mark)?;
+        let sub_buffer_size = asked.await_start(request.trace_id)?;
+        let records_since = Instant::now();
+        let head = asked.receive_head()?;
+
+        let Guest { name, link, info, .. } = asked;
+        let guest = name.to_string();
+        let interval = request.sync_interval.unwrap_or(Duration::from_secs(1));
+        let control = Control::spawn(link, info.cpus, interval)
+            .map_err(|source| HostError::Io { guest: guest.clone(), step: Step::Start, source })?;
+        Ok(GuestSession {
+            head,
+            cpus: info.cpus,
+            sub_buffer_size,
+            asked_at,
+            records_since,
+            info,
+            guest,
+            control,
+            collectors,
+            totals,
+            collecting: false,
+            problems,
+        })
+    }
+}
+
 /// A recording that runs in a guest. Dropped without [`close`](Self::close), it is aborted.
 #[derive(Debug)]
 pub struct GuestSession {
@@ -345,6 +386,10 @@ pub struct GuestSession {
     pub cpus: u32,
     /// Bytes per sub-buffer.
     pub sub_buffer_size: u32,
+    /// When it was asked to record.
+    pub asked_at: Instant,
+    /// When its word came that it does.
+    pub records_since: Instant,
     /// What the guest said about itself.
     pub info: GuestInfo,
     guest: String,
@@ -355,10 +400,24 @@ pub struct GuestSession {
     problems: Vec<HostError>,
 }
 
-/// How a session ended.
+/// Who ended a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// The host, and the guest said how much it sent.
+    Complete,
+    /// The guest, its client or the server went away: what they still had is lost, and nobody knows how much that is.
+    Gone,
+    /// The guest did not answer any more, as one that is paused: what it has may be lost.
+    Silent,
+}
+
+/// What a session brought.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Finished {
+    /// How it ended.
+    pub end: SessionEnd,
     /// Per CPU.
     pub cpus: Vec<CpuReport>,
     /// What the guest's recorder added at the end.
@@ -379,9 +438,26 @@ impl GuestSession {
     ///
     /// [`HostError::Unexpected`] when there is not one sink per CPU.
     pub fn collect(&mut self, sinks: Vec<Sink>, quota: Option<u64>) -> Result<(), HostError> {
-        if sinks.len() != self.collectors.len() {
+        self.collect_to(sinks.into_iter().map(Target::Descriptor).collect(), quota)
+    }
+
+    /// The same with `writers[cpu]`, each of which is written to by a thread of its own and dropped at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`collect`](Self::collect).
+    pub fn collect_into(
+        &mut self,
+        writers: Vec<Box<dyn Write + Send>>,
+        quota: Option<u64>,
+    ) -> Result<(), HostError> {
+        self.collect_to(writers.into_iter().map(Target::Writer).collect(), quota)
+    }
+
+    fn collect_to(&mut self, targets: Vec<Target>, quota: Option<u64>) -> Result<(), HostError> {
+        if targets.len() != self.collectors.len() {
             let message =
-                format!("number of sinks: {} for {} CPUs", sinks.len(), self.collectors.len());
+                format!("number of sinks: {} for {} CPUs", targets.len(), self.collectors.len());
             return Err(HostError::Unexpected {
                 guest: self.guest.clone(),
                 step: Step::Data,
@@ -389,8 +465,8 @@ impl GuestSession {
             });
         }
         self.totals.quota.store(quota.unwrap_or(u64::MAX), Ordering::Relaxed);
-        for (collector, sink) in self.collectors.iter().zip(sinks) {
-            collector.set_sink(sink);
+        for (collector, target) in self.collectors.iter().zip(targets) {
+            collector.set_target(target);
         }
         self.collecting = true;
         Ok(())
@@ -462,7 +538,8 @@ impl GuestSession {
             cpus.push(report);
         }
         let samples = time_sync::estimate(&closed.rounds);
-        Ok(Finished { cpus, tail: closed.tail, samples, exec: closed.exec, problems })
+        let (end, tail, exec) = (closed.end, closed.tail, closed.exec);
+        Ok(Finished { end, cpus, tail, samples, exec, problems })
     }
 }
 

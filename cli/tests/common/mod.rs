@@ -4,6 +4,7 @@
 
 pub(crate) mod load;
 pub(crate) mod tracefs_state;
+pub(crate) mod virt;
 
 use std::fs;
 use std::path::Path;

@@ -5,7 +5,7 @@
 //! what an earlier session left may fill the way.
 
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +22,10 @@ use crate::protocol::MARK_SIZE;
 
 /// Bytes moved at once.
 const STEP: usize = 1 << 20;
+/// Bytes copied at once, where they do not go to a descriptor.
+const COPY: usize = 256 << 10;
+/// How long data may still come from a guest that did not say where it ends, however much that is.
+const LAST_TIME: Duration = Duration::from_secs(10);
 
 /// Where one CPU's sub-buffers go.
 #[derive(Debug)]
@@ -30,6 +34,12 @@ pub struct Sink {
     pub to: OwnedFd,
     /// Where in the file to start; `None`: at the descriptor's own position.
     pub offset: Option<u64>,
+}
+
+/// The same, or what takes bytes in memory, such as one that compresses them.
+pub(super) enum Target {
+    Descriptor(Sink),
+    Writer(Box<dyn Write + Send>),
 }
 
 /// What one CPU's stream brought.
@@ -71,7 +81,7 @@ impl Totals {
 }
 
 enum Order {
-    Sink(Sink),
+    Target(Target),
     /// The stream is complete at this count; give up when nothing comes for so long.
     EndAt(u64, Duration),
     /// Nobody knows where it ends: what comes within this time, and no more.
@@ -101,10 +111,12 @@ impl Collector {
             totals,
             orders: received,
             wake: wake.clone(),
-            sink: None,
+            target: None,
+            copied: Vec::new(),
             discard: discard.into(),
             end: None,
             deadline: Deadline::NEVER,
+            last: Deadline::NEVER,
             patience: Duration::ZERO,
             report: CpuReport::default(),
             error: None,
@@ -116,8 +128,8 @@ impl Collector {
         Ok(Self { orders, wake, thread: Some(thread) })
     }
 
-    pub(super) fn set_sink(&self, sink: Sink) {
-        self.order(Order::Sink(sink));
+    pub(super) fn set_target(&self, target: Target) {
+        self.order(Order::Target(target));
     }
 
     pub(super) fn end_at(&self, bytes: u64, patience: Duration) {
@@ -161,11 +173,15 @@ struct Thread {
     totals: Arc<Totals>,
     orders: Receiver<Order>,
     wake: Arc<EventFd>,
-    sink: Option<Sink>,
+    target: Option<Target>,
+    /// Room for what is copied.
+    copied: Vec<u8>,
     discard: OwnedFd,
     /// Bytes in the whole stream, once they are known.
     end: Option<u64>,
     deadline: Deadline,
+    /// No progress moves the deadline beyond this.
+    last: Deadline,
     patience: Duration,
     report: CpuReport,
     error: Option<io::Error>,
@@ -193,7 +209,7 @@ impl Thread {
     fn collect(&mut self) -> io::Result<()> {
         let Some(first) = self.find_mark()? else { return Ok(()) };
         // The guest records already; what comes before there is a sink waits in the FIFO.
-        while self.sink.is_none() {
+        while self.target.is_none() {
             if matches!(self.wait(false)?, Woken::TimedOut) {
                 break;
             }
@@ -267,7 +283,7 @@ impl Thread {
         let _ = self.wake.read();
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Sink(sink) => self.sink = Some(sink),
+                Order::Target(target) => self.target = Some(target),
                 Order::EndAt(end, patience) => {
                     self.end = Some(end);
                     self.patience = patience;
@@ -276,15 +292,16 @@ impl Thread {
                 Order::EndWhenQuiet(patience) => {
                     self.patience = patience;
                     self.deadline = Deadline::after(patience);
+                    self.last = Deadline::after(LAST_TIME);
                 }
             }
         }
     }
 
-    /// A stream that is known to end may be slow, but not silent.
+    /// A stream that is to end may be slow, but not silent.
     fn note_progress(&mut self) {
-        if self.end.is_some() {
-            self.deadline = Deadline::after(self.patience);
+        if self.deadline != Deadline::NEVER || self.end.is_some() {
+            self.deadline = Deadline::after(self.patience).min(self.last);
         }
     }
 
@@ -295,24 +312,44 @@ impl Thread {
     fn step(&mut self) -> io::Result<Moved> {
         let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.came()));
         let limit = usize::try_from(left).unwrap_or(STEP).min(STEP);
-        let granted = if self.sink.is_some() { self.totals.reserve(limit as u64) } else { 0 };
+        let granted = if self.target.is_some() { self.totals.reserve(limit as u64) } else { 0 };
         if granted == 0 {
             // For good: what is kept has no holes.
-            self.sink = None;
+            self.target = None;
         }
-        let Some(sink) = &mut self.sink else {
-            let moved = self.mover.step(&self.fifo, &self.discard, None, limit)?;
-            if let Moved::Bytes(count) = moved {
-                self.report.discarded += count as u64;
+        let allowed = usize::try_from(granted).unwrap_or(limit);
+        let moved = match &mut self.target {
+            None => {
+                let moved = self.mover.step(&self.fifo, &self.discard, None, limit)?;
+                if let Moved::Bytes(count) = moved {
+                    self.report.discarded += count as u64;
+                }
+                return Ok(moved);
             }
-            return Ok(moved);
+            Some(Target::Descriptor(sink)) => {
+                self.mover.step(&self.fifo, &sink.to, sink.offset.as_mut(), allowed)
+            }
+            Some(Target::Writer(_)) => self.copy(allowed),
         };
-        let limit = usize::try_from(granted).unwrap_or(limit);
-        let moved = self.mover.step(&self.fifo, &sink.to, sink.offset.as_mut(), limit);
         let kept = if let Ok(Moved::Bytes(count)) = moved { count as u64 } else { 0 };
         self.keep_count(kept);
         self.totals.give_back(granted - kept.min(granted));
         moved
+    }
+
+    /// Reads once and writes that.
+    fn copy(&mut self, limit: usize) -> io::Result<Moved> {
+        self.copied.resize(limit.min(COPY), 0);
+        let count = match self.fifo.try_read(&mut self.copied)? {
+            None => return Ok(Moved::SourceEmpty),
+            Some(0) => return Ok(Moved::End),
+            Some(count) => count,
+        };
+        if let Some(Target::Writer(writer)) = &mut self.target {
+            let bytes = self.copied.get(..count).unwrap_or_default();
+            writer.write_all(bytes).inspect_err(|_| self.report.discarded += count as u64)?;
+        }
+        Ok(Moved::Bytes(count))
     }
 
     fn keep_count(&mut self, count: u64) {
@@ -322,7 +359,7 @@ impl Thread {
 
     /// Bytes that were read together with the mark.
     fn keep_bytes(&mut self, all: &[u8]) {
-        let wanted = if self.sink.is_some() { all.len() as u64 } else { 0 };
+        let wanted = if self.target.is_some() { all.len() as u64 } else { 0 };
         let mut granted = 0;
         while granted < wanted {
             match self.totals.reserve(wanted - granted) {
@@ -332,44 +369,38 @@ impl Thread {
         }
         let granted = usize::try_from(granted).unwrap_or(0);
         let (mut bytes, beyond) = all.split_at_checked(granted).unwrap_or((&[], all));
-        while let Some(sink) = &mut self.sink
-            && !bytes.is_empty()
+        while !bytes.is_empty()
+            && let Some(target) = &mut self.target
         {
-            let written = match &mut sink.offset {
-                Some(at) => match i64::try_from(*at) {
-                    Ok(raw) => nix::sys::uio::pwrite(&sink.to, bytes, raw),
-                    Err(_) => Err(nix::Error::EOVERFLOW),
-                },
-                None => nix::unistd::write(&sink.to, bytes),
-            };
-            match written {
+            match target.write(bytes) {
+                Ok(0) => self.fail_target(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
-                    if let Some(at) = &mut sink.offset {
-                        *at += count as u64;
-                    }
                     self.keep_count(count as u64);
                     bytes = bytes.get(count..).unwrap_or_default();
                 }
-                Err(nix::Error::EAGAIN | nix::Error::EINTR) => {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.wait_for_sink().is_err() {
                         break;
                     }
                 }
-                Err(errno) => {
-                    self.error.get_or_insert(errno.into());
-                    self.sink = None;
-                }
+                Err(error) => self.fail_target(error),
             }
         }
         self.totals.give_back(bytes.len() as u64);
         if !beyond.is_empty() {
-            self.sink = None;
+            self.target = None;
         }
         self.report.discarded += (bytes.len() + beyond.len()) as u64;
     }
 
+    fn fail_target(&mut self, error: io::Error) {
+        self.error.get_or_insert(error);
+        self.target = None;
+    }
+
     fn wait_for_sink(&mut self) -> io::Result<()> {
-        let Some(sink) = &self.sink else { return Ok(()) };
+        let Some(Target::Descriptor(sink)) = &self.target else { return Ok(()) };
         let mut fds = [
             PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
             PollFd::new(sink.to.as_fd(), PollFlags::POLLOUT),
@@ -387,7 +418,7 @@ impl Thread {
         if error.kind() == io::ErrorKind::Interrupted {
             return Ok(());
         }
-        if self.sink.take().is_none() {
+        if self.target.take().is_none() {
             return Err(error);
         }
         self.report.discarded += self.mover.pending() as u64;
@@ -397,10 +428,29 @@ impl Thread {
     }
 }
 
+impl Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sink = match self {
+            Self::Writer(writer) => return writer.write(bytes),
+            Self::Descriptor(sink) => sink,
+        };
+        let count = match &mut sink.offset {
+            Some(at) => {
+                let raw = i64::try_from(*at).map_err(|_| io::ErrorKind::FileTooLarge)?;
+                let count = nix::sys::uio::pwrite(&sink.to, bytes, raw)?;
+                *at += count as u64;
+                count
+            }
+            None => nix::unistd::write(&sink.to, bytes)?,
+        };
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::io::Write;
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -428,7 +478,7 @@ mod tests {
         guest.write_all(&MARK[7..]).unwrap();
         guest.write_all(b"early").unwrap();
         let (sink, file) = sink();
-        collector.set_sink(sink);
+        collector.set_target(Target::Descriptor(sink));
         guest.write_all(&vec![1; 200_000]).unwrap();
         collector.end_at(200_005, PATIENCE);
         let (report, error) = collector.finish();
@@ -446,7 +496,7 @@ mod tests {
         let (collector, mut guest, _) = start(u64::MAX);
         guest.write_all(&MARK).unwrap();
         guest.write_all(b"four").unwrap();
-        collector.set_sink(sink().0);
+        collector.set_target(Target::Descriptor(sink().0));
         collector.end_at(u64::MAX, PATIENCE);
         let (report, _) = collector.finish();
         assert_eq!((report.bytes, report.missing), (4, u64::MAX - 4));
@@ -457,7 +507,7 @@ mod tests {
     fn a_guest_that_claims_less_than_it_sent_is_found_out() {
         let (collector, mut guest, totals) = start(u64::MAX);
         guest.write_all(&MARK).unwrap();
-        collector.set_sink(sink().0);
+        collector.set_target(Target::Descriptor(sink().0));
         guest.write_all(&[0; 4096]).unwrap();
         while totals.kept.load(Ordering::Relaxed) < 4096 {
             std::thread::yield_now();
@@ -472,7 +522,7 @@ mod tests {
         let (collector, mut guest, _) = start(10_000);
         guest.write_all(&MARK).unwrap();
         let (sink, file) = sink();
-        collector.set_sink(sink);
+        collector.set_target(Target::Descriptor(sink));
         for _ in 0..100 {
             guest.write_all(&[7; 10_000]).unwrap();
         }
@@ -489,7 +539,7 @@ mod tests {
         let (collector, mut guest, _) = start(u64::MAX);
         guest.write_all(&MARK).unwrap();
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        collector.set_sink(Sink { to: full.into(), offset: None });
+        collector.set_target(Target::Descriptor(Sink { to: full.into(), offset: None }));
         for _ in 0..100 {
             guest.write_all(&[7; 10_000]).unwrap();
         }
@@ -497,6 +547,74 @@ mod tests {
         let (report, error) = collector.finish();
         assert_eq!(error.unwrap().kind(), io::ErrorKind::StorageFull);
         assert_eq!((report.bytes, report.bytes + report.discarded), (0, 1_000_000));
+    }
+
+    /// Takes so many bytes, then fails.
+    struct Shelf {
+        taken: Arc<Mutex<Vec<u8>>>,
+        room: usize,
+    }
+
+    impl Write for Shelf {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut taken = self.taken.lock().unwrap();
+            if taken.len() + bytes.len() > self.room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            taken.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_writer_gets_what_a_descriptor_would() {
+        let (collector, mut guest, _) = start(u64::MAX);
+        guest.write_all(&MARK).unwrap();
+        guest.write_all(b"early").unwrap();
+        let taken = Arc::default();
+        let shelf = Shelf { taken: Arc::clone(&taken), room: usize::MAX };
+        collector.set_target(Target::Writer(Box::new(shelf)));
+        guest.write_all(&vec![1; 600_000]).unwrap();
+        collector.end_at(600_005, PATIENCE);
+        let (report, error) = collector.finish();
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(report, CpuReport { bytes: 600_005, ..Default::default() });
+        let taken = taken.lock().unwrap();
+        assert!(taken.starts_with(b"early") && taken[5..] == vec![1; 600_000]);
+    }
+
+    #[test]
+    fn a_writer_that_fails_loses_data_and_not_the_guest() {
+        let (collector, mut guest, _) = start(u64::MAX);
+        guest.write_all(&MARK).unwrap();
+        let taken = Arc::default();
+        let shelf = Shelf { taken: Arc::clone(&taken), room: 100_000 };
+        collector.set_target(Target::Writer(Box::new(shelf)));
+        for _ in 0..100 {
+            guest.write_all(&[7; 10_000]).unwrap();
+        }
+        collector.end_at(1_000_000, PATIENCE);
+        let (report, error) = collector.finish();
+        assert_eq!(error.unwrap().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(report.bytes, taken.lock().unwrap().len() as u64);
+        assert_eq!((report.bytes + report.discarded, report.missing), (1_000_000, 0));
+    }
+
+    #[test]
+    fn without_an_end_what_is_on_its_way_is_taken_and_no_more() {
+        let (collector, mut guest, _) = start(u64::MAX);
+        guest.write_all(&MARK).unwrap();
+        let (sink, file) = sink();
+        collector.set_target(Target::Descriptor(sink));
+        guest.write_all(&[7; 50_000]).unwrap();
+        collector.end_when_quiet(PATIENCE);
+        let (report, _) = collector.finish();
+        assert_eq!(report, CpuReport { bytes: 50_000, ..Default::default() });
+        assert_eq!(file.path().metadata().unwrap().len(), 4096 + 50_000);
     }
 
     #[test]

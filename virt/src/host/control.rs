@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -13,7 +13,7 @@ use trace_transport::Deadline;
 use trace_transport::message::Message;
 
 use super::link::{Incoming, Link};
-use super::{ExecStatus, HostError, SILENCE, SessionEvent, Step};
+use super::{ExecStatus, HostError, SILENCE, SessionEnd, SessionEvent, Step};
 use crate::protocol::RefuseCode;
 use crate::time_sync::Round;
 
@@ -24,6 +24,10 @@ const DEAF_AFTER: Duration = Duration::from_secs(1);
 /// Drift shows best early: the first comparisons come sooner.
 const FIRST_ROUNDS: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
+/// A guest that stops is asked for its clock when it said nothing for so long.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+/// How long a guest that stops may leave that unanswered.
+const UNANSWERED: Duration = Duration::from_secs(10);
 /// How long stopping may take in all, however lively the guest is.
 const CLOSE_TIME: Duration = Duration::from_secs(180);
 /// Largest tail of a guest's trace.
@@ -45,6 +49,21 @@ pub(super) struct Closed {
     pub(super) rounds: Vec<Round>,
     pub(super) exec: Option<ExecStatus>,
     pub(super) problems: Vec<HostError>,
+    pub(super) end: SessionEnd,
+}
+
+impl Closed {
+    /// Nothing came yet.
+    fn new(cpus: usize) -> Self {
+        Self {
+            ends: vec![None; cpus],
+            tail: Vec::new(),
+            rounds: Vec::new(),
+            exec: None,
+            problems: Vec::new(),
+            end: SessionEnd::Gone,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -72,13 +91,7 @@ impl Control {
             gone: false,
             interval: interval.max(Duration::from_millis(10)),
             rounds: 0,
-            closed: Closed {
-                ends: vec![None; cpus],
-                tail: Vec::new(),
-                rounds: Vec::new(),
-                exec: None,
-                problems: Vec::new(),
-            },
+            closed: Closed::new(cpus),
         };
         let thread = std::thread::Builder::new()
             .name("guest control".to_owned())
@@ -99,13 +112,7 @@ impl Control {
         let joined = self.thread.take().map(JoinHandle::join);
         match joined {
             Some(Ok(closed)) => closed,
-            _ => Closed {
-                ends: vec![None; self.cpus],
-                tail: Vec::new(),
-                rounds: Vec::new(),
-                exec: None,
-                problems: Vec::new(),
-            },
+            _ => Closed::new(self.cpus),
         }
     }
 
@@ -270,11 +277,29 @@ impl Thread {
             return self.fail(error);
         }
         let all = Deadline::after(CLOSE_TIME);
+        let mut heard = Instant::now();
         while !self.gone {
-            let deadline = all.min(Deadline::after(SILENCE));
-            match self.link.receive(Step::Close, deadline, SILENCE) {
-                Ok(Incoming::Closed) => break,
-                Ok(incoming) => self.take(incoming, Step::Close),
+            // One that stops its tracers says nothing for long, but answers probes.
+            let probes = self.link.compares_clocks();
+            let silence = if probes { UNANSWERED } else { SILENCE };
+            let wait = if probes { ASK_AFTER } else { SILENCE };
+            match self.link.receive(Step::Close, all.min(Deadline::after(wait)), silence) {
+                Ok(Incoming::Closed) => {
+                    self.closed.end = SessionEnd::Complete;
+                    break;
+                }
+                Ok(incoming) => {
+                    heard = Instant::now();
+                    self.take(incoming, Step::Close);
+                }
+                Err(HostError::TimedOut { .. }) if probes && heard.elapsed() < silence => {
+                    let rounds = self.link.rounds.len();
+                    if let Err(error) = self.link.compare_clocks() {
+                        self.fail(error);
+                    } else if self.link.rounds.len() > rounds {
+                        heard = Instant::now();
+                    }
+                }
                 Err(error) => self.fail(error),
             }
             if all.has_passed() {
@@ -326,8 +351,10 @@ impl Thread {
 
     /// The session cannot go on; what was saved stays.
     fn fail(&mut self, error: HostError) {
+        let is_silent = matches!(error, HostError::TimedOut { .. });
         self.problem(error);
         if !self.gone {
+            self.closed.end = if is_silent { SessionEnd::Silent } else { SessionEnd::Gone };
             self.gone = true;
             self.send_event(SessionEvent::Gone);
         }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use tracedat::compress::Codec;
 use tracedat::layout::{self, OptionId};
 use tracedat::source::ReadAt;
-use tracedat::write::{Head, LiveBuffer, LiveLayout, Recorded, Region, Settings, Version, Writer};
+use tracedat::write::{
+    Head, LiveBuffer, LiveLayout, Placement, Recorded, Region, Settings, Version, Writer,
+};
 use tracedat::{ByteOrder, Metadata};
 
 use super::record::close_up::close_up;
@@ -66,7 +68,10 @@ impl ArrivingHead {
         let Self { output, len } = self;
         let created = close_version_6(&output, len);
         match created.and_then(|()| ReceivedFile::create(&output, buffers)) {
-            Ok((writer, layout, settings)) => Ok(ReceivedFile { output, writer, layout, settings }),
+            Ok(created) => {
+                let Created { writer, layout, settings, trace_id } = created;
+                Ok(ReceivedFile { output, writer, layout, settings, trace_id })
+            }
             Err(error) => {
                 output.abandon();
                 Err(error)
@@ -82,6 +87,24 @@ pub(crate) struct ReceivedFile {
     writer: Writer<File>,
     layout: LiveLayout,
     settings: Settings,
+    trace_id: Option<u64>,
+}
+
+/// A file that is complete.
+#[derive(Debug)]
+pub(crate) struct Complete {
+    /// Where the data of each CPU is.
+    pub(crate) placements: Vec<Placement>,
+    /// Events that the kernel of its machine says it lost.
+    pub(crate) lost_events: u64,
+}
+
+/// What becomes of a complete head.
+struct Created {
+    writer: Writer<File>,
+    layout: LiveLayout,
+    settings: Settings,
+    trace_id: Option<u64>,
 }
 
 /// Version 6 as it is sent ends before the tag of its data, which readers ask for; without data, any
@@ -107,10 +130,7 @@ fn metadata(file: File) -> Result<Metadata, Error> {
 }
 
 impl ReceivedFile {
-    fn create(
-        output: &Output,
-        mut buffers: Vec<LiveBuffer>,
-    ) -> Result<(Writer<File>, LiveLayout, Settings), Error> {
+    fn create(output: &Output, mut buffers: Vec<LiveBuffer>) -> Result<Created, Error> {
         let metadata = metadata(output.reopened()?)?;
         let unusable = |error| Error::failure("what came is no usable head").because(error);
         let settings = Settings::of(&metadata).map_err(unusable)?;
@@ -132,7 +152,7 @@ impl ReceivedFile {
             }
         };
         writer.reserve(&layout).map_err(failed)?;
-        Ok((writer, layout, settings))
+        Ok(Created { writer, layout, settings, trace_id: metadata.trace_id() })
     }
 
     /// Where the data of each CPU goes, by buffer, then CPU.
@@ -155,6 +175,11 @@ impl ReceivedFile {
         self.settings.abi.byte_order
     }
 
+    /// What ties it to the files of other machines.
+    pub(crate) fn trace_id(&self) -> Option<u64> {
+        self.trace_id
+    }
+
     /// Gives the file its name: what arrived is worth being found.
     pub(crate) fn publish(&self) -> Result<(), Error> {
         self.output.publish()
@@ -175,8 +200,8 @@ impl ReceivedFile {
         tail: &[u8],
         options: Vec<(OptionId, Vec<u8>)>,
         recorded: &[Recorded],
-    ) -> Result<(), Error> {
-        let Self { output, mut writer, layout: regions, settings } = self;
+    ) -> Result<Complete, Error> {
+        let Self { output, mut writer, layout: regions, settings, .. } = self;
         let failed = |error| output.failed(error);
         // The file is the memory of what came first.
         let head = metadata(output.reopened()?)?;
@@ -188,6 +213,8 @@ impl ReceivedFile {
         let tail = Some(tail).filter(|tail| !tail.is_empty());
         let tail = tail.and_then(|tail| tracedat::Reader::parse(tail).ok());
         let tail = tail.as_ref().map_or(&head, |reader| &reader.metadata);
+        let lost = tail.cpu_stats().map(|stat| stat.kernel().lost_events());
+        let lost_events = lost.fold(0, u64::saturating_add);
         let closing = if settings.version == Version::V6 {
             let mut whole = completed(Head::of(&head), Head::of(tail));
             whole.options.extend(options);
@@ -203,8 +230,8 @@ impl ReceivedFile {
             writer.add_head(&more).map_err(failed)?;
             writer.close(&all, &regions, recorded)
         };
-        close_up(&output, closing.map_err(failed)?)?;
-        Ok(())
+        let placements = close_up(&output, closing.map_err(failed)?)?;
+        Ok(Complete { placements, lost_events })
     }
 }
 

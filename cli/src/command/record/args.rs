@@ -1,6 +1,6 @@
 //! The words of `record`: what is traced, in the order it was typed, and how it is recorded.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use trace_transport::Address;
@@ -21,8 +21,6 @@ pub(crate) struct Args {
     /// Options that bind to what is before them.
     pub(crate) words: Vec<Word>,
     pub(crate) output: Option<String>,
-    /// Where files go that are needed while recording only.
-    pub(crate) temp: Option<PathBuf>,
     pub(crate) file_version: u8,
     pub(crate) compression: Option<String>,
     /// `-m`: KiB to keep of each CPU.
@@ -178,7 +176,7 @@ fn file_args() -> [Arg; 10] {
             .long("temp")
             .value_name("DIR")
             .value_parser(value_parser!(PathBuf))
-            .help("Directory for data of guests on its way [default: that of FILE]"),
+            .help("Accepted: nothing is written but the files themselves"),
         file_version_arg(),
         compression_arg(),
         Arg::new("max-kb")
@@ -357,7 +355,6 @@ impl Args {
         Ok(Self {
             words: options::words(matches),
             output: text("output"),
-            temp: matches.get_one::<PathBuf>("temp").cloned(),
             // As the C version: asking for a compression is asking for version 7.
             file_version: if compresses { 7 } else { version },
             compression,
@@ -386,14 +383,6 @@ impl Args {
     /// The file of this machine.
     pub(crate) fn output_path(&self) -> PathBuf {
         PathBuf::from(self.output.as_deref().unwrap_or("trace.dat"))
-    }
-
-    /// Where data on its way to `output` lies.
-    pub(crate) fn temp_path(&self, output: &Path) -> PathBuf {
-        match &self.temp {
-            Some(dir) => dir.join(output.file_name().unwrap_or_default()),
-            None => output.to_owned(),
-        }
     }
 
     /// Parses words as they come from a host's request, without a command line around them.

@@ -1,26 +1,20 @@
 //! A recorded machine as a trace.dat: its head, its options, its CPU data.
 
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 
 use tracedat::Abi;
-use tracedat::clock::TimeShift;
 use tracedat::compress::Codec;
 use tracedat::layout::OptionId;
 use tracedat::metadata::RecorderStat;
-use tracedat::write::{
-    self, BufferData, CpuSource, Head, Placement, Settings, System, Version, Writer,
-};
+use tracedat::write::{self, Head, Settings, System, Version, Writer};
 
 use tracefs::CpuLedger;
 use tracefs::capture::{self, Capture};
 
 use super::args::Args;
 use super::local::{Machine, RecordedBuffer};
-use super::output::Output;
-use super::spool::Spool;
 use super::summary;
 use crate::error::Error;
-use crate::exit_code::Exit;
 
 /// The kind of file that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -89,53 +83,6 @@ pub(crate) fn head_bytes(
     Ok(bytes.into_inner())
 }
 
-/// The file of a guest: its own head, its sub-buffers, and what the host knows.
-pub(crate) struct GuestFile<'a> {
-    pub(crate) guest: &'a str,
-    pub(crate) head: &'a [u8],
-    pub(crate) tail: &'a [u8],
-    pub(crate) sub_buffer_size: u32,
-}
-
-impl GuestFile<'_> {
-    /// Writes the file; returns the guest's trace id too.
-    ///
-    /// The tail is the head as it was at the end. Both come from the guest: they are read as any
-    /// file from elsewhere before a byte goes to disk.
-    pub(crate) fn write(
-        &self,
-        output: &Output,
-        spools: &[Spool],
-        shift: Option<&TimeShift>,
-    ) -> Result<(u64, Vec<Placement>), Error> {
-        let parsed = |bytes: &[u8]| tracedat::Reader::parse(bytes.to_vec());
-        let (bytes, reader) = match parsed(self.tail) {
-            Ok(reader) if !self.tail.is_empty() => (self.tail, reader),
-            _ => {
-                let reader = parsed(self.head).map_err(|error| {
-                    Error::new(Exit::Guest, format!("guest '{}' sent no usable head", self.guest))
-                        .because(error)
-                })?;
-                (self.head, reader)
-            }
-        };
-        let mut file = output.emptied()?;
-        file.write_all(bytes).map_err(|error| output.failed(error))?;
-        let writer = Writer::resume(file).map_err(|error| output.failed(error))?;
-        let sources = spools.iter().map(cpu_source).collect::<Result<_, _>>()?;
-        let clock = reader.metadata.trace_clock().unwrap_or_default().to_owned();
-        let size = usize::try_from(self.sub_buffer_size).unwrap_or(usize::MAX);
-        let data = vec![buffer_data("", &clock, size, sources)?];
-        let options: Vec<_> = shift
-            .map(|shift| write::option::time_shift(shift, reader.metadata.abi.byte_order))
-            .into_iter()
-            .collect();
-        let placements = writer.finish(&options, data).map_err(|error| output.failed(error))?;
-        output.publish()?;
-        Ok((reader.metadata.trace_id().unwrap_or_default(), placements))
-    }
-}
-
 pub(super) fn settings(machine: &Machine, format: Format) -> Result<Settings, Error> {
     let page_size = page_size(machine.sub_buffer_size)?;
     let settings = Settings::new(Abi::NATIVE, page_size);
@@ -144,19 +91,6 @@ pub(super) fn settings(machine: &Machine, format: Format) -> Result<Settings, Er
 
 pub(crate) fn page_size(bytes: usize) -> Result<u32, Error> {
     u32::try_from(bytes).map_err(|_| Error::failure(format!("a sub-buffer of {bytes} bytes")))
-}
-
-fn buffer_data<'a>(
-    name: &'a str,
-    clock: &'a str,
-    sub_buffer_size: usize,
-    cpus: Vec<CpuSource<'a>>,
-) -> Result<BufferData<'a>, Error> {
-    Ok(BufferData { name, clock, page_size: page_size(sub_buffer_size)?, cpus })
-}
-
-fn cpu_source(spool: &Spool) -> Result<CpuSource<'_>, Error> {
-    Ok(CpuSource::from_file(spool.cpu, spool.file(), 0, spool.size()?))
 }
 
 /// All that a file of a whole recording has beside its data.

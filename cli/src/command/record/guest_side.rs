@@ -4,11 +4,12 @@ use std::io::{Cursor, Read};
 use std::os::fd::OwnedFd;
 
 use trace_virt::client::{GuestRecorder, GuestRecording, RecordingEnd};
-use tracefs::{Sink, TracingDir};
+use tracefs::TracingDir;
 
 use super::args::Args;
 use super::file::{Extra, Format, head_bytes};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
+use super::multiplex::{self, Ports};
 use super::plan;
 use crate::error::Error;
 use crate::output::tell;
@@ -19,6 +20,9 @@ pub(crate) struct Recorder;
 
 struct Recording {
     local: LocalRecording,
+    ports: Ports,
+    /// The instances that share the ports.
+    list: Option<String>,
     format: Format,
     trace_id: u64,
     sub_buffer_size: u32,
@@ -38,22 +42,17 @@ fn start(args: &[String], data: Vec<OwnedFd>) -> Result<Box<dyn GuestRecording>,
     let args = Args::parse(args).map_err(Error::usage)?;
     let plan = plan::of_guest(&args)?;
     let format = Format::new(&args)?;
-    let ports = data.len();
-    let mut data: Vec<Option<OwnedFd>> = data.into_iter().map(Some).collect();
-    let mut port = |cpu: u32| {
-        let port = usize::try_from(cpu).ok().and_then(|cpu| data.get_mut(cpu)?.take());
-        port.map(Sink::from).ok_or_else(|| {
-            Error::failure(format!("CPU {cpu} has no data port, there are {ports}"))
-                .hint("set the guest up with as many CPUs as it has")
-        })
-    };
+    let mut ports = Ports::new(data);
+    let mut list = None;
     let mut sinks = |_: &TracingDir, requests: &[SinkRequest]| {
-        let of_one = |request: &SinkRequest| request.cpus.iter().map(|&cpu| port(cpu)).collect();
-        requests.iter().map(of_one).collect()
+        let sinks = ports.sinks(requests)?;
+        list = ports.is_shared().then(|| multiplex::list(requests)).transpose()?;
+        Ok(sinks)
     };
     let local = LocalRecording::start(&plan, &Settings::from(&args), &mut sinks)?;
     let sub_buffer_size = local.sub_buffer_size()?;
-    Ok(Box::new(Recording { local, format, trace_id: super::new_trace_id(), sub_buffer_size }))
+    let trace_id = super::new_trace_id();
+    Ok(Box::new(Recording { local, ports, list, format, trace_id, sub_buffer_size }))
 }
 
 fn extra(trace_id: u64) -> Extra {
@@ -68,12 +67,15 @@ impl GuestRecording for Recording {
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {
         let machine = self.local.machine().map_err(|error| error.to_string())?;
         let head = head_bytes(&machine, &[], &extra(self.trace_id), self.format);
-        Ok(Box::new(Cursor::new(head.map_err(|error| error.to_string())?)))
+        let head = Cursor::new(head.map_err(|error| error.to_string())?);
+        let list = self.list.take().unwrap_or_default();
+        Ok(Box::new(Cursor::new(list.into_bytes()).chain(head)))
     }
 
     /// The tail is the head again, with the names of all tasks that ran and the kernel's counters.
     fn stop(self: Box<Self>) -> Result<RecordingEnd, String> {
-        let Self { local, format, trace_id, .. } = *self;
+        let Self { local, ports, format, trace_id, .. } = *self;
+        ports.end();
         let finish = || -> Result<RecordingEnd, Error> {
             let Recorded { machine, buffers, restoring } = local.stop()?;
             if let Some(error) = restoring.finish() {
@@ -81,12 +83,14 @@ impl GuestRecording for Recording {
             }
             let tail = head_bytes(&machine, &buffers, &extra(trace_id), format)?;
             let cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
-            Ok(RecordingEnd { bytes: cpus.map(|cpu| cpu.bytes).collect(), tail })
+            let bytes = ports.bytes().unwrap_or_else(|| cpus.map(|cpu| cpu.bytes).collect());
+            Ok(RecordingEnd { bytes, tail })
         };
         finish().map_err(|error| error.to_string())
     }
 
     fn abort(self: Box<Self>) {
+        self.ports.abort();
         self.local.abort();
     }
 }

@@ -1,10 +1,12 @@
 //! The guests of a recording, as the host sees them.
 
 use std::path::{Path, PathBuf};
-use std::thread::ScopedJoinHandle;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Instant;
 
 use trace_virt::host::{
-    ExecStatus, Guest, GuestSession, HostError, SessionEvent, Sink, StartRequest,
+    CpuReport, ExecStatus, Guest, GuestSession, HostError, PreparedGuest, SessionEnd, SessionEvent,
+    StartRequest,
 };
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
@@ -14,29 +16,139 @@ use tracedat::layout::OptionId;
 use tracedat::metadata::VirtualCpu;
 use tracedat::write::{self, Placement};
 
-use super::file::GuestFile;
+use super::guest_file::{Closed, GuestFile};
 use super::output::Output;
-use super::plan::GuestPlan;
-use super::spool::Spool;
+use super::plan::{GuestPlan, guest_output};
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::output::tell;
 
-/// Reaches a guest through the running server.
-pub(crate) fn connect(dir: &VirtDir, plan: &GuestPlan) -> Result<Guest, Error> {
-    let name = GuestName::new(&plan.name)
-        .map_err(|error| Error::usage(format!("--dom {}", plan.name)).because(error))?;
-    Guest::connect(dir, &name).map_err(guest_error)
+/// A guest that is not recorded, or whose file cannot be made.
+#[derive(Debug)]
+pub(crate) struct LostGuest {
+    pub(crate) name: String,
+    pub(crate) error: Error,
+}
+
+/// Reaches all guests of a plan through the running server, side by side.
+///
+/// # Errors
+/// A name that no guest can have.
+pub(crate) fn connect(
+    dir: &VirtDir,
+    plans: &[GuestPlan],
+) -> Result<Vec<Result<Guest, LostGuest>>, Error> {
+    let mut names = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let name = GuestName::new(&plan.name);
+        names.push(
+            name.map_err(|error| Error::usage(format!("--dom {}", plan.name)).because(error))?,
+        );
+    }
+    let connect = |(name, plan): (GuestName, &GuestPlan)| {
+        Guest::connect(dir, &name).map_err(|error| plan.lost(guest_error(error)))
+    };
+    Ok(side_by_side(names.into_iter().zip(plans), connect))
+}
+
+/// Starts the recording in those that were reached: all are asked at the same time, once all are ready.
+pub(crate) fn start(
+    connected: Vec<Result<Guest, LostGuest>>,
+    plans: &[GuestPlan],
+    output: &Path,
+    trace_id: u64,
+) -> Vec<Result<RunningGuest, LostGuest>> {
+    let prepare = |(guest, plan): (Result<Guest, LostGuest>, &GuestPlan)| {
+        ReadyGuest::prepare(guest?, plan, output, trace_id).map_err(|error| plan.lost(error))
+    };
+    let ready = side_by_side(connected.into_iter().zip(plans), prepare);
+    let begin = Instant::now();
+    let start = |(guest, plan): (Result<ReadyGuest, LostGuest>, &GuestPlan)| {
+        guest?.start(plan, begin).map_err(|error| plan.lost(error))
+    };
+    side_by_side(ready.into_iter().zip(plans), start)
+}
+
+/// A thread for each; the results in order.
+fn side_by_side<T: Send, R: Send>(
+    all: impl Iterator<Item = T>,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = all.map(|one| scope.spawn(move || work(one))).collect();
+        threads.into_iter().map(joined).collect()
+    })
+}
+
+/// A guest that waits to be asked to record.
+struct ReadyGuest {
+    guest: PreparedGuest,
+    output: Output,
+}
+
+impl ReadyGuest {
+    fn prepare(
+        guest: Guest,
+        plan: &GuestPlan,
+        output: &Path,
+        trace_id: u64,
+    ) -> Result<Self, Error> {
+        let output = Output::open(&guest_output(output, plan.title()))?;
+        let request = StartRequest {
+            args: plan.arguments.clone(),
+            exec: plan.exec.clone(),
+            trace_id,
+            host_clock: plan.clock.clone(),
+            guest_clock: plan.clock.clone(),
+            ..StartRequest::default()
+        };
+        let guest = guest.prepare(&request).map_err(guest_error)?;
+        Ok(Self { guest, output })
+    }
+
+    /// Starts the recording in the guest and the flow of its data.
+    fn start(self, plan: &GuestPlan, begin: Instant) -> Result<RunningGuest, Error> {
+        let mut session = self.guest.start().map_err(guest_error)?;
+        let mut file = GuestFile::create(self.output, &mut session).map_err(|error| {
+            Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
+        })?;
+        file.collect(&mut session)?;
+        let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
+        let started = Started {
+            asked: since_begin(session.asked_at),
+            records: since_begin(session.records_since),
+        };
+        Ok(RunningGuest {
+            name: plan.title().to_owned(),
+            session,
+            file,
+            unit: if plan.clock.as_deref() == Some("x86-tsc") { "cycles" } else { "ns" },
+            has_command: plan.exec.is_some(),
+            exec: Exec::None,
+            started,
+            is_there: true,
+        })
+    }
+}
+
+/// When a guest was asked to record, and when it said that it does: microseconds after all were ready.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Started {
+    pub(crate) asked: u128,
+    pub(crate) records: u128,
 }
 
 /// A guest that records.
 pub(crate) struct RunningGuest {
     name: String,
     session: GuestSession,
-    output: Output,
-    spools: Vec<Spool>,
+    file: GuestFile,
     unit: &'static str,
     has_command: bool,
     exec: Exec,
+    started: Started,
+    is_there: bool,
 }
 
 /// What is known of the command in the guest.
@@ -53,58 +165,36 @@ pub(crate) enum Exec {
 }
 
 /// What a guest brought.
+#[derive(Debug)]
 pub(crate) struct FinishedGuest {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) trace_id: u64,
-    pub(crate) cpus: u32,
-    pub(crate) placements: Vec<Placement>,
+    pub(crate) end: SessionEnd,
+    pub(crate) cpus: Vec<GuestCpu>,
+    /// Events that its kernel lost, as far as it told.
+    pub(crate) lost_events: u64,
     pub(crate) exec: Exec,
-    pub(crate) missing_bytes: u64,
+    pub(crate) started: Started,
     pub(crate) samples: Vec<Sample>,
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
-    pub(crate) problems: Vec<HostError>,
+    pub(crate) problems: Vec<String>,
+}
+
+/// What became of the data of one of its CPUs.
+#[derive(Debug)]
+pub(crate) struct GuestCpu {
+    pub(crate) cpu: u32,
+    /// Where it is; nowhere if there is none.
+    pub(crate) placement: Option<Placement>,
+    /// Bytes that came and are not in the file.
+    pub(crate) discarded: u64,
+    /// Bytes that the guest sent and that never came; not known of a guest that did not tell its end.
+    pub(crate) missing: Option<u64>,
 }
 
 impl RunningGuest {
-    /// Starts the recording in the guest and the flow of its data, by way of files at `spools_at`.
-    pub(crate) fn start(
-        guest: Guest,
-        plan: &GuestPlan,
-        path: &Path,
-        spools_at: &Path,
-        trace_id: u64,
-    ) -> Result<Self, Error> {
-        let output = Output::open(path)?;
-        let request = StartRequest {
-            args: plan.arguments.clone(),
-            exec: plan.exec.clone(),
-            trace_id,
-            host_clock: plan.clock.clone(),
-            guest_clock: plan.clock.clone(),
-            ..StartRequest::default()
-        };
-        let mut session = guest.start(&request).map_err(guest_error)?;
-        let mut spools = Vec::new();
-        let mut sinks = Vec::new();
-        for cpu in 0..session.cpus {
-            let spool = Spool::create(spools_at, cpu)?;
-            sinks.push(Sink { to: spool.sink()?, offset: Some(0) });
-            spools.push(spool);
-        }
-        session.collect(sinks, None).map_err(guest_error)?;
-        Ok(Self {
-            name: plan.title().to_owned(),
-            session,
-            output,
-            spools,
-            unit: if plan.clock.as_deref() == Some("x86-tsc") { "cycles" } else { "ns" },
-            has_command: plan.exec.is_some(),
-            exec: Exec::None,
-        })
-    }
-
     /// Runs the command of the plan in the guest.
     pub(crate) fn exec(&mut self) {
         if self.has_command {
@@ -120,14 +210,19 @@ impl RunningGuest {
         }
     }
 
+    /// Gives its file the name: what arrived is worth being found.
+    pub(crate) fn publish(&self) -> Result<(), Error> {
+        self.file.publish()
+    }
+
+    /// Whether it still can send.
+    pub(crate) fn is_there(&self) -> bool {
+        self.is_there
+    }
+
     /// Whether its command is still to end.
     pub(crate) fn is_running(&self) -> bool {
         self.exec == Exec::Running
-    }
-
-    /// Whether it had a command to run.
-    pub(crate) fn has_command(&self) -> bool {
-        self.has_command
     }
 
     /// Output of the command goes to ours.
@@ -141,6 +236,8 @@ impl RunningGuest {
             }
             SessionEvent::Exited(status) => self.exec = Exec::Ended(status),
             _ => {
+                tell(&format!("guest {} is gone; what it sent is kept", self.name));
+                self.is_there = false;
                 if self.is_running() {
                     self.exec = Exec::Lost;
                 }
@@ -148,41 +245,71 @@ impl RunningGuest {
         }
     }
 
-    /// Ends the recording in the guest and writes its file.
-    pub(crate) fn finish(mut self, host_trace_id: u64) -> Result<FinishedGuest, Error> {
-        let head = std::mem::take(&mut self.session.head);
-        let (cpus, sub_buffer_size) = (self.session.cpus, self.session.sub_buffer_size);
+    /// Ends the recording in the guest and completes its file.
+    pub(crate) fn finish(mut self, host_trace_id: u64) -> Result<FinishedGuest, LostGuest> {
         self.take_news();
-        let end = match self.session.close() {
-            Ok(end) => end,
-            Err(error) => return Err(self.output.lost(self.spools, guest_error(error))),
+        let Self { name, session, file, unit, exec, started, .. } = self;
+        let lost = |error| LostGuest { name: name.clone(), error };
+        let count = session.cpus;
+        let end = session.close().map_err(|error| lost(guest_error(error)))?;
+        let shift = time_shift(&end.samples, host_trace_id, count);
+        let order = file.byte_order();
+        let options = shift.iter().map(|shift| write::option::time_shift(shift, order));
+        let (path, trace_id) = (file.output().path().to_owned(), file.trace_id());
+        let closed = file.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
+        let Closed { placements, lost_events, discarded, problem } = closed;
+        let mut problems: Vec<_> = end.problems.iter().map(in_one_line).collect();
+        problems.extend(problem.map(|error| error.to_string()));
+        let is_known = end.end == SessionEnd::Complete;
+        let cpu = |((cpu, discarded), came): ((u32, u64), &CpuReport)| GuestCpu {
+            cpu,
+            placement: placements.iter().find(|place| place.cpu == cpu).cloned(),
+            discarded,
+            missing: is_known.then_some(came.missing),
         };
-        let file = GuestFile { guest: &self.name, head: &head, tail: &end.tail, sub_buffer_size };
-        let shift = time_shift(&end.samples, host_trace_id, cpus);
-        let (trace_id, placements) = match file.write(&self.output, &self.spools, shift.as_ref()) {
-            Ok(written) => written,
-            Err(error) => return Err(self.output.lost(self.spools, error)),
-        };
+        let cpus = (0..count).zip(discarded).zip(&end.cpus).map(cpu).collect();
         Ok(FinishedGuest {
-            name: self.name,
-            path: self.output.path().to_owned(),
+            path,
             trace_id,
+            end: end.end,
             cpus,
-            placements,
-            exec: self.exec,
-            missing_bytes: end.cpus.iter().map(|cpu| cpu.missing + cpu.discarded).sum(),
+            lost_events,
+            // What came with the end is not among the news.
+            exec: match end.exec {
+                Some(status) if exec != Exec::None => Exec::Ended(status),
+                _ => exec,
+            },
+            started,
             samples: end.samples,
-            unit: self.unit,
-            problems: end.problems,
+            unit,
+            problems,
+            name,
         })
     }
 }
 
 impl FinishedGuest {
+    /// Whether anything that was to be recorded is missing, or may be.
+    pub(crate) fn has_losses(&self) -> bool {
+        let is_whole = |cpu: &GuestCpu| cpu.discarded == 0 && cpu.missing == Some(0);
+        self.lost_events > 0 || !self.cpus.iter().all(is_whole)
+    }
+
+    /// Bytes that came and are not in the file.
+    pub(crate) fn discarded_bytes(&self) -> u64 {
+        self.cpus.iter().map(|cpu| cpu.discarded).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes that the guest sent and that never came, where that is known.
+    pub(crate) fn missing_bytes(&self) -> Option<u64> {
+        self.cpus.iter().try_fold(0, |sum: u64, cpu| Some(sum.saturating_add(cpu.missing?)))
+    }
+
     /// What the host's file says of this guest.
     pub(crate) fn option(&self) -> (OptionId, Vec<u8>) {
         // Which host thread runs which vCPU is not known here.
-        let cpus = (0..self.cpus).map(|cpu| VirtualCpu { cpu, pid: -1 }).collect();
+        let cpus = self.cpus.iter().map(|cpu| VirtualCpu { cpu: cpu.cpu, pid: -1 });
+        let cpus = cpus.collect();
         let guest =
             tracedat::metadata::Guest { name: self.name.clone(), trace_id: self.trace_id, cpus };
         write::option::guest(&guest, Abi::NATIVE.byte_order)
@@ -209,6 +336,14 @@ fn time_shift(samples: &[Sample], host_trace_id: u64, cpus: u32) -> Option<TimeS
 /// The result of a thread; a panic in it goes on in this one.
 pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// A problem and what the system said.
+fn in_one_line(problem: &HostError) -> String {
+    match std::error::Error::source(problem) {
+        Some(cause) => format!("{problem}: {cause}"),
+        None => problem.to_string(),
+    }
 }
 
 fn guest_error(error: HostError) -> Error {

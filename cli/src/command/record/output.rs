@@ -14,7 +14,6 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::linkat;
 
-use super::spool::Spool;
 use crate::error::Error;
 
 /// The file that is written: opened before anything is recorded, so that a place that cannot be
@@ -209,16 +208,6 @@ impl Output {
         error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Error {
         Error::failure(format!("cannot write {}", self.path.display())).because(error)
-    }
-
-    /// The file could not be made; says where the data still is.
-    pub(crate) fn lost(&self, spools: Vec<Spool>, error: Error) -> Error {
-        match Spool::keep(spools) {
-            Some(first) => {
-                error.hint(format!("its sub-buffers are kept in {} and so on", first.display()))
-            }
-            None => error,
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::Args;
+use super::guests::LostGuest;
 use crate::command::tracing_plan::{Before, MachinePlan, Word};
 use crate::error::Error;
 
@@ -104,6 +105,9 @@ impl Plan {
             return Ok(self);
         }
         let clock = self.host.top.clock.get_or_insert_with(|| CLOCK_WITH_GUESTS.to_owned()).clone();
+        for (_, instance) in &mut self.host.instances {
+            instance.clock.get_or_insert_with(|| clock.clone());
+        }
         for guest in &mut self.guests {
             match &guest.clock {
                 Some(own) if *own != clock => {
@@ -113,11 +117,7 @@ impl Plan {
                     ))
                     .hint("give -C once, before the first --dom"));
                 }
-                Some(_) => {}
-                None => {
-                    guest.arguments.splice(0..0, ["-C".to_owned(), clock.clone()]);
-                    guest.clock = Some(clock.clone());
-                }
+                _ => guest.set_clock(&clock),
             }
         }
         Ok(self)
@@ -134,8 +134,8 @@ pub(crate) fn of_guest(args: &Args) -> Result<MachinePlan, Error> {
     if elsewhere || args.virt_dir.is_some() || !args.command.is_empty() {
         return Err(Error::usage("-o, -N, --virt-dir and commands are not for a guest"));
     }
-    if !machine.instances.is_empty() || !machine.deleted.is_empty() {
-        return Err(Error::usage("-B is not available in a guest"));
+    if let Some(name) = machine.deleted.first() {
+        return Err(Error::usage(format!("-B {name} behind -v is not available in a guest")));
     }
     if machine.wants_command() || machine.measures_latency() {
         return Err(Error::usage("-F and latency tracers are not available in a guest"));
@@ -160,6 +160,17 @@ impl GuestPlan {
         self.title.as_deref().unwrap_or(&self.name)
     }
 
+    /// Given first, it is that of all its instances.
+    fn set_clock(&mut self, clock: &str) {
+        self.arguments.splice(0..0, ["-C".to_owned(), clock.to_owned()]);
+        self.clock = Some(clock.to_owned());
+    }
+
+    /// Why it is not recorded.
+    pub(crate) fn lost(&self, error: Error) -> LostGuest {
+        LostGuest { name: self.title().to_owned(), error }
+    }
+
     fn traces_something(&self) -> bool {
         self.arguments.iter().any(|word| word == "-e" || word == "-p")
     }
@@ -171,10 +182,6 @@ impl GuestPlan {
                 return Err(Error::usage(format!("guest '{}' has two --exec", self.name))
                     .hint("join them: --exec sh -c 'first; second'"));
             }
-            Word::Instance(name) => {
-                return Err(Error::usage(format!("-B {name} stands behind --dom {}", self.name))
-                    .hint("instances are recorded on the host only: put -B before --dom"));
-            }
             Word::OnlyCommand => {
                 return Err(Error::usage(format!("-F stands behind --dom {}", self.name))
                     .hint("in a guest, name tasks with -P"));
@@ -184,7 +191,18 @@ impl GuestPlan {
                 return Err(Error::usage(format!("-C tsc2nsec stands behind --dom {}", self.name))
                     .hint("in guests, use -C x86-tsc"));
             }
-            Word::Clock(clock) => self.clock = Some(clock.clone()),
+            // Given once, when that of all machines is known.
+            Word::Clock(clock) => {
+                let other = self.clock.replace(clock.clone()).filter(|other| other != clock);
+                return match other {
+                    Some(other) => Err(Error::usage(format!(
+                        "guest '{}' has clocks {other} and {clock}",
+                        self.name
+                    ))
+                    .hint("give -C once, before the first --dom")),
+                    None => Ok(()),
+                };
+            }
             _ => {}
         }
         self.arguments.extend(word.to_arguments());
@@ -218,6 +236,15 @@ mod tests {
         assert_eq!(plan.guests[0].arguments, ["-C", "boot", "--compression", "any", "-e", "all"]);
         assert_eq!(plan.guests[0].exec.as_deref(), Some(&["app".to_owned(), "foo".to_owned()][..]));
         assert_eq!(plan.guests[1].arguments, ["-C", "boot", "--compression", "any", "-e", "sched"]);
+    }
+
+    #[test]
+    fn instances_of_a_guest_have_the_clock_of_all() {
+        let plan = plan("-e kvm --dom g1 -e irq -B -B -e sched -b 64").unwrap();
+        let words = "-C mono --compression any -e irq -B -B -e sched -b 64";
+        assert_eq!(plan.guests[0].arguments.join(" "), words);
+        let other = "-e kvm --dom g1 -e irq -C mono -B foo -C mono_raw -e sched";
+        assert!(super::tests::plan(other).unwrap_err().to_string().contains("clocks mono and"));
     }
 
     #[test]

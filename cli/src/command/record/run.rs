@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use trace_virt::host::Guest;
+use trace_virt::host::{Guest, SessionEnd};
 use trace_virt::setup::VirtDir;
 use tracedat::write::Version;
 use tracefs::TracingDir;
@@ -13,10 +13,10 @@ use super::args::Args;
 use super::destination::{Closed, Destination};
 use super::extras;
 use super::file::{Extra, Format};
-use super::guests::{self, FinishedGuest, RunningGuest, joined};
+use super::guests::{self, FinishedGuest, LostGuest, RunningGuest, joined};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
-use super::plan::{GuestPlan, Plan, guest_output};
+use super::plan::Plan;
 use super::status::{Progress, Status};
 use super::summary;
 use super::wait::{Event, Signals, Tasks};
@@ -41,10 +41,8 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
 
     let virt_dir = VirtDir::locate(args.virt_dir.as_deref().map(Path::new));
     // Guests are reached before anything is changed here: most that can go wrong goes wrong there.
-    let mut connected = Vec::new();
-    for guest in &plan.guests {
-        connected.push(guests::connect(&virt_dir, guest)?);
-    }
+    let connected = guests::connect(&virt_dir, &plan.guests)?;
+    let connected = with_something_left(connected, plan)?;
 
     let options = extras::before(args, plan)?;
     Workload::check(&args.command)?;
@@ -82,11 +80,12 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         }
         (Ok(_), None) => return Err(Error::failure("nothing is recorded here")),
     };
-    let mut session = Session { local, destination, guests: Vec::new(), workload, tasks };
+    let mut session =
+        Session { local, destination, guests: Vec::new(), lost: Vec::new(), workload, tasks };
     let mut extra = Extra { trace_id, options, ..Extra::default() };
     let introduced = session.destination.introduce(&mut session.local, &extra);
     let begun = introduced.and_then(|()| session.begin(connected, plan, args, trace_id));
-    if let Err(error) = begun.and_then(|()| session.destination.publish()) {
+    if let Err(error) = begun.and_then(|()| session.publish()) {
         session.abort();
         return Err(error);
     }
@@ -94,16 +93,11 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     if !args.quiet && !args.json {
         summary::tracers(&plan.host);
     }
-    let outcome = session.run(&signals, args).map(|()| Exit::Success);
+    let outcome = session.run(&signals, args, plan).map(|()| Exit::Success);
     let Ended { destination, recorded, guests, workload } = session.end(trace_id);
 
     extra.options.extend(extras::maps(&maps, workload.as_ref()));
-    for guest in &guests {
-        match guest {
-            Ok(guest) => extra.options.push(guest.option()),
-            Err(error) => tell(&format!("{error}")),
-        }
-    }
+    extra.options.extend(guests.iter().flatten().map(FinishedGuest::option));
     let path = destination.path();
     let readable = destination.readable();
     let kept = |error: Error| match &readable {
@@ -143,8 +137,11 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     for guest in guests {
         match guest {
             Ok(guest) => {
-                lost |= guest.missing_bytes > 0;
+                lost |= guest.has_losses();
                 summary::of_guest(&guest, args.quiet || args.json)?;
+                if guest.end != SessionEnd::Complete {
+                    outcome = outcome.map(|_| Exit::Guest);
+                }
             }
             Err(_) => outcome = outcome.map(|_| Exit::Guest),
         }
@@ -156,11 +153,31 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     restoring.finish().map_or(outcome, Err)
 }
 
+/// What is left to record is recorded; who cannot be is told.
+///
+/// # Errors
+/// Nothing is left.
+fn with_something_left<T>(
+    guests: Vec<Result<T, LostGuest>>,
+    plan: &Plan,
+) -> Result<Vec<Result<T, LostGuest>>, Error> {
+    let is_left = plan.host.traces_something() || guests.iter().any(Result::is_ok);
+    if is_left || guests.is_empty() {
+        return Ok(guests);
+    }
+    let mut errors = guests.into_iter().filter_map(Result::err).map(|lost| lost.error);
+    let first = errors.next().unwrap_or_else(|| Error::failure("nothing is recorded"));
+    errors.for_each(|error| tell(&error.to_string()));
+    Err(first)
+}
+
 /// Everything that records at the same time.
 struct Session {
     local: LocalRecording,
     destination: Destination,
     guests: Vec<RunningGuest>,
+    /// Those that could not be started.
+    lost: Vec<LostGuest>,
     workload: Option<Workload>,
     tasks: Tasks,
 }
@@ -169,7 +186,7 @@ struct Session {
 struct Ended {
     destination: Destination,
     recorded: Result<Recorded, Error>,
-    guests: Vec<Result<FinishedGuest, Error>>,
+    guests: Vec<Result<FinishedGuest, LostGuest>>,
     workload: Option<Workload>,
 }
 
@@ -177,23 +194,20 @@ impl Session {
     /// Starts all guests side by side, then their commands, then that of this machine.
     fn begin(
         &mut self,
-        connected: Vec<Guest>,
+        connected: Vec<Result<Guest, LostGuest>>,
         plan: &Plan,
         args: &Args,
         trace_id: u64,
     ) -> Result<(), Error> {
-        let output = args.output_path();
-        let started: Vec<Result<RunningGuest, Error>> = thread::scope(|scope| {
-            let start = |(guest, plan): (Guest, &GuestPlan)| {
-                let path = guest_output(&output, plan.title());
-                RunningGuest::start(guest, plan, &path, &args.temp_path(&path), trace_id)
-            };
-            let starting = connected.into_iter().zip(&plan.guests);
-            let threads: Vec<_> = starting.map(|one| scope.spawn(move || start(one))).collect();
-            threads.into_iter().map(joined).collect()
-        });
-        for guest in started {
-            self.guests.push(guest?);
+        let started = guests::start(connected, &plan.guests, &args.output_path(), trace_id);
+        for guest in with_something_left(started, plan)? {
+            match guest {
+                Ok(guest) => self.guests.push(guest),
+                Err(guest) => {
+                    tell(&guest.error.to_string());
+                    self.lost.push(guest);
+                }
+            }
         }
         for guest in &mut self.guests {
             guest.exec();
@@ -201,11 +215,18 @@ impl Session {
         self.workload.as_mut().map_or(Ok(()), Workload::release)
     }
 
+    /// Gives the files their names.
+    fn publish(&self) -> Result<(), Error> {
+        self.destination.publish()?;
+        self.guests.iter().try_for_each(RunningGuest::publish)
+    }
+
     /// Runs the command of this machine, or waits for those of the guests, for the tasks that are
     /// traced, or for Ctrl-C.
-    fn run(&mut self, signals: &Signals, args: &Args) -> Result<(), Error> {
+    fn run(&mut self, signals: &Signals, args: &Args, plan: &Plan) -> Result<(), Error> {
         let alone = self.workload.is_none();
-        let ends_with_guests = alone && self.guests.iter().any(RunningGuest::has_command);
+        let ends_with_guests = alone && plan.guests.iter().any(|guest| guest.exec.is_some());
+        let only_guests = alone && !plan.guests.is_empty() && !plan.host.traces_something();
         let ends_with_tasks = alone && !self.tasks.have_ended();
         if alone && !ends_with_guests && !ends_with_tasks && !args.quiet && !args.json {
             summary::how_to_stop();
@@ -237,6 +258,9 @@ impl Session {
             if ends_with_guests && !self.guests.iter().any(RunningGuest::is_running) {
                 return Ok(());
             }
+            if only_guests && !self.guests.iter().any(RunningGuest::is_there) {
+                return Ok(());
+            }
             if self.tasks.have_ended() && ends_with_tasks {
                 return Ok(());
             }
@@ -255,14 +279,18 @@ impl Session {
 
     /// Ends host and guests side by side; each is asked for what it has, whatever became of the others.
     fn end(self, trace_id: u64) -> Ended {
-        let Self { local, destination, guests, workload, .. } = self;
-        let (recorded, guests) = thread::scope(move |scope| {
+        let Self { local, destination, guests, lost, workload, .. } = self;
+        let (recorded, mut guests) = thread::scope(move |scope| {
             let ending =
                 guests.into_iter().map(|guest| scope.spawn(move || guest.finish(trace_id)));
             let ending: Vec<_> = ending.collect();
             let recorded = local.stop();
-            (recorded, ending.into_iter().map(joined).collect())
+            (recorded, ending.into_iter().map(joined).collect::<Vec<_>>())
         });
+        for lost in guests.iter().filter_map(|guest| guest.as_ref().err()) {
+            tell(&format!("{}: {}", lost.name, lost.error));
+        }
+        guests.extend(lost.into_iter().map(Err));
         Ended { destination, recorded, guests, workload }
     }
 }

@@ -4,13 +4,13 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use trace_virt::host::ExecStatus;
+use trace_virt::host::{ExecStatus, SessionEnd};
 use tracedat::write::Placement;
 use tracefs::CpuLedger;
 use tracefs::recorder::SinkError;
 
 use super::date::WallTime;
-use super::guests::{Exec, FinishedGuest};
+use super::guests::{Exec, FinishedGuest, GuestCpu, LostGuest};
 use super::local::RecordedBuffer;
 use super::remote::Delivery;
 use crate::command::tracing_plan::MachinePlan;
@@ -75,12 +75,14 @@ pub(crate) fn print_json(
     buffers: &[RecordedBuffer],
     placements: &[Placement],
     overwritten: u64,
-    guests: &[Result<FinishedGuest, Error>],
+    guests: &[Result<FinishedGuest, LostGuest>],
     delivery: Option<&Delivery>,
 ) -> Result<(), Error> {
-    let of_guest = |guest: &Result<FinishedGuest, Error>| match guest {
+    let of_guest = |guest: &Result<FinishedGuest, LostGuest>| match guest {
         Ok(guest) => json_of_guest(guest),
-        Err(error) => Json::object([("error", Json::from(error.to_string()))]),
+        Err(LostGuest { name, error }) => {
+            Json::object([("name", Json::from(name.as_str())), ("error", error.to_string().into())])
+        }
     };
     let object = Json::object([
         ("output", Json::from(output.display().to_string())),
@@ -130,22 +132,40 @@ fn milliseconds(time: Duration) -> u64 {
 
 /// What a guest brought.
 fn json_of_guest(guest: &FinishedGuest) -> Json {
-    let of_cpu = |place: &Placement| {
+    let of_cpu = |cpu: &GuestCpu| {
+        let place = cpu.placement.as_ref();
         Json::object([
-            ("cpu", Json::from(u64::from(place.cpu))),
-            ("offset", place.offset.into()),
-            ("size_on_disk", place.size_on_disk.into()),
-            ("size", place.size.into()),
+            ("cpu", Json::from(u64::from(cpu.cpu))),
+            ("offset", place.map(|place| place.offset).into()),
+            ("size_on_disk", place.map(|place| place.size_on_disk).into()),
+            ("size", place.map(|place| place.size).into()),
+            ("discarded_bytes", cpu.discarded.into()),
+            ("missing_bytes", cpu.missing.into()),
         ])
     };
+    let microseconds = |time: u128| u64::try_from(time).unwrap_or(u64::MAX);
     Json::object([
         ("name", Json::from(guest.name.as_str())),
         ("output", guest.path.display().to_string().into()),
-        ("missing_bytes", guest.missing_bytes.into()),
+        ("end", end(guest).into()),
+        ("asked_us", microseconds(guest.started.asked).into()),
+        ("recording_us", microseconds(guest.started.records).into()),
+        ("lost_events", guest.lost_events.into()),
+        ("discarded_bytes", guest.discarded_bytes().into()),
+        ("missing_bytes", guest.missing_bytes().into()),
         ("clock_samples", (guest.samples.len() as u64).into()),
-        ("problems", guest.problems.iter().map(ToString::to_string).collect()),
-        ("cpus", guest.placements.iter().map(of_cpu).collect()),
+        ("problems", guest.problems.iter().map(String::as_str).collect()),
+        ("cpus", guest.cpus.iter().map(of_cpu).collect()),
     ])
+}
+
+/// How its recording ended, in one word.
+fn end(guest: &FinishedGuest) -> &'static str {
+    match guest.end {
+        SessionEnd::Complete => "complete",
+        SessionEnd::Silent => "silent",
+        _ => "gone",
+    }
 }
 
 /// Says where each CPU's data lies.
@@ -201,17 +221,36 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
     let name = &guest.name;
     if !quiet {
         let mut out = output::stdout();
-        writeln!(out, "{name}: {} CPUs in {}", guest.cpus, guest.path.display())?;
+        writeln!(out, "{name}: {} CPUs in {}", guest.cpus.len(), guest.path.display())?;
         if let Some(worst) = guest.samples.iter().map(|sample| sample.error).max() {
             let (times, unit) = (guest.samples.len(), guest.unit);
             writeln!(out, "{name}: clock compared {times} times, wrong by {worst} {unit} at most")?;
         }
         out.flush()?;
         drop(out);
-        placements(&guest.placements, true)?;
+        let is_compressed = |one: &Placement| one.size_on_disk != one.size;
+        let places: Vec<Placement> =
+            guest.cpus.iter().filter_map(|cpu| cpu.placement.clone()).collect();
+        placements(&places, places.iter().any(is_compressed))?;
     }
-    if guest.missing_bytes > 0 {
-        tell(&format!("{name}: {} bytes of its data are missing", guest.missing_bytes));
+    if guest.lost_events > 0 {
+        let lost = guest.lost_events;
+        tell(&format!(
+            "{name}: {lost} events lost; a larger buffer may help: -b KB behind its --dom"
+        ));
+    }
+    let (discarded, missing) = (guest.discarded_bytes(), guest.missing_bytes());
+    if discarded > 0 {
+        tell(&format!("{name}: {discarded} bytes of its data could not be kept"));
+    }
+    match missing {
+        Some(0) => {}
+        Some(bytes) => tell(&format!("{name}: {bytes} bytes of its data are missing")),
+        None => {
+            tell(&format!(
+                "{name}: what it still had at the end is lost; what came is in its file"
+            ));
+        }
     }
     if guest.samples.is_empty() {
         tell(&format!(

@@ -80,7 +80,8 @@ impl Word {
             Self::CpuMask(mask) => option("-M", mask),
             Self::Clock(clock) => option("-C", clock),
             Self::CmdlinesSize(count) => number("--cmdlines-size", *count),
-            Self::Instance(_) | Self::Guest(_) | Self::GuestTitle(_) | Self::Exec(_) => Vec::new(),
+            Self::Instance(name) => option("-B", name),
+            Self::Guest(_) | Self::GuestTitle(_) | Self::Exec(_) => Vec::new(),
         }
     }
 }

@@ -1,0 +1,382 @@
+//! Several guests recorded at once, and what happens to guests and servers meanwhile: on real guests.
+
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use common::virt::{Monitor, Server, alone};
+use common::{Case, check, success, trace_cmd, values};
+use libtest_mimic::Failed;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use trace_virt::lab::requirements::{self, TracefsLock};
+use trace_virt::lab::{self, Guest, GuestOptions, Missing};
+
+const CASES: &[Case] = &[
+    Case {
+        name: "root_files_are_whole_whatever_happens_to_a_guest",
+        needs: with_guest,
+        test: faults,
+    },
+    Case { name: "root_several_guests_start_together", needs: with_guest, test: together },
+];
+
+const BOOT: Duration = Duration::from_secs(240);
+/// For what takes seconds on a machine that has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Start skew that is claimed, in microseconds.
+const MOST_SKEW: u64 = 100_000;
+/// Makes enough events for data to leave the guest.
+const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do ls -l /proc >/dev/null; done";
+
+fn main() -> ExitCode {
+    common::run(CASES)
+}
+
+fn with_guest() -> Result<(), Missing> {
+    requirements::root()?;
+    requirements::tracefs()?;
+    requirements::guest()
+}
+
+fn options(name: &str, virt_dir: &Path) -> Result<GuestOptions, Failed> {
+    let mut options = GuestOptions::new(name);
+    options.memory_mb = 256;
+    options.virt_dir = Some(virt_dir.to_owned());
+    options.trace_cmd = Some(lab::static_binary()?);
+    options.client_args = Some(vec!["--allow-exec".to_owned()]);
+    Ok(options)
+}
+
+/// A `record` that runs.
+struct Recording {
+    record: Child,
+    out: PathBuf,
+}
+
+/// What it said and how it ended.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Recording {
+    /// Starts it; its files go to `out`, where none is from before.
+    fn start(virt_dir: &Path, out: &Path, words: &str) -> Result<Self, Failed> {
+        for file in fs::read_dir(out)? {
+            fs::remove_file(file?.path())?;
+        }
+        let mut record = trace_cmd();
+        record.args(["record", "--json", "--virt-dir"]).arg(virt_dir);
+        record.arg("-o").arg(out.join("trace.dat")).args(words.split_whitespace());
+        record.stdin(Stdio::null());
+        record.stdout(File::create(out.join("stdout"))?);
+        record.stderr(File::create(out.join("stderr"))?);
+        Ok(Self { record: record.spawn()?, out: out.to_owned() })
+    }
+
+    fn said(&self, stream: &str) -> String {
+        fs::read_to_string(self.out.join(stream)).unwrap_or_default()
+    }
+
+    fn file(&self, guest: &str) -> PathBuf {
+        self.out.join(format!("trace-{guest}.dat"))
+    }
+
+    /// Waits until something holds; says what was waited for when it does not come.
+    fn wait_for(
+        &mut self,
+        what: &str,
+        holds: impl Fn(&Self) -> Result<bool, Failed>,
+    ) -> Result<(), Failed> {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self)? {
+            let ended = self.record.try_wait()?;
+            check(ended.is_none() && Instant::now() < deadline, || {
+                format!("no {what} ({ended:?}): {}{}", self.said("stdout"), self.said("stderr"))
+            })?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Waits until it records.
+    fn begun(&mut self, guest: &str) -> Result<(), Failed> {
+        self.wait_for("file of the guest", |this| Ok(this.file(guest).exists()))
+    }
+
+    /// Has the guest do something, and waits until the host has data of it.
+    fn data_of(&mut self, guest: &Guest) -> Result<(), Failed> {
+        let blocks = |this: &Self| Ok::<_, Failed>(fs::metadata(this.file(guest.name()))?.blocks());
+        let before = blocks(self)?;
+        guest.run(WORK)?;
+        // In blocks of 512 bytes: more than a chunk, whether it is compressed or not.
+        self.wait_for("data of the guest", |this| Ok(blocks(this)? >= before + 16))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Failed> {
+        let pid = i32::try_from(self.record.id())?;
+        Ok(kill(Pid::from_raw(pid), signal)?)
+    }
+
+    fn stop(self) -> Result<Ended, Failed> {
+        self.signal(Signal::SIGINT)?;
+        self.end()
+    }
+
+    /// Waits for its end.
+    fn end(mut self) -> Result<Ended, Failed> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.record.try_wait()? {
+                let code = status.code();
+                return Ok(Ended {
+                    code,
+                    stdout: self.said("stdout"),
+                    stderr: self.said("stderr"),
+                });
+            }
+            check(Instant::now() < deadline, || {
+                format!("it does not end: {}{}", self.said("stdout"), self.said("stderr"))
+            })?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let _ = self.record.kill();
+        let _ = self.record.wait();
+    }
+}
+
+impl Ended {
+    fn expect(&self, code: i32, end: &str) -> Result<(), Failed> {
+        let end = format!("\"end\":\"{end}\"");
+        check(self.code == Some(code) && self.stdout.contains(&end), || {
+            format!("not {code} and {end}: {:?}: {}{}", self.code, self.stdout, self.stderr)
+        })
+    }
+
+    /// All that the guest says it sent is in its file.
+    fn is_complete(&self) -> Result<(), Failed> {
+        self.expect(0, "complete")?;
+        let whole = values(&self.stdout, "\"missing_bytes\":").iter().all(|&bytes| bytes == 0);
+        check(whole && !self.stdout.contains("\"missing_bytes\":null"), || self.stdout.clone())
+    }
+
+    /// The guest went first, and that is told.
+    fn is_incomplete(&self, end: &str) -> Result<(), Failed> {
+        self.expect(5, end)?;
+        check(self.stdout.contains("\"missing_bytes\":null"), || self.stdout.clone())?;
+        check(self.stderr.contains("guest1"), || format!("no name: {}", self.stderr))
+    }
+}
+
+/// Both readers see the same number of events in a file, and some.
+fn events(file: &Path) -> Result<(), Failed> {
+    let count = |text: &str| text.lines().filter(|line| line.contains(": ")).count();
+    let ours = count(&success(trace_cmd().arg("report").arg("-i").arg(file))?);
+    check(ours > 0, || format!("no events in {}", file.display()))?;
+    if let Ok(reference) = requirements::reference() {
+        let theirs = count(&success(reference.reader().arg("report").arg("-i").arg(file))?);
+        check(theirs == ours, || format!("{ours} events, {theirs} for the reference"))?;
+    }
+    Ok(())
+}
+
+/// A file that nobody completed is read as it is; the reference reads what `convert` makes of it.
+fn events_of_killed(file: &Path) -> Result<(), Failed> {
+    success(trace_cmd().arg("report").arg("-i").arg(file))?;
+    let converted = file.with_extension("converted");
+    success(trace_cmd().arg("convert").arg("-i").arg(file).arg("-o").arg(&converted))?;
+    events(&converted)
+}
+
+/// Each event is in the instance it was recorded in, for both readers.
+fn instances(file: &Path) -> Result<(), Failed> {
+    let mut readers = vec![trace_cmd()];
+    readers.extend(requirements::reference().ok().map(|reference| reference.reader()));
+    for mut reader in readers {
+        let text = success(reader.arg("report").arg("-i").arg(file))?;
+        for (event, instance) in
+            [("sched_process_exec:", ""), ("sys_enter:", "calls:"), ("sched_switch:", "tasks:")]
+        {
+            let mut lines = text.lines().filter(|line| line.contains(event)).peekable();
+            let is_there = lines.peek().is_some();
+            let starts_so = |line: &str| match instance {
+                "" => !line.contains("calls:") && !line.contains("tasks:"),
+                name => line.contains(name),
+            };
+            check(is_there && lines.all(starts_so), || {
+                format!("{event} not in '{instance}': {text}")
+            })?;
+        }
+    }
+    events(file)
+}
+
+/// One guest, one thing after the other.
+fn faults() -> Result<(), Failed> {
+    const GUEST: &str = "--dom guest1 -e raw_syscalls -e sched";
+    let _alone = alone();
+    let mut scene = Instant::now();
+    let mut done = |name| {
+        println!("{name}: {:.1} s", scene.elapsed().as_secs_f32());
+        scene = Instant::now();
+    };
+    let (virt, out) = (TempDir::new()?, TempDir::new()?);
+    let (virt_dir, out) = (virt.path(), out.path());
+    let mut server = Server::start(virt_dir)?;
+    let guest = Guest::boot(GuestOptions { reboot: true, ..options("guest1", virt_dir)? })?;
+    guest.wait_ready(BOOT)?;
+    Server::wait_for_client(virt_dir)?;
+    let _lock = TracefsLock::take()?;
+    let start = |words: &str| -> Result<Recording, Failed> {
+        let mut recording = Recording::start(virt_dir, out, words)?;
+        recording.begun("guest1")?;
+        recording.data_of(&guest)?;
+        Ok(recording)
+    };
+    let file = out.join("trace-guest1.dat");
+    done("booted");
+
+    // Another guest that nobody set up, beside it: named, and the others are recorded.
+    let recording = start(&format!("-e sched_process_exec --dom guest9 -e sched {GUEST}"))?;
+    let ended = recording.stop()?;
+    ended.expect(5, "complete")?;
+    check(ended.stderr.contains("guest9") && ended.stdout.contains("\"name\":\"guest9\""), || {
+        format!("no word of guest9: {}{}", ended.stdout, ended.stderr)
+    })?;
+    check(!out.join("trace-guest9.dat").exists(), || "a file of nothing".to_owned())?;
+    success(trace_cmd().arg("report").arg("-i").arg(out.join("trace.dat")))?;
+    events(&file)?;
+    done("absent");
+
+    for words in ["", "--compression none "] {
+        let recording = start(&format!("{words}{GUEST}"))?;
+        recording.signal(Signal::SIGKILL)?;
+        check(recording.end()?.code.is_none(), || "it was not killed".to_owned())?;
+        events_of_killed(&file)?;
+    }
+    done("recorder killed");
+
+    for compression in ["zstd", "none"] {
+        let words = "--dom guest1 -e sched_process_exec -B calls -e raw_syscalls -b 500 -B tasks -e sched_switch";
+        let recording = start(&format!("--compression {compression} {words}"))?;
+        recording.stop()?.is_complete()?;
+        instances(&file)?;
+    }
+    done("instances");
+
+    // What an earlier recording left on the way is in nobody's file.
+    let mut monitor = Monitor::connect(&guest)?;
+    let mut recording = start(&format!("--compression none {GUEST}"))?;
+    monitor.run("stop")?;
+    std::thread::sleep(Duration::from_millis(1500));
+    monitor.run("cont")?;
+    recording.data_of(&guest)?;
+    recording.stop()?.is_complete()?;
+    events(&file)?;
+    done("paused for a while");
+
+    let recording = start(GUEST)?;
+    drop(server);
+    // Nothing else is recorded, so that ends it.
+    recording.end()?.is_incomplete("gone")?;
+    events(&file)?;
+    server = Server::start(virt_dir)?;
+    Server::wait_for_client(virt_dir)?;
+    done("server ended");
+
+    let recording = start(&format!("-e sched_process_exec {GUEST}"))?;
+    monitor.run("stop")?;
+    let ended = recording.stop()?;
+    ended.is_incomplete("silent")?;
+    events(&file)?;
+    monitor.run("cont")?;
+    start(GUEST)?.stop()?.is_complete()?;
+    done("paused at the end");
+
+    let recording = start(GUEST)?;
+    monitor.run("system_reset")?;
+    recording.end()?.is_incomplete("gone")?;
+    events(&file)?;
+    drop(server);
+    server = Server::start(virt_dir)?;
+    Server::wait_for_client(virt_dir)?;
+    done("rebooted");
+
+    let mut recording = Recording::start(virt_dir, out, GUEST)?;
+    recording.begun("guest1")?;
+    guest.kill();
+    let ended = recording.end()?;
+    ended.is_incomplete("gone")?;
+    success(trace_cmd().arg("report").arg("-i").arg(&file))?;
+    done("killed");
+    drop(server);
+    Ok(())
+}
+
+fn together() -> Result<(), Failed> {
+    const NAMES: [&str; 4] = ["guest1", "guest2", "guest3", "guest4"];
+    let _alone = alone();
+    let (virt, out) = (TempDir::new()?, TempDir::new()?);
+    let (virt_dir, out) = (virt.path(), out.path());
+    let _server = Server::start(virt_dir)?;
+    let mut guests = Vec::new();
+    for name in NAMES {
+        // One after the other, as emulated machines that boot side by side are late.
+        let guest = Guest::boot(options(name, virt_dir)?)?;
+        guest.wait_ready(BOOT)?;
+        guests.push(guest);
+    }
+    for name in NAMES {
+        Server::wait_for(virt_dir, &format!("guest {name}: its client answers"))?;
+    }
+    let _lock = TracefsLock::take()?;
+    for count in [1, 2, 4] {
+        let mut words = "-e sched_process_exec".to_owned();
+        for name in NAMES.iter().take(count) {
+            words += &format!(" --dom {name} -e sched_process_exec --exec ls -d /{name} / ;");
+        }
+        let ended = Recording::start(virt_dir, out, &words)?.end()?;
+        ended.is_complete()?;
+        let asked = values(&ended.stdout, "\"asked_us\":");
+        let records = values(&ended.stdout, "\"recording_us\":");
+        check(asked.len() == count, || ended.stdout.clone())?;
+        let skew = |times: &[u64]| {
+            let (first, last) = (times.iter().min(), times.iter().max());
+            last.zip(first).map_or(0, |(last, first)| last - first)
+        };
+        println!(
+            "{count} guests: asked within {} us, their word that they record within {} us",
+            skew(&asked),
+            skew(&records)
+        );
+        check(skew(&asked) < MOST_SKEW, || format!("asked at {asked:?} us"))?;
+        let mut report = trace_cmd();
+        report.args(["report", "-i"]).arg(out.join("trace.dat"));
+        for name in NAMES.iter().take(count) {
+            let file = out.join(format!("trace-{name}.dat"));
+            events(&file)?;
+            report.arg("-i").arg(file);
+        }
+        let all = success(&mut report)?;
+        for name in NAMES.iter().take(count) {
+            let prefix = format!("trace-{name}.dat:");
+            let mut lines = all.lines().filter(|line| line.contains(&prefix));
+            check(lines.any(|line| line.contains("filename=/bin/ls")), || {
+                format!("nothing of {name}: {all}")
+            })?;
+        }
+    }
+    Ok(())
+}
