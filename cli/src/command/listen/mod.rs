@@ -22,6 +22,7 @@ use trace_virt::stop::StopSignals;
 
 use self::log::Log;
 use self::server::{Limits, Settings};
+use crate::command::peer_timeout;
 use crate::error::Error;
 use crate::exit_code::Exit;
 
@@ -82,6 +83,9 @@ pub(crate) fn command() -> Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("Let only those send who know this key, and prove to know it, too"),
+            peer_timeout::arg(
+                "Complete the file of a recorder whose machine answers nothing for so long [default: 30]",
+            ),
             number("max-clients", "NUMBER", "Recorders at the same time"),
             number("max-client-size", "BYTES", "Trace data of one recorder (suffix k, M, G)"),
             number("max-total-size", "BYTES", "Trace data of all recorders (suffix k, M, G)"),
@@ -136,6 +140,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         access.allow(*rule);
     }
     let size = |name: &str| matches.get_one::<u64>(name).copied();
+    let peer_timeout = peer_timeout::of(matches).unwrap_or(peer_timeout::DEFAULT);
     let limits = Limits {
         clients: size("max-clients").map(|clients| usize::try_from(clients).unwrap_or(usize::MAX)),
         client_bytes: size("max-client-size"),
@@ -165,7 +170,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let pid_file = if matches.get_flag("daemon") { Some(PidFile::go_on_alone()?) } else { None };
     let signals =
         StopSignals::new().map_err(|error| Error::failure("cannot listen").because(error))?;
-    server::run(&listener, Settings { directory, base, limits, access, key }, log, &signals)?;
+    let settings = Settings { directory, base, limits, access, key, peer_timeout };
+    server::run(&listener, settings, log, &signals)?;
     drop(pid_file);
     Ok(Exit::Success)
 }

@@ -264,6 +264,11 @@ impl LocalRecording {
         !self.running.is_empty() && self.running.iter().all(|one| one.recorder.is_finished())
     }
 
+    /// Whether a sink has failed.
+    pub(crate) fn has_failure(&self) -> bool {
+        self.running.iter().any(|one| one.recorder.has_failure())
+    }
+
     /// The kernel's texts, once they are here.
     pub(crate) fn texts(&mut self) -> Option<Texts> {
         self.texts.ready()

@@ -211,6 +211,8 @@ impl Session {
         }
         let tick = if self.guests.is_empty() { TICK } else { TICK_WITH_GUESTS };
         let mut status = if args.quiet || args.json { None } else { Status::on_terminal() };
+        // All streams go to the same listener: one that it takes no more is the end of all.
+        let is_sent = args.remote.is_some();
         loop {
             let listener = self.destination.listener();
             match signals.wait_with(&self.tasks, listener, Some(tick))? {
@@ -239,7 +241,7 @@ impl Session {
                 return Ok(());
             }
             // What happened is told at the end, when the file is complete.
-            if self.local.has_failed() {
+            if self.local.has_failed() || (is_sent && self.local.has_failure()) {
                 return Ok(());
             }
         }
