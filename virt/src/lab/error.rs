@@ -34,6 +34,9 @@ pub enum Missing {
     /// debugfs is neither mounted nor could be, or KVM tells nothing there.
     #[error("needs KVM in debugfs: {0}")]
     KvmDebugfs(String),
+    /// No two hosts can be made of this machine.
+    #[error("needs network namespaces: {0}")]
+    Namespaces(String),
     /// No kernel for the guest in the cache and none could be downloaded.
     #[error("needs a guest kernel: {0}")]
     Kernel(String),
