@@ -24,7 +24,7 @@ use tracefs::{CpuLedger, Sink, capture};
 use self::control::Control;
 use self::link::{Link, Ports};
 use super::args::RemoteArgs;
-use super::file::{Extra, Format, head_bytes, page_size};
+use super::file::{Extra, Format, head_bytes, page_size, tail_bytes};
 use super::local::{Machine, RecordedBuffer, SinkRequest};
 use crate::error::Error;
 use crate::output::tell;
@@ -237,7 +237,7 @@ impl Remote {
                 *bytes = cpu.bytes.saturating_add(cpu.discarded_bytes);
             }
         }
-        let tail = head_bytes(machine, buffers, extra, self.format)?;
+        let tail = tail_bytes(machine, buffers, extra, self.format)?;
         self.control.finish(&produced, &tail)
     }
 }
