@@ -35,6 +35,13 @@ Each recorder gets a file DIR/BASE.HOST:PORT.dat of its own, complete and readab
   trace-cmd listen -p 12345 -d /var/trace         here
   trace-cmd record -N thishost:12345 -t -e sched  there
 
+On vsock, with -V, HOST is the guest's number. Where guests' vsock ends in UNIX sockets of their monitor (Firecracker, \
+Cloud Hypervisor, vhost-device-vsock), give the monitor's socket and the port: a guest that records with -V 2:PORT comes to \
+the socket PATH_PORT beside it.
+
+  trace-cmd listen --bind unix:PATH:PORT           here
+  trace-cmd record -V 2:PORT -e sched              in the guest
+
 Everyone who reaches the port may send, unless --bind, --allow or --key-file say otherwise.";
 
 /// The options of `listen`.
@@ -52,7 +59,7 @@ pub(crate) fn command() -> Command {
             Arg::new("bind")
                 .long("bind")
                 .value_name("ADDRESS")
-                .help("Listen here: ADDRESS, ADDRESS:PORT, vsock:CID:PORT, unix:PATH [default: all addresses]"),
+                .help("Listen here: ADDRESS, ADDRESS:PORT, vsock:CID:PORT, unix:PATH, unix:PATH:PORT [default: all addresses]"),
             flag("vsock").short('V').help("Listen on vsock"),
             flag("daemon").short('D').help("Go on in the background"),
             Arg::new("directory")

@@ -214,7 +214,8 @@ fn remote_args() -> [Arg; 5] {
             .conflicts_with_all(OF_A_FILE)
             .conflicts_with("vsock")
             .help(
-                "Send to 'trace-cmd listen' there; also vsock:CID:PORT, unix:PATH, unix:PATH:PORT",
+                "Send to 'trace-cmd listen' there; also vsock:CID:PORT, unix:PATH, or unix:PATH:PORT for a guest's vsock port \
+                 behind the socket of its monitor",
             ),
         Arg::new("vsock")
             .short('V')
