@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use common::load::{LOAD, losing_record};
 use common::{
-    Case, check, complaint, stderr, success, trace_cmd, tracing_state, values, with_reference,
-    with_tracefs,
+    Case, check, complaint, stderr, success, trace_cmd, values, with_reference, with_tracefs,
 };
 use libtest_mimic::Failed;
 use tempfile::TempDir;
-use trace_virt::lab::requirements::{self, TracefsLock};
+use trace_virt::lab::requirements;
 
 const CASES: &[Case] = &[
     Case { name: "root_options_reach_kernel_and_file", needs: with_reference, test: options },
@@ -51,9 +50,7 @@ fn main() -> ExitCode {
 /// The lock, the tracing directory with its state, and a directory for files. At the end of a test tracing has to
 /// be as it was.
 struct Bench {
-    _lock: TracefsLock,
-    dir: std::path::PathBuf,
-    before: Vec<String>,
+    tracing: common::bench::Bench,
     /// Events that were on and what `tracing_on` was: whoever was before may have left either.
     was_set: [String; 2],
     out: TempDir,
@@ -61,19 +58,18 @@ struct Bench {
 
 impl Bench {
     fn new() -> Result<Self, Failed> {
-        let lock = TracefsLock::take()?;
-        let dir = requirements::tracefs()?;
-        let read = |name| fs::read_to_string(dir.join(name));
+        let tracing = common::bench::Bench::new()?;
+        let read = |name| fs::read_to_string(tracing.dir.join(name));
         let was_set = [read("set_event")?, read("tracing_on")?];
         let out = TempDir::new()?;
-        Ok(Self { before: tracing_state(&dir), was_set, _lock: lock, dir, out })
+        Ok(Self { tracing, was_set, out })
     }
 
     /// Ends what was left to go on.
     fn turn_off(&self) -> Result<(), Failed> {
         let [events, on] = &self.was_set;
-        fs::write(self.dir.join("set_event"), events)?;
-        Ok(fs::write(self.dir.join("tracing_on"), on)?)
+        fs::write(self.tracing.dir.join("set_event"), events)?;
+        Ok(fs::write(self.tracing.dir.join("tracing_on"), on)?)
     }
 
     fn file(&self) -> std::path::PathBuf {
@@ -81,15 +77,11 @@ impl Bench {
     }
 
     fn control(&self, name: &str) -> Result<String, Failed> {
-        Ok(fs::read_to_string(self.dir.join(name))?.trim_end().to_owned())
+        Ok(fs::read_to_string(self.tracing.dir.join(name))?.trim_end().to_owned())
     }
 
     fn is_as_before(&self, what: &str) -> Result<(), Failed> {
-        let after = tracing_state(&self.dir);
-        check(self.before == after, || {
-            let pairs = self.before.iter().zip(&after).filter(|(a, b)| a != b);
-            format!("{what} changed tracefs: {:#?}", pairs.collect::<Vec<_>>())
-        })
+        self.tracing.is_as_before(what)
     }
 
     fn record(&self, words: &[&str], command: &[&str]) -> Result<String, Failed> {
@@ -359,8 +351,8 @@ fn extract() -> Result<(), Failed> {
     let bench = Bench::new()?;
     let ran = start_to_extract(&bench);
     // Whatever became of it, nothing may be left for others.
-    fs::write(bench.dir.join("events/irq/filter"), "0")?;
-    let _ = fs::remove_dir(bench.dir.join("instances/foo"));
+    fs::write(bench.tracing.dir.join("events/irq/filter"), "0")?;
+    let _ = fs::remove_dir(bench.tracing.dir.join("instances/foo"));
     bench.turn_off()?;
     ran?;
     bench.is_as_before("start and set")
@@ -405,10 +397,10 @@ fn start_to_extract(bench: &Bench) -> Result<(), Failed> {
     // Extracted is gone.
     run(&["extract", "-q", "-o", &out])?;
     check(!bench.report()?.contains("sched_process_exec:"), || "it is still there".to_owned())?;
-    fs::write(bench.dir.join("set_event_pid"), "")?;
-    fs::write(bench.dir.join("options/event-fork"), "0")?;
+    fs::write(bench.tracing.dir.join("set_event_pid"), "")?;
+    fs::write(bench.tracing.dir.join("options/event-fork"), "0")?;
     run(&["set", "-v", "-B", "foo"])?;
-    check(!bench.dir.join("instances/foo").exists(), || "foo is still there".to_owned())
+    check(!bench.tracing.dir.join("instances/foo").exists(), || "foo is still there".to_owned())
 }
 
 fn refusals() -> Result<(), Failed> {

@@ -252,7 +252,8 @@ impl Sender {
 
     /// Sends datagrams, each of a head and a payload, waiting while the kernel has no room.
     ///
-    /// That it returns means that the kernel took them, not that they arrived.
+    /// That it returns means that the kernel took them, not that they arrived. What goes to a network that has no way
+    /// there at the moment is lost as what is lost on the way.
     ///
     /// # Errors
     ///
@@ -263,9 +264,13 @@ impl Sender {
             self.check_size(head.len().saturating_add(payload.len()))?;
         }
         let mut rest = datagrams;
+        let mut has_no_way = false;
         while !rest.is_empty() {
             match sys::send_batch(self.socket.as_fd(), rest, self.segmentation) {
-                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Ok(sent) => {
+                    rest = rest.get(sent..).unwrap_or_default();
+                    has_no_way = false;
+                }
                 // Larger than the network's packets, or a device that cannot: the kernel then takes them one by one.
                 Err(e) if self.segmentation && cannot_segment(&e) => self.segmentation = false,
                 Err(e) => match (e.kind(), e.raw_os_error()) {
@@ -279,6 +284,9 @@ impl Sender {
                     (io::ErrorKind::ConnectionRefused, _) => {
                         return Err(Error::Closed { step: SENDING, peer: self.to.to_string() });
                     }
+                    // The first time it may be about datagrams before these.
+                    _ if is_no_way(&e) && !has_no_way => has_no_way = true,
+                    _ if is_no_way(&e) => return Ok(()),
                     _ => return Err(failed(SENDING, &self.to, e)),
                 },
             }
@@ -310,6 +318,16 @@ fn cannot_segment(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE | libc::EOPNOTSUPP)
+    )
+}
+
+/// Whether the network is away, as while a cable is out or routes change.
+fn is_no_way(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
     )
 }
 

@@ -2,21 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
-use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use trace_transport::{Access, Address, Deadline, Error, Interest, Listener, Peer, Stream, vsock};
-use trace_virt::lab::{Guest, GuestOptions, requirements};
+use trace_virt::lab::{Guest, GuestOptions, VsockDevice, requirements};
 
 /// Tells this program that it is in the guest, and what to do there.
 const INSIDE: &str = "TRACE_VSOCK_IN_GUEST";
 
 const BOOT: Duration = Duration::from_secs(120);
 const WORK: Duration = Duration::from_secs(120);
-const DEVICE: &str = "vhost-device-vsock";
 
 const GUEST_PORT: u32 = 823;
 const HOST_PORT: u32 = 1234;
@@ -50,8 +48,7 @@ fn trial(name: &str, needs: fn() -> Result<(), String>, test: fn() -> Result<(),
 }
 
 fn find_device() -> Result<(), String> {
-    let version = Command::new(DEVICE).arg("--version").output();
-    version.map(drop).map_err(|_| format!("needs {DEVICE} (cargo install {DEVICE})"))
+    VsockDevice::find().map_err(|missing| missing.to_string())
 }
 
 fn soon() -> Deadline {
@@ -144,60 +141,15 @@ fn loopback_inside() {
     assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
 }
 
-/// The device's process, ended with the test.
-struct Device(Child);
-
-impl Device {
-    fn start(directory: &Path) -> Self {
-        let path = |option, name| format!("--{option}={}", directory.join(name).display());
-        let log = std::fs::File::create(directory.join("log")).unwrap();
-        let child = Command::new(DEVICE)
-            .args(["--guest-cid=3", &path("socket", "vhost"), &path("uds-path", "vm.vsock")])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut device = Self(child);
-        let end = soon();
-        while !directory.join("vhost").exists() {
-            let log = || std::fs::read_to_string(directory.join("log")).unwrap();
-            assert!(device.0.try_wait().unwrap().is_none(), "{DEVICE} ended: {}", log());
-            assert!(!end.has_passed(), "{DEVICE} makes no socket: {}", log());
-            thread::sleep(Duration::from_millis(5));
-        }
-        device
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn device() -> Result<(), Failed> {
-    let directory = tempfile::tempdir()?;
-    let device = Device::start(directory.path());
+    let device = VsockDevice::start()?;
     let mut options = GuestOptions::new("vsock-device");
     options.programs = vec![std::env::current_exe()?];
-    options.modules = vec!["vmw_vsock_virtio_transport".to_owned()];
-    "q35,memory-backend=mem0".clone_into(&mut options.machine);
-    options.qemu_args = [
-        "-object",
-        &format!("memory-backend-memfd,id=mem0,size={}M,share=on", options.memory_mb),
-        "-chardev",
-        &format!("socket,id=vsock0,path={}", directory.path().join("vhost").display()),
-        "-device",
-        "vhost-user-vsock-pci,chardev=vsock0",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    device.plug_into(&mut options);
     let guest = Guest::boot(options)?;
     guest.wait_ready(BOOT)?;
 
-    let path = directory.path().join("vm.vsock");
+    let path = device.path();
     let listener = Listener::bind(&Address::Hybrid { path: path.clone(), port: HOST_PORT })?;
     let to_guest = Address::Hybrid { path, port: GUEST_PORT };
     thread::scope(|scope| {
@@ -217,7 +169,7 @@ fn device() -> Result<(), Failed> {
 
         let (mut from_guest, peer) = accept(&listener);
         let Peer::Unix(process) = peer else { panic!("{peer:?}") };
-        assert_eq!(process.pid, device.0.id().cast_signed());
+        assert_eq!(process.pid, device.pid().cast_signed());
         read_exactly(&mut from_guest, STREAMED, 0x33);
         read_end(&mut from_guest);
         drop(stream);

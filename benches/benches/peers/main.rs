@@ -1,6 +1,7 @@
 //! This trace-cmd beside the installed C trace-cmd, in one run, taking turns: how long, how much
 //! memory, how many events lost. Prints medians, ratios and what the ratios should be.
 
+mod generated;
 mod load;
 mod measure;
 mod network;

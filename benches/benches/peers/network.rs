@@ -20,7 +20,7 @@ use crate::programs::{Program, Programs};
 use crate::recording::{Content, content};
 use crate::table::{self, Figure};
 use crate::tracing::Tracing;
-use crate::{Options, Outcome, sys};
+use crate::{Options, Outcome, generated, sys};
 
 /// How long a listener may take for a step.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -86,7 +86,7 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Outcome<()> {
         listener,
         "",
     );
-    Ok(())
+    generated::run(programs, options)
 }
 
 impl Sent {
@@ -131,14 +131,14 @@ fn record(programs: &Programs, program: Program, words: &[&str], count: u64) -> 
 }
 
 /// A listener that runs.
-struct Listener {
+pub(crate) struct Listener {
     child: Child,
     port: u16,
     said: PathBuf,
 }
 
 impl Listener {
-    fn start(programs: &Programs, program: Program, dir: &Path) -> Outcome<Self> {
+    pub(crate) fn start(programs: &Programs, program: Program, dir: &Path) -> Outcome<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let said = dir.join("said");
         let mut command = programs.reader(program);
@@ -150,8 +150,12 @@ impl Listener {
         Ok(listener)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Waits until the file is complete: one program has a process for each recorder, the other says so.
-    fn wait_for_file(&self, program: Program) -> Outcome<()> {
+    pub(crate) fn wait_for_file(&self, program: Program) -> Outcome<()> {
         wait("the listener does not finish its file", || match program {
             Program::Theirs => {
                 let path = format!("/proc/{0}/task/{0}/children", self.child.id());
@@ -162,7 +166,7 @@ impl Listener {
     }
 
     /// Ends it; the processor time that it took.
-    fn stop(self) -> Outcome<Duration> {
+    pub(crate) fn stop(self) -> Outcome<Duration> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT)?;
         let (_, usage) = sys::wait4(self.child.id())?;
         cpu(&usage)
@@ -194,7 +198,7 @@ fn is_listening(port: u16) -> Outcome<bool> {
 }
 
 /// The one trace in a directory.
-fn file(dir: &Path) -> Outcome<PathBuf> {
+pub(crate) fn file(dir: &Path) -> Outcome<PathBuf> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "dat") {

@@ -13,6 +13,7 @@ mod list;
 mod listen;
 mod mem;
 mod options;
+mod peer_timeout;
 mod profile;
 mod received;
 mod record;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod bench;
+pub(crate) mod listener;
 pub(crate) mod load;
 pub(crate) mod tracefs_state;
 pub(crate) mod virt;

@@ -11,8 +11,8 @@ use tracedat::layout::OptionId;
 use tracedat::testing::Workload;
 use tracedat::write::Version;
 
+use crate::common::listener::Listener;
 use crate::common::{check, trace_cmd};
-use crate::listener::Listener;
 use crate::recorder::{Kind, Recorder};
 use crate::trace::Trace;
 

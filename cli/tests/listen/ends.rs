@@ -7,8 +7,8 @@ use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use crate::common::listener::{Listener, eventually};
 use crate::common::{check, success, trace_cmd};
-use crate::listener::{Listener, eventually};
 use crate::recorder::{Kind, Recorder, record};
 use crate::trace::Trace;
 

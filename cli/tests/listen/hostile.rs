@@ -14,7 +14,7 @@ use trace_transport::Key;
 use trace_transport::session::Instance;
 
 use crate::common::check;
-use crate::listener::{Listener, eventually};
+use crate::common::listener::{Listener, eventually};
 use crate::recorder::{Kind, Recorder, record};
 use crate::trace::Trace;
 

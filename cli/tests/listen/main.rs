@@ -6,7 +6,6 @@ mod common;
 mod datagrams;
 mod ends;
 mod hostile;
-mod listener;
 mod many;
 mod peers;
 mod recorder;

@@ -10,7 +10,7 @@ use tracedat::testing::Workload;
 use tracedat::write::Version;
 
 use crate::common::check;
-use crate::listener::Listener;
+use crate::common::listener::Listener;
 use crate::recorder::{Kind, Recorder};
 use crate::trace::Trace;
 

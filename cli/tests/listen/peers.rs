@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
 
+use crate::common::listener::{Listener, eventually};
 use crate::common::{check, success};
-use crate::listener::{Listener, eventually};
 use crate::recorder::{Kind, record};
 use crate::trace::{Trace, report_of_both};
 

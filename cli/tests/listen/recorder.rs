@@ -12,7 +12,7 @@ use trace_transport::session::{
 };
 use trace_transport::{Deadline, Key, Stream, nonce, tcp};
 
-use crate::listener::PATIENCE;
+use crate::common::listener::PATIENCE;
 use crate::trace::Trace;
 
 /// What a recorder is like.

@@ -10,8 +10,8 @@ use nix::unistd::{Pid, User};
 use tempfile::TempDir;
 use trace_transport::{Deadline, Stream, unix};
 
+use crate::common::listener::{Listener, PATIENCE, eventually};
 use crate::common::{check, complaint, trace_cmd};
-use crate::listener::{Listener, PATIENCE, eventually};
 use crate::recorder::{Kind, Recorder, record};
 use crate::trace::Trace;
 

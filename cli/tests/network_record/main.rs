@@ -2,21 +2,24 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod hosts;
 mod listener;
+mod marks;
+mod ours;
 mod reference;
 mod scripted;
+mod stall;
 
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{
-    Case, check, stderr, success, trace_cmd, tracing_state, with_reference, with_tracefs,
-};
+use common::bench::Bench;
+use common::{Case, check, stderr, success, trace_cmd, with_reference, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use trace_virt::lab::requirements::{self, TracefsLock};
+use trace_virt::lab::{Missing, requirements};
 
 use listener::{Listener, Loss};
 use reference::ReferenceListener;
@@ -33,39 +36,45 @@ const CASES: &[Case] = &[
     Case { name: "root_instances_go_to_who_takes_them", needs: with_tracefs, test: instances },
     Case { name: "root_who_does_not_listen_is_told", needs: with_tracefs, test: refusals },
     Case { name: "root_who_does_not_read_is_told", needs: with_tracefs, test: stalled },
+    Case { name: "root_a_link_that_goes_away_ends_both", needs: two_hosts, test: hosts::gone },
+    Case {
+        name: "root_datagrams_of_a_link_that_comes_back_are_counted",
+        needs: two_hosts,
+        test: hosts::back,
+    },
+    Case {
+        name: "root_a_stall_costs_events_and_is_told",
+        needs: with_tracefs,
+        test: stall::passes,
+    },
+    Case { name: "root_a_stall_for_good_ends_it", needs: with_tracefs, test: stall::stays },
+    Case { name: "root_only_who_has_the_key_is_recorded", needs: with_tracefs, test: ours::keys },
+    Case {
+        name: "root_the_reference_is_told_that_a_key_is_missing",
+        needs: recording_reference,
+        test: ours::reference_without_key,
+    },
+    Case { name: "root_only_who_is_allowed_is_recorded", needs: with_tracefs, test: ours::access },
 ];
 
 fn main() -> ExitCode {
     common::run(CASES)
 }
 
-/// The lock, and the state of tracing, which has to be the same at the end.
-struct Bench {
-    _lock: TracefsLock,
-    dir: std::path::PathBuf,
-    before: Vec<String>,
+fn two_hosts() -> Result<(), Missing> {
+    with_tracefs()?;
+    requirements::network_namespaces()
+}
+
+fn recording_reference() -> Result<(), Missing> {
+    with_reference()?;
+    requirements::recording_reference().map(drop)
 }
 
 /// So many programs are started, which is seen in the trace.
 const PROGRAMS: usize = 8;
 const LOAD: &str = "for i in 1 2 3 4 5 6 7 8; do /bin/ls / >/dev/null; done";
 const EVENTS: [&str; 4] = ["-e", "sched_process_exec", "-e", "sched_switch"];
-
-impl Bench {
-    fn new() -> Result<Self, Failed> {
-        let lock = TracefsLock::take()?;
-        let dir = requirements::tracefs()?;
-        Ok(Self { before: tracing_state(&dir), _lock: lock, dir })
-    }
-
-    fn is_as_before(&self) -> Result<(), Failed> {
-        let after = tracing_state(&self.dir);
-        check(self.before == after, || {
-            let pairs = self.before.iter().zip(&after).filter(|(a, b)| a != b);
-            format!("tracefs was changed: {:#?}", pairs.collect::<Vec<_>>())
-        })
-    }
-}
 
 fn record(listener: &str, words: &[&str]) -> Command {
     let mut record = trace_cmd();
@@ -105,7 +114,7 @@ fn c_listener() -> Result<(), Failed> {
             check(programs == PROGRAMS, || format!("{version} {words:?}: {programs} programs"))?;
         }
     }
-    bench.is_as_before()
+    bench.is_as_before("recording")
 }
 
 fn killed() -> Result<(), Failed> {
@@ -128,7 +137,7 @@ fn killed() -> Result<(), Failed> {
     // What could not be sent is told of each CPU before.
     let last = text.lines().last().unwrap_or_default();
     check(last.contains("has gone") && text.matches("has gone").count() == 1, || text.clone())?;
-    bench.is_as_before()
+    bench.is_as_before("recording")
 }
 
 /// Waits for a recording that has to end by itself.
@@ -161,7 +170,7 @@ fn old() -> Result<(), Failed> {
     check(arrived.iter().sum::<u64>() > 0, || "no data came".to_owned())?;
     check(numbers(&json, "sent_bytes") == arrived, || format!("{arrived:?} of {json}"))?;
     check(numbers(&json, "lost_bytes") == vec![0; arrived.len()], || json.clone())?;
-    bench.is_as_before()
+    bench.is_as_before("recording")
 }
 
 fn loss() -> Result<(), Failed> {
@@ -183,7 +192,7 @@ fn loss() -> Result<(), Failed> {
         check(arrived + lost == *sent, || format!("{arrived} and {lost} of {sent}"))?;
     }
     check(taken.tail.starts_with(b"\x17\x08\x44tracing7\0"), || "no tail came".to_owned())?;
-    bench.is_as_before()
+    bench.is_as_before("recording")
 }
 
 fn instances() -> Result<(), Failed> {
@@ -200,7 +209,7 @@ fn instances() -> Result<(), Failed> {
     let (top, further) = arrived.split_at(arrived.len() / 2);
     let is_something = |bytes: &[u64]| bytes.iter().sum::<u64>() > 0;
     check(is_something(top) && is_something(further), || json.clone())?;
-    bench.is_as_before()
+    bench.is_as_before("recording")
 }
 
 /// Each is one line, and nothing is left of it.
@@ -219,7 +228,7 @@ fn refusals() -> Result<(), Failed> {
         let line = common::complaint(record.args(EVENTS).args(["sh", "-c", LOAD]))?;
         check(line.contains(part), || format!("{part}: {line}"))?;
     }
-    bench.is_as_before()
+    bench.is_as_before("recording")
 }
 
 fn stalled() -> Result<(), Failed> {
@@ -229,5 +238,5 @@ fn stalled() -> Result<(), Failed> {
     let line = common::complaint(record.args(EVENTS).args(["sh", "-c", LOAD]))?;
     check(line.contains("did not say that it has all"), || line.clone())?;
     drop(listener);
-    bench.is_as_before()
+    bench.is_as_before("recording")
 }

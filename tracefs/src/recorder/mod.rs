@@ -233,6 +233,11 @@ impl Recorder {
         self.cpus.iter().all(|thread| thread.handle.is_finished())
     }
 
+    /// Whether some thread has ended by itself, because its sink failed.
+    pub fn has_failure(&self) -> bool {
+        self.cpus.iter().any(|thread| thread.handle.is_finished())
+    }
+
     /// Takes what is left in the buffers, ends the threads and says what became of the data.
     /// Turn tracing off before, so that what was recorded is all there is.
     ///

@@ -34,6 +34,12 @@ pub enum Missing {
     /// debugfs is neither mounted nor could be, or KVM tells nothing there.
     #[error("needs KVM in debugfs: {0}")]
     KvmDebugfs(String),
+    /// The program that gives a guest its vsock.
+    #[error("needs vhost-device-vsock (cargo install vhost-device-vsock)")]
+    VsockDevice,
+    /// No two hosts can be made of this machine.
+    #[error("needs network namespaces: {0}")]
+    Namespaces(String),
     /// No kernel for the guest in the cache and none could be downloaded.
     #[error("needs a guest kernel: {0}")]
     Kernel(String),
@@ -68,6 +74,12 @@ pub enum LabError {
         status: ExitStatus,
         /// The end of what it said.
         stderr: String,
+    },
+    /// The vsock device does not come up.
+    #[error("the vsock device makes no socket: {log}")]
+    Device {
+        /// What it said.
+        log: String,
     },
     /// The guest's directory and FIFOs could not be made.
     #[error("setting up the guest's ports")]

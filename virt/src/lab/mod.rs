@@ -41,6 +41,7 @@ mod reference;
 pub mod requirements;
 mod shell;
 mod static_binary;
+mod vsock_device;
 
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,7 @@ pub use reference::Reference;
 pub use requirements::TracefsLock;
 pub use shell::Output;
 pub use static_binary::static_binary;
+pub use vsock_device::VsockDevice;
 
 /// Returns the directory that keeps what is expensive to make: the guest's kernel, the static
 /// binary, the shim for the reference.

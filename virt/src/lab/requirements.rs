@@ -48,6 +48,20 @@ pub fn tracefs() -> Result<PathBuf, Missing> {
     }
 }
 
+/// Asks for network namespaces, and for virtual links between them.
+pub fn network_namespaces() -> Result<(), Missing> {
+    root()?;
+    let ip = command::find("ip", "iproute2")?;
+    let name = format!("tracing-lab-{}", std::process::id());
+    let run = |words: &str| command::output(Command::new(&ip).args(words.split(' ')));
+    let made = run(&format!("netns add {name}")).and_then(|_| {
+        let link = run(&format!("link add tl0 netns {name} type veth peer name tl1 netns {name}"));
+        // Its links go with it.
+        run(&format!("netns del {name}")).and(link)
+    });
+    made.map(drop).map_err(|error| Missing::Namespaces(error.to_string()))
+}
+
 /// Asks for QEMU; returns the program.
 pub fn qemu() -> Result<PathBuf, Missing> {
     if !cfg!(target_arch = "x86_64") {

@@ -22,6 +22,7 @@ use trace_virt::stop::StopSignals;
 
 use self::log::Log;
 use self::server::{Limits, Settings};
+use crate::command::peer_timeout;
 use crate::error::Error;
 use crate::exit_code::Exit;
 
@@ -33,6 +34,13 @@ Each recorder gets a file DIR/BASE.HOST:PORT.dat of its own, complete and readab
 
   trace-cmd listen -p 12345 -d /var/trace         here
   trace-cmd record -N thishost:12345 -t -e sched  there
+
+On vsock, with -V, HOST is the guest's number. Where guests' vsock ends in UNIX sockets of their monitor (Firecracker, \
+Cloud Hypervisor, vhost-device-vsock), give the monitor's socket and the port: a guest that records with -V 2:PORT comes to \
+the socket PATH_PORT beside it.
+
+  trace-cmd listen --bind unix:PATH:PORT           here
+  trace-cmd record -V 2:PORT -e sched              in the guest
 
 Everyone who reaches the port may send, unless --bind, --allow or --key-file say otherwise.";
 
@@ -51,7 +59,7 @@ pub(crate) fn command() -> Command {
             Arg::new("bind")
                 .long("bind")
                 .value_name("ADDRESS")
-                .help("Listen here: ADDRESS, ADDRESS:PORT, vsock:CID:PORT, unix:PATH [default: all addresses]"),
+                .help("Listen here: ADDRESS, ADDRESS:PORT, vsock:CID:PORT, unix:PATH, unix:PATH:PORT [default: all addresses]"),
             flag("vsock").short('V').help("Listen on vsock"),
             flag("daemon").short('D').help("Go on in the background"),
             Arg::new("directory")
@@ -82,6 +90,9 @@ pub(crate) fn command() -> Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("Let only those send who know this key, and prove to know it, too"),
+            peer_timeout::arg(
+                "Complete the file of a recorder whose machine answers nothing for so long [default: 30]",
+            ),
             number("max-clients", "NUMBER", "Recorders at the same time"),
             number("max-client-size", "BYTES", "Trace data of one recorder (suffix k, M, G)"),
             number("max-total-size", "BYTES", "Trace data of all recorders (suffix k, M, G)"),
@@ -136,6 +147,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         access.allow(*rule);
     }
     let size = |name: &str| matches.get_one::<u64>(name).copied();
+    let peer_timeout = peer_timeout::of(matches).unwrap_or(peer_timeout::DEFAULT);
     let limits = Limits {
         clients: size("max-clients").map(|clients| usize::try_from(clients).unwrap_or(usize::MAX)),
         client_bytes: size("max-client-size"),
@@ -165,7 +177,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let pid_file = if matches.get_flag("daemon") { Some(PidFile::go_on_alone()?) } else { None };
     let signals =
         StopSignals::new().map_err(|error| Error::failure("cannot listen").because(error))?;
-    server::run(&listener, Settings { directory, base, limits, access, key }, log, &signals)?;
+    let settings = Settings { directory, base, limits, access, key, peer_timeout };
+    server::run(&listener, settings, log, &signals)?;
     drop(pid_file);
     Ok(Exit::Success)
 }

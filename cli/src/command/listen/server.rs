@@ -26,9 +26,6 @@ use crate::error::Error;
 /// Memory of a client's thread for its calls.
 const STACK: usize = 256 << 10;
 
-/// After so long without a word a machine that is gone counts as gone.
-const PEER_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Clients more than allowed that are told so; further ones are just sent away.
 const MAX_REFUSED: usize = 32;
 
@@ -50,6 +47,8 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) access: Access,
     pub(super) key: Option<Arc<Key>>,
+    /// After so long without an answer a machine counts as gone.
+    pub(super) peer_timeout: Duration,
 }
 
 /// What all clients share.
@@ -207,7 +206,7 @@ impl Drop for Leave<'_> {
 
 fn serve(shared: &Shared, stream: Stream, peer: Peer, is_one_too_many: bool) {
     // One that is not TCP has its own ways to notice.
-    let _ = tcp::set_peer_timeout(&stream, PEER_TIMEOUT);
+    let _ = tcp::set_peer_timeout(&stream, shared.settings.peer_timeout);
     let mut label = peer.resolved_label();
     if let Peer::Unix(_) = peer {
         // All connections of a process have the same name.

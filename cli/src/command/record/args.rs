@@ -8,6 +8,7 @@ use trace_transport::Address;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tracefs::Way;
 
+use crate::command::peer_timeout;
 use crate::command::tracing_plan::setup_args::{
     Refused, SetupArgs, command_arg, command_of, flag, keep_after_arg, keep_arg, profile_args,
     setup_args, switch,
@@ -54,6 +55,8 @@ pub(crate) struct RemoteArgs {
     /// `-t`: over connections rather than in datagrams.
     pub(crate) tcp: bool,
     pub(crate) key_file: Option<PathBuf>,
+    /// How long the listener may answer nothing, or take nothing.
+    pub(crate) peer_timeout: Duration,
 }
 
 /// How sub-buffers are taken.
@@ -200,7 +203,7 @@ fn file_args() -> [Arg; 10] {
 }
 
 /// Options for sending to a listener. What is about a file here does not go with them.
-fn remote_args() -> [Arg; 4] {
+fn remote_args() -> [Arg; 5] {
     const OF_A_FILE: [&str; 3] = ["output", "max-kb", "temp"];
     [
         Arg::new("network")
@@ -209,7 +212,8 @@ fn remote_args() -> [Arg; 4] {
             .conflicts_with_all(OF_A_FILE)
             .conflicts_with("vsock")
             .help(
-                "Send to 'trace-cmd listen' there; also vsock:CID:PORT, unix:PATH, unix:PATH:PORT",
+                "Send to 'trace-cmd listen' there; also vsock:CID:PORT, unix:PATH, or unix:PATH:PORT for a guest's vsock port \
+                 behind the socket of its monitor",
             ),
         Arg::new("vsock")
             .short('V')
@@ -222,6 +226,9 @@ fn remote_args() -> [Arg; 4] {
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
             .help("With -N or -V: a key that the listener must have too; data then goes over TCP"),
+        peer_timeout::arg(
+            "With -N or -V: end once the listener answers nothing, or takes nothing, for so long [default: 30]",
+        ),
     ]
     .map(|arg| arg.help_heading(REMOTE))
 }
@@ -322,9 +329,14 @@ impl RemoteArgs {
         let tcp = matches.get_flag("tcp");
         let key_file = matches.get_one::<PathBuf>("key-file").cloned();
         let vsock = text("vsock").map(|place| format!("vsock:{place}"));
+        let peer_timeout = peer_timeout::of(matches);
         let Some(place) = text("network").or(vsock) else {
-            let option = if tcp { "-t" } else { "--key-file" };
-            if tcp || key_file.is_some() {
+            let alone = [
+                ("-t", tcp),
+                ("--key-file", key_file.is_some()),
+                ("--peer-timeout", peer_timeout.is_some()),
+            ];
+            if let Some((option, _)) = alone.into_iter().find(|(_, is_there)| *is_there) {
                 return Err(Error::usage(format!("{option} belongs to -N"))
                     .hint("say who listens: -N HOST:PORT"));
             }
@@ -337,7 +349,8 @@ impl RemoteArgs {
             return Err(Error::usage(format!("nobody can listen on {}", path.display()))
                 .hint("a UNIX socket is unix:PATH"));
         }
-        Ok(Some(Self { address, tcp, key_file }))
+        let peer_timeout = peer_timeout.unwrap_or(peer_timeout::DEFAULT);
+        Ok(Some(Self { address, tcp, key_file, peer_timeout }))
     }
 }
 
@@ -472,6 +485,7 @@ mod tests {
             (&["--tsync-interval", "-1"], "compared all the time"),
             (&["-t", "-e", "x"], "belongs to -N"),
             (&["--key-file", "k", "-e", "x"], "belongs to -N"),
+            (&["--peer-timeout", "9", "-e", "x"], "belongs to -N"),
             (&["-N", "host", "-e", "x"], "no port at character 5"),
             (&["-V", "3", "-e", "x"], "no port at character 8"),
             (&["-N", "/tmp/x", "-e", "x"], "nobody can listen"),

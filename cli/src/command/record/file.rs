@@ -75,9 +75,30 @@ pub(crate) fn head_bytes(
     extra: &Extra,
     format: Format,
 ) -> Result<Vec<u8>, Error> {
-    let head = head(machine, buffers, extra);
+    encoded(&head(machine, buffers, extra), machine, format)
+}
+
+/// The same at the end, for who has it as it was at the beginning: without the kernel's texts, which have not changed.
+///
+/// # Errors
+/// As [`head_bytes`].
+pub(crate) fn tail_bytes(
+    machine: &Machine,
+    buffers: &[RecordedBuffer],
+    extra: &Extra,
+    format: Format,
+) -> Result<Vec<u8>, Error> {
+    let head = Head {
+        header_page: machine.texts.capture.header_page.clone(),
+        header_event: machine.texts.capture.header_event.clone(),
+        ..own(machine, buffers, extra)
+    };
+    encoded(&head, machine, format)
+}
+
+fn encoded(head: &Head, machine: &Machine, format: Format) -> Result<Vec<u8>, Error> {
     let mut bytes = Cursor::new(Vec::new());
-    Writer::create(&mut bytes, settings(machine, format)?, &head)
+    Writer::create(&mut bytes, settings(machine, format)?, head)
         .and_then(Writer::end_head)
         .map_err(|error| Error::failure("cannot make the head of the trace").because(error))?;
     Ok(bytes.into_inner())
@@ -95,17 +116,24 @@ pub(crate) fn page_size(bytes: usize) -> Result<u32, Error> {
 
 /// All that a file of a whole recording has beside its data.
 pub(super) fn head(machine: &Machine, buffers: &[RecordedBuffer], extra: &Extra) -> Head {
-    let mut options = first_options(&machine.trace_clock, extra.trace_id, machine.cpus);
-    options.extend(last_options(buffers, extra));
     let capture = &machine.texts.capture;
+    let own = own(machine, buffers, extra);
     Head {
         header_page: capture.header_page.clone(),
         header_event: capture.header_event.clone(),
-        cmdlines: machine.cmdlines.clone(),
-        cpus: machine.cpus,
-        options,
+        cmdlines: own.cmdlines,
+        cpus: own.cpus,
+        options: own.options,
         ..texts(capture)
     }
+}
+
+/// What is not the kernel's text.
+fn own(machine: &Machine, buffers: &[RecordedBuffer], extra: &Extra) -> Head {
+    let mut options = first_options(&machine.trace_clock, extra.trace_id, machine.cpus);
+    options.extend(last_options(buffers, extra));
+    let cmdlines = machine.cmdlines.clone();
+    Head { cmdlines, cpus: machine.cpus, options, ..Head::default() }
 }
 
 /// What is known before anything is recorded.

@@ -265,6 +265,11 @@ impl LocalRecording {
         !self.running.is_empty() && self.running.iter().all(|one| one.recorder.is_finished())
     }
 
+    /// Whether a sink has failed.
+    pub(crate) fn has_failure(&self) -> bool {
+        self.running.iter().any(|one| one.recorder.has_failure())
+    }
+
     /// Whether the kernel's texts are still read.
     pub(crate) fn reads_texts(&self) -> bool {
         !self.texts.are_read()

@@ -232,6 +232,8 @@ impl Session {
             summary::how_to_stop();
         }
         let mut status = if args.quiet || args.json { None } else { Status::on_terminal() };
+        // All streams go to the same listener: one that it takes no more is the end of all.
+        let is_sent = args.remote.is_some();
         loop {
             let is_awaited = !self.guests.is_empty() || self.local.reads_texts();
             let tick = if is_awaited { SOON } else { TICK };
@@ -265,7 +267,7 @@ impl Session {
                 return Ok(());
             }
             // What happened is told at the end, when the file is complete.
-            if self.local.has_failed() {
+            if self.local.has_failed() || (is_sent && self.local.has_failure()) {
                 return Ok(());
             }
         }

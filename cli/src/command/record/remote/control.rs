@@ -6,31 +6,33 @@ use std::time::{Duration, Instant};
 use trace_transport::session::{
     Instance, Opened, Proof, Received, Sender, SenderConfig, SenderEvent, SessionError,
 };
-use trace_transport::{Address, Deadline, Interest, Stream};
+use trace_transport::{Address, Deadline, Interest, Stream, tcp};
 
 use crate::error::Error;
 
 /// How long connecting may take.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
-/// How long the listener may take for each message of the end.
-pub(super) const FINISH: Duration = Duration::from_secs(30);
-/// How long it may take nothing of what is said to it.
-const SEND: Duration = Duration::from_secs(30);
 
 /// The control connection.
 pub(super) struct Control {
     address: Address,
     stream: Stream,
     sender: Sender,
+    /// How long the listener may answer nothing, or take nothing.
+    peer_timeout: Duration,
 }
 
 impl Control {
     /// Connects, and agrees on how data is sent.
-    pub(super) fn open(address: &Address, config: SenderConfig) -> Result<(Self, Opened), Error> {
-        let stream = connect(address)?;
+    pub(super) fn open(
+        address: &Address,
+        config: SenderConfig,
+        peer_timeout: Duration,
+    ) -> Result<(Self, Opened), Error> {
+        let stream = connect(address, peer_timeout)?;
         let sender = Sender::new(config, Instant::now());
         let sender = sender.map_err(|error| broken(address, error))?;
-        let mut control = Self { address: address.clone(), stream, sender };
+        let mut control = Self { address: address.clone(), stream, sender, peer_timeout };
         match control.wait()? {
             SenderEvent::Opened(opened) => Ok((control, opened)),
             _ => Err(control.out_of_place()),
@@ -123,7 +125,7 @@ impl Control {
                 if event != SenderEvent::Reconnect {
                     return Ok(event);
                 }
-                self.stream = connect(&self.address)?;
+                self.stream = connect(&self.address, self.peer_timeout)?;
                 let again = self.sender.reconnected(Instant::now());
                 again.map_err(|error| broken(&self.address, error))?;
             }
@@ -172,7 +174,7 @@ impl Control {
 
     fn flush(&mut self) -> Result<(), Error> {
         let bytes = self.sender.output();
-        let written = self.stream.write_all(bytes, Deadline::after(SEND));
+        let written = self.stream.write_all(bytes, Deadline::after(self.peer_timeout));
         let count = bytes.len();
         self.sender.sent(count);
         written.map_err(|error| {
@@ -195,12 +197,15 @@ impl Control {
     }
 }
 
-fn connect(address: &Address) -> Result<Stream, Error> {
-    address.connect(Deadline::after(CONNECT)).map_err(|error| {
+fn connect(address: &Address, peer_timeout: Duration) -> Result<Stream, Error> {
+    let stream = address.connect(Deadline::after(CONNECT)).map_err(|error| {
         Error::failure("cannot reach the listener")
             .because(error)
             .hint("start one there: trace-cmd listen -p PORT")
-    })
+    })?;
+    // What is not TCP is told by its kernel that the other end is gone.
+    let _ = tcp::set_peer_timeout(&stream, peer_timeout);
+    Ok(stream)
 }
 
 fn broken(address: &Address, error: SessionError) -> Error {

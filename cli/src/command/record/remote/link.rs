@@ -15,8 +15,6 @@ use crate::error::Error;
 
 /// Bytes that the kernel holds for each CPU while the listener is busy.
 const SEND_BUFFER: usize = 4 << 20;
-/// How long a listener may take nothing at all.
-const STALL: Duration = Duration::from_secs(60);
 /// How long a device may have no room for a datagram.
 const SEND: Duration = Duration::from_secs(10);
 /// How long a listener may take, at the end, to read what is on its way.
@@ -88,10 +86,13 @@ impl<'a> Ports<'a> {
         &self,
         port: u16,
         token: Option<Proof>,
+        peer_timeout: Duration,
     ) -> Result<(Link, Sink), Error> {
         let failed = |error| Error::failure("cannot open a way for data").because(error);
         let deadline = Deadline::after(CONNECT);
         let mut stream = self.address(port).connect(deadline).map_err(failed)?;
+        // What is not TCP has a writer that knows its patience.
+        let _ = tcp::set_peer_timeout(&stream, peer_timeout);
         if let Some(token) = token {
             stream.write_all(&token, deadline).map_err(failed)?;
         }
@@ -106,7 +107,7 @@ impl<'a> Ports<'a> {
         let sink = if stream.can_splice(Interest::Write) {
             Sink::Fd(stream.into_fd())
         } else {
-            Sink::Writer(Box::new(Large { stream }))
+            Sink::Writer(Box::new(Large { stream, patience: peer_timeout }))
         };
         Ok((Link::Connection { stream: link, is_taken: false }, sink))
     }
@@ -153,6 +154,8 @@ impl<'a> Ports<'a> {
 /// Many sub-buffers at once, for sockets that would make a packet of each page.
 struct Large {
     stream: Stream,
+    /// How long the listener may take nothing at all.
+    patience: Duration,
 }
 
 impl Write for Large {
@@ -161,7 +164,7 @@ impl Write for Large {
             if let Some(count) = self.stream.try_write(bytes)? {
                 return Ok(count);
             }
-            if !self.stream.wait(Interest::Write, Deadline::after(STALL))? {
+            if !self.stream.wait(Interest::Write, Deadline::after(self.patience))? {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }

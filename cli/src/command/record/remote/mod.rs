@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use trace_transport::session::{
     self, Extensions, Nonce, Opened, Protocol, Received, SenderConfig, SessionKey, Timeouts,
@@ -20,10 +21,10 @@ use tracedat::compress::Codec;
 use tracedat::write::Version as FileVersion;
 use tracefs::{CpuLedger, Sink, capture};
 
-use self::control::{Control, FINISH};
+use self::control::Control;
 use self::link::{Link, Ports};
 use super::args::RemoteArgs;
-use super::file::{Extra, Format, head_bytes, page_size};
+use super::file::{Extra, Format, head_bytes, page_size, tail_bytes};
 use super::local::{Machine, RecordedBuffer, SinkRequest};
 use crate::error::Error;
 use crate::output::tell;
@@ -36,6 +37,7 @@ pub(crate) struct Remote {
     control: Control,
     opened: Opened,
     format: Format,
+    peer_timeout: Duration,
     /// By stream.
     links: Vec<Link>,
     /// The stream of each instance's first CPU; none of one that the listener does not take.
@@ -60,10 +62,12 @@ impl Remote {
         requests: &[SinkRequest],
     ) -> Result<(Self, Vec<Vec<Sink>>), Error> {
         let top = Declared::top(requests)?;
-        let (control, opened) = Control::open(&args.address, config(args, &top)?)?;
+        let (control, opened) =
+            Control::open(&args.address, config(args, &top)?, args.peer_timeout)?;
         let format = agreed_format(format, &opened, &args.address);
         let (links, first_streams) = (Vec::new(), Vec::new());
-        let mut remote = Self { control, opened, format, links, first_streams };
+        let mut remote =
+            Self { control, opened, format, peer_timeout: args.peer_timeout, links, first_streams };
         let ports = remote.opened.ports.clone();
         let mut top_sinks = remote.connect(&top, &ports)?;
         let mut all = Vec::with_capacity(requests.len());
@@ -103,7 +107,7 @@ impl Remote {
                     place.datagrams(port, numbered, buffer.page_size)?
                 }
                 Protocol::Tcp | Protocol::Vsock => {
-                    place.connection(port, self.control.data_token(number))?
+                    place.connection(port, self.control.data_token(number), self.peer_timeout)?
                 }
             };
             self.links.push(link);
@@ -233,7 +237,7 @@ impl Remote {
                 *bytes = cpu.bytes.saturating_add(cpu.discarded_bytes);
             }
         }
-        let tail = head_bytes(machine, buffers, extra, self.format)?;
+        let tail = tail_bytes(machine, buffers, extra, self.format)?;
         self.control.finish(&produced, &tail)
     }
 }
@@ -270,7 +274,7 @@ fn config(args: &RemoteArgs, top: &Declared<'_>) -> Result<SenderConfig, Error> 
         version: Version::V3,
         extensions: Extensions::ALL,
         key: args.key_file.as_deref().map(session_key).transpose()?,
-        timeouts: Timeouts { finish: FINISH, ..Timeouts::default() },
+        timeouts: Timeouts { finish: args.peer_timeout, ..Timeouts::default() },
     })
 }
 

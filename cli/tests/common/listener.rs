@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::common::{check, trace_cmd};
+use super::{check, trace_cmd};
 
 /// How long a loaded machine may take for what takes no time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -128,6 +128,10 @@ impl Listener {
     /// Waits until only the thread that accepts is left.
     pub(crate) fn is_idle(&self) -> Result<(), Failed> {
         eventually("a thread is left", || Ok(self.status("Threads")? == 1))
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), Failed> {

@@ -1,0 +1,101 @@
+//! `record -N` and `listen` over vsock between a guest and its host, which has hybrid vsock: from the guest to the host, and
+//! from the host to the guest.
+
+mod common;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use common::bench::Bench;
+use common::listener::{Listener, eventually};
+use common::{Case, check, success, trace_cmd};
+use libtest_mimic::Failed;
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use trace_virt::lab::{Guest, GuestOptions, Missing, VsockDevice, requirements};
+
+const CASES: &[Case] =
+    &[Case { name: "root_guest_and_host_record_to_each_other", needs, test: both_ways }];
+
+const OURS: &str = env!("CARGO_BIN_EXE_trace-cmd");
+
+/// For a command in a guest of a machine with much else to do.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// The listener's port, on either side.
+const PORT: u32 = 5000;
+
+fn main() -> ExitCode {
+    common::run(CASES)
+}
+
+fn needs() -> Result<(), Missing> {
+    common::with_tracefs()?;
+    requirements::guest()?;
+    VsockDevice::find()
+}
+
+fn both_ways() -> Result<(), Failed> {
+    let device = VsockDevice::start()?;
+    let mut options = GuestOptions::new("vsock-listen");
+    options.cpus = 1;
+    options.programs = vec![OURS.into()];
+    device.plug_into(&mut options);
+    let guest = Guest::boot(options)?;
+    guest.wait_ready(LIMIT)?;
+    let address = format!("unix:{}:{PORT}", device.path().display());
+    from_guest(&guest, &address)?;
+    to_guest(&guest, &address)
+}
+
+/// The guest connects to its host by number; the device brings that to the socket beside its own.
+fn from_guest(guest: &Guest, address: &str) -> Result<(), Failed> {
+    let mut listener = Listener::start_in(TempDir::new()?, &["--bind", address])?;
+    let said = run(
+        guest,
+        &format!(
+            "{OURS} record -V 2:{PORT} -e sched_process_exec sh -c '/bin/ls / >/dev/null; /bin/ls / >/dev/null'"
+        ),
+    )?;
+    check(said.contains("data sent to vsock:2:5000"), || said.clone())?;
+    let line = listener.wait_for("bytes of trace data")?;
+    check(!line.contains("ended early"), || line.clone())?;
+    let names = listener.names()?;
+    let [file] = names.as_slice() else { return Err(format!("{names:?}").into()) };
+    let report = success(trace_cmd().args(["report", "-i"]).arg(listener.dir().join(file)))?;
+    let programs = report.lines().filter(|line| line.contains("filename=/bin/ls")).count();
+    check(programs == 2, || report.clone())?;
+    listener.end(Signal::SIGTERM)
+}
+
+/// The host names the socket and the guest's port.
+fn to_guest(guest: &Guest, address: &str) -> Result<(), Failed> {
+    run(guest, "mkdir /tmp/traces")?;
+    run(
+        guest,
+        &format!("{OURS} listen -V -p {PORT} -D -d /tmp/traces -l /tmp/listen.log --allow vsock:2"),
+    )?;
+    let bench = Bench::new()?;
+    let mut record = trace_cmd();
+    record.args(["record", "-N", address, "-e", "sched_process_exec"]);
+    let said = success(record.args(["sh", "-c", "/bin/ls / >/dev/null; /bin/ls / >/dev/null"]))?;
+    check(said.contains("data sent to unix:"), || said.clone())?;
+    bench.is_as_before("recording")?;
+    let log = "/tmp/listen.log";
+    eventually("the guest's file is not complete", || {
+        Ok(run(guest, &format!("cat {log}"))?.contains("bytes of trace data"))
+    })?;
+    let log = run(guest, &format!("cat {log}"))?;
+    check(!log.contains("ended early"), || log.clone())?;
+    let report = run(guest, &format!("{OURS} report -i /tmp/traces/*.dat"))?;
+    let programs = report.lines().filter(|line| line.contains("filename=/bin/ls")).count();
+    check(programs == 2, || report.clone())
+}
+
+/// What a command in the guest printed, if it ended well.
+fn run(guest: &Guest, command: &str) -> Result<String, Failed> {
+    let output = guest.output(&format!("{command} 2>&1"), LIMIT)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(output.status == 0, || format!("{command}: {}: {text}", output.status))?;
+    Ok(text)
+}
