@@ -15,7 +15,8 @@ use trace_transport::message::{Hello, HelloKind, Message, WordList};
 use trace_transport::virtio_serial::PortDirs;
 use trace_transport::{Connection, Deadline, Stream, unix};
 use trace_virt::client::{
-    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, RecordingEnd,
+    Client, ClientOptions, ExecPolicy, ExecUser, GuestRecorder, GuestRecording, RecordingEnd,
+    Refusal,
 };
 use trace_virt::host::{
     self, ExecStatus, Finished, Guest, GuestSession, GuestState, HostError, SessionEvent, Sink,
@@ -106,6 +107,7 @@ impl Lab {
         let links = self.temp.path().join("ports");
         ClientOptions {
             exec,
+            exec_user: None,
             version: "test 1.0".to_owned(),
             ports: PortDirs { links, class: "/nonexistent".into(), devices: "/nonexistent".into() },
         }
@@ -156,9 +158,9 @@ impl GuestRecorder for FakeRecorder {
         &mut self,
         args: &[String],
         data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, String> {
+    ) -> Result<Box<dyn GuestRecording>, Refusal> {
         if let Some(event) = args.iter().find(|arg| arg.starts_with("no_such")) {
-            return Err(format!("no event {event}"));
+            return Err(Refusal::failed(format!("no event {event}")));
         }
         self.started.fetch_add(1, Ordering::SeqCst);
         let stop = Arc::new(AtomicBool::new(false));
@@ -430,6 +432,36 @@ fn an_allowed_command_runs_in_the_guest() {
     let request = StartRequest { exec: Some(vec!["rm".into()]), ..Default::default() };
     let error = lab.connect().unwrap().start(&request).unwrap_err();
     assert!(error.to_string().contains("\"rm\""), "{error}");
+}
+
+#[test]
+fn commands_run_as_the_user_the_guest_chose() {
+    let lab = Lab::new(1);
+    let _server = lab.server();
+    let me = nix::unistd::geteuid();
+    // Who is no root can become nobody else.
+    let name = if me.is_root() { "nobody".to_owned() } else { me.to_string() };
+    let user = ExecUser::find(&name).unwrap();
+    let options = ClientOptions { exec_user: Some(user), ..lab.options(ExecPolicy::Any) };
+    let client = Client::over(lab.qemu(), options, Box::new(FakeRecorder::default())).unwrap();
+    let _client = Running::start(move |stop| client.run(stop.as_fd(), &mut |_| {}).unwrap());
+    let script = "id -u; id -g; id -G; echo $USER; echo $HOME; readlink /proc/self/fd/0";
+    let (stdout, stderr, status) = run_command(&lab, &["sh", "-c", script]);
+    let stdout = String::from_utf8(stdout).unwrap();
+    assert_eq!((status, stderr), (ExecStatus::Code(0), Vec::new()), "{stdout}");
+    let number = name.parse().map(nix::unistd::Uid::from_raw);
+    let user = match number {
+        Ok(uid) => nix::unistd::User::from_uid(uid),
+        Err(_) => nix::unistd::User::from_name(&name),
+    };
+    let user = user.unwrap().unwrap();
+    let lines: Vec<_> = stdout.lines().collect();
+    assert_eq!(lines[0], user.uid.to_string());
+    assert_eq!(lines[1], user.gid.to_string());
+    if me.is_root() {
+        assert_eq!(lines[2], user.gid.to_string(), "none of root's groups is left");
+    }
+    assert_eq!(lines[3..], [&*user.name, user.dir.to_str().unwrap(), "/dev/null"]);
 }
 
 #[test]

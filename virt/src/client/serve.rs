@@ -11,7 +11,7 @@ use trace_transport::message::{
 use trace_transport::{Deadline, Stream, virtio_serial};
 
 use super::exec::Exec;
-use super::request::{Request, chain, cut, refusal};
+use super::request::{Request, chain, cut};
 use super::worker::{Job, Report, Worker};
 use super::{ClientError, ClientEvent, ClientOptions, ExecPolicy, RecordingEnd};
 use crate::input::read_once;
@@ -282,10 +282,9 @@ impl<'a> Serving<'a> {
             }
         }
         if let Some(command) = &request.exec
-            && !self.options.exec.allows(command)
+            && let Err(refusal) = self.options.exec.check(command)
         {
-            let reason = refusal(&self.options.exec, command);
-            self.refuse(RefuseCode::NOT_ALLOWED, &reason);
+            self.refuse(refusal.code, &refusal.reason);
             return Ok(());
         }
         let mut data = Vec::new();
@@ -324,7 +323,7 @@ impl<'a> Serving<'a> {
                 .refuse(RefuseCode::PROTOCOL, "the request named no command, or it was run");
         };
         (self.log)(ClientEvent::Executing { command: command.clone() });
-        match Exec::spawn(&command) {
+        match Exec::spawn(&command, self.options.exec_user.as_ref()) {
             Ok(running) => self.exec = Some(running),
             Err(error) => {
                 // As a shell says it.
@@ -397,9 +396,9 @@ impl<'a> Serving<'a> {
                     self.close()?;
                 }
             }
-            (Report::Refused(reason), Session::Starting { .. }) => {
+            (Report::Refused(refusal), Session::Starting { .. }) => {
                 self.session = Session::Idle;
-                self.refuse(RefuseCode::FAILED, &reason);
+                self.refuse(refusal.code, &refusal.reason);
             }
             (Report::Head(bytes), _) => self.push(&Message::SendData(&bytes)),
             (Report::HeadEnd, _) => self.push(&Message::FinData),

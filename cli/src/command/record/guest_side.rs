@@ -3,19 +3,23 @@
 use std::io::{Cursor, Read};
 use std::os::fd::OwnedFd;
 
-use trace_virt::client::{GuestRecorder, GuestRecording, RecordingEnd};
+use trace_virt::client::{GuestRecorder, GuestRecording, RecordingEnd, Refusal};
 use tracefs::{Sink, TracingDir};
 
 use super::args::Args;
 use super::file::{Extra, Format, head_bytes};
-use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
+use super::guest_policy::{GuestPolicy, check_words};
+use super::local::{LocalRecording, Recorded, Settings, SinkRequest, kernel_error};
 use super::plan;
+use crate::command::tracing_plan::{MachinePlan, Setup};
 use crate::error::Error;
 use crate::output::tell;
 
-/// Records this machine for its host.
+/// Records this machine for its host, as far as the policy allows.
 #[derive(Debug)]
-pub(crate) struct Recorder;
+pub(crate) struct Recorder {
+    pub(crate) policy: GuestPolicy,
+}
 
 struct Recording {
     local: LocalRecording,
@@ -29,15 +33,30 @@ impl GuestRecorder for Recorder {
         &mut self,
         args: &[String],
         data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, String> {
-        start(args, data).map_err(|error| error.to_string())
+    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+        let args = Args::parse(args).map_err(Refusal::failed)?;
+        check_words(&args)?;
+        let failed = |error: Error| Refusal::failed(error.to_string());
+        let plan = plan::of_guest(&args).map_err(failed)?;
+        let mut settings = Settings::from(&args);
+        if self.policy.limits() {
+            let dir = TracingDir::find_or_mount().map_err(kernel_error).map_err(failed)?;
+            let setup = Setup::new(&plan, settings.choices, &dir);
+            let setup = setup.map_err(kernel_error).map_err(failed)?;
+            self.policy.check(&setup, &dir)?;
+            settings.most_buffer_kb = self.policy.cpu_buffer_kb(setup.places.len());
+        }
+        start(&args, &plan, &settings, data).map_err(failed)
     }
 }
 
-fn start(args: &[String], data: Vec<OwnedFd>) -> Result<Box<dyn GuestRecording>, Error> {
-    let args = Args::parse(args).map_err(Error::usage)?;
-    let plan = plan::of_guest(&args)?;
-    let format = Format::new(&args)?;
+fn start(
+    args: &Args,
+    plan: &MachinePlan,
+    settings: &Settings,
+    data: Vec<OwnedFd>,
+) -> Result<Box<dyn GuestRecording>, Error> {
+    let format = Format::new(args)?;
     let ports = data.len();
     let mut data: Vec<Option<OwnedFd>> = data.into_iter().map(Some).collect();
     let mut port = |cpu: u32| {
@@ -51,7 +70,7 @@ fn start(args: &[String], data: Vec<OwnedFd>) -> Result<Box<dyn GuestRecording>,
         let of_one = |request: &SinkRequest| request.cpus.iter().map(|&cpu| port(cpu)).collect();
         requests.iter().map(of_one).collect()
     };
-    let local = LocalRecording::start(&plan, &Settings::from(&args), &mut sinks)?;
+    let local = LocalRecording::start(plan, settings, &mut sinks)?;
     let sub_buffer_size = local.sub_buffer_size()?;
     Ok(Box::new(Recording { local, format, trace_id: super::new_trace_id(), sub_buffer_size }))
 }

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) texts_first: bool,
     /// The task of the command.
     pub(crate) command: Option<i32>,
+    /// KiB that a CPU's ring buffer is enlarged to at most where no size was asked for.
+    pub(crate) most_buffer_kb: Option<u64>,
 }
 
 /// A running recording. Dropping it puts tracefs back and loses what was not yet read.
@@ -219,7 +221,7 @@ impl LocalRecording {
                 wake.or_else(unless_unavailable)?;
             }
             if has_many_events && plan.buffer_kb(instance.name()).is_none() {
-                enlarge_buffer(instance, changes);
+                enlarge_buffer(instance, changes, settings.most_buffer_kb);
             }
         }
         // Not beside anything: where processors are emulated, one that changes code which another runs can
@@ -353,6 +355,7 @@ impl From<&Args> for Settings {
             printer: None,
             texts_first: args.remote.is_some(),
             command: None,
+            most_buffer_kb: None,
         }
     }
 }
@@ -411,9 +414,9 @@ const ALL_BUFFERS_KB: u64 = 512 << 10;
 
 /// Gives a ring buffer of the usual size to an instance that has a smaller one. A kernel that has no
 /// memory for it leaves it as it was.
-fn enlarge_buffer(instance: &Instance, changes: &mut Changes) {
+fn enlarge_buffer(instance: &Instance, changes: &mut Changes, most: Option<u64>) {
     let cpus = instance.cpus().map_or(1, |cpus| cpus.len().max(1) as u64);
-    let wanted = USUAL_BUFFER_KB.min(ALL_BUFFERS_KB / cpus);
+    let wanted = USUAL_BUFFER_KB.min(ALL_BUFFERS_KB / cpus).min(most.unwrap_or(u64::MAX));
     let is_smaller = match instance.buffer_size() {
         Ok(BufferSize::Same(kb) | BufferSize::NotExpanded(kb)) => kb < wanted,
         _ => false,
