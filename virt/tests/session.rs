@@ -19,8 +19,8 @@ use trace_virt::client::{
     Refusal,
 };
 use trace_virt::host::{
-    self, ExecStatus, Finished, Guest, GuestSession, GuestState, HostError, SessionEvent, Sink,
-    StartRequest,
+    self, ExecAllowed, ExecStatus, Finished, Guest, GuestSession, GuestState, HostError,
+    SessionEvent, Sink, StartRequest,
 };
 use trace_virt::protocol::RefuseCode;
 use trace_virt::server::{Server, ServerError, ServerOptions};
@@ -348,6 +348,68 @@ fn every_reason_not_to_reach_a_guest_has_its_own_error() {
 }
 
 #[test]
+fn the_server_tells_how_its_guests_and_sessions_are() {
+    let lab = Lab::new(2);
+    let error = host::status(&lab.dir).unwrap_err();
+    assert!(matches!(error, HostError::ServerNotRunning { .. }), "{error}");
+    let _server = lab.server();
+    assert_eq!(host::status(&lab.dir).unwrap(), []);
+    let silent = lab.qemu();
+    eventually("its QEMU is known", || host::status(&lab.dir).unwrap().len() == 1);
+    let guest = host::status(&lab.dir).unwrap().remove(0);
+    assert_eq!((guest.name.as_str(), guest.state), ("guest1", GuestState::Connected));
+    assert_eq!(guest.qemu, std::process::id().cast_signed());
+    assert_eq!((guest.client, guest.session), (None, None));
+    drop(silent);
+
+    let only = ExecPolicy::Only(vec!["ls".into()]);
+    let _client = lab.client(only, FakeRecorder::default());
+    let is_ready =
+        || host::status(&lab.dir).unwrap().iter().any(|guest| guest.state == GuestState::Ready);
+    eventually("its client answers", is_ready);
+    let client = host::status(&lab.dir).unwrap().remove(0).client.unwrap();
+    assert_eq!((client.version.as_str(), client.cpus), ("test 1.0", 2));
+    assert_eq!(client.exec, ExecAllowed::Some);
+    assert!(client.clocks.iter().any(|clock| clock == "mono"), "{:?}", client.clocks);
+
+    let mut session = lab
+        .connect()
+        .unwrap()
+        .start(&StartRequest {
+            host_clock: Some("mono".into()),
+            guest_clock: Some("mono".into()),
+            ..Default::default()
+        })
+        .unwrap();
+    lab.collect(&mut session, Some(50_000));
+    // What is beyond the quota comes, and is counted as lost.
+    let told = || host::status(&lab.dir).unwrap().remove(0).session.unwrap();
+    eventually("the totals are told", || told().lost > 0);
+    let status = told();
+    assert_eq!(status.pid, std::process::id().cast_signed());
+    assert!((1..=50_000).contains(&status.bytes), "{status:?}");
+    assert!(status.relayed > 0 && status.clock_error.is_some(), "{status:?}");
+    drop(session);
+    eventually("it is ready again", is_ready);
+    assert_eq!(host::status(&lab.dir).unwrap().remove(0).session, None);
+}
+
+#[test]
+fn an_old_tool_is_told_nothing_new() {
+    let lab = Lab::new(1);
+    let _server = lab.server();
+    let _client = lab.client(ExecPolicy::Deny, FakeRecorder::default());
+    let mut tool = Connection::new(unix::connect(&lab.dir.manager_socket()).unwrap());
+    tool.send(&Message::Open { version: 0, guest: "guest1" }, soon()).unwrap();
+    assert!(matches!(tool.receive(soon()).unwrap(), Message::Hello(_)));
+    let mut tool = Connection::new(unix::connect(&lab.dir.manager_socket()).unwrap());
+    tool.send(&Message::Totals(Default::default()), soon()).unwrap();
+    let answer = tool.receive(soon()).unwrap();
+    let Message::Refuse { code, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(RefuseCode(code), RefuseCode::PROTOCOL, "totals of no session");
+}
+
+#[test]
 fn a_guest_that_comes_back_to_a_new_server_is_waited_for() {
     let lab = Lab::new(1);
     let _server = lab.server();
@@ -666,7 +728,7 @@ fn a_guest_that_sends_what_only_a_host_sends_is_cut_off() {
         hostile.answer_hello(1);
         hostile.answer_hello(1);
         while !matches!(hostile.0.receive(soon()).unwrap(), Message::TraceReq { .. }) {}
-        hostile.0.send(&Message::Open { guest: "other" }, soon()).unwrap();
+        hostile.0.send(&Message::Open { version: 0, guest: "other" }, soon()).unwrap();
     });
     let error = lab.connect().unwrap().start(&StartRequest::default()).unwrap_err();
     let HostError::Refused { code: RefuseCode::PROTOCOL, reason, .. } = &error else {

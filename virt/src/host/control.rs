@@ -179,7 +179,7 @@ impl Thread {
         let mut deadline = Deadline::NEVER;
         if !self.gone {
             fds.push(PollFd::new(self.link.connection.as_fd(), PollFlags::POLLIN));
-            deadline = *next_round;
+            deadline = next_round.min(self.link.report_deadline());
         }
         match poll(&mut fds, deadline.poll_timeout()) {
             Ok(_) | Err(nix::Error::EINTR) => {}
@@ -198,6 +198,9 @@ impl Thread {
         let (woken, message) = (is_ready(0), is_ready(1));
         if woken {
             let _ = self.wake.read();
+        }
+        if !self.gone {
+            self.link.tell_totals()?;
         }
         if message {
             let polled = self.link.connection.poll();

@@ -1,10 +1,13 @@
 //! Messages with one guest, errors with its name, and the comparison of clocks in between.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use trace_transport::message::{Message, ProtocolName};
 use trace_transport::{Connection, Deadline, Error};
 
+use super::collect::Totals;
+use super::reports::Reports;
 use super::{ExecStatus, HostError, Step};
 use crate::protocol::{RefuseCode, clean};
 use crate::time_sync::{Ping, Round};
@@ -61,11 +64,16 @@ pub(super) struct Link {
     /// What came while clocks were compared.
     waiting: std::collections::VecDeque<Incoming>,
     scratch: Vec<u8>,
+    /// The server takes word of how far the session is.
+    takes_totals: bool,
+    reports: Option<Reports>,
 }
 
 impl Link {
-    pub(super) fn new(guest: String, connection: Connection) -> Self {
+    pub(super) fn new(guest: String, connection: Connection, takes_totals: bool) -> Self {
         Self {
+            takes_totals,
+            reports: None,
             guest,
             connection,
             rounds: Vec::new(),
@@ -77,6 +85,25 @@ impl Link {
 
     pub(super) fn set_ping(&mut self, ping: Ping) {
         self.ping = Some(ping);
+    }
+
+    /// Has the server told of `totals` now and then.
+    pub(super) fn report(&mut self, totals: &Arc<Totals>) {
+        self.reports = self.takes_totals.then(|| Reports::new(Arc::clone(totals)));
+    }
+
+    /// When it is to be told next.
+    pub(super) fn report_deadline(&self) -> Deadline {
+        self.reports.as_ref().map_or(Deadline::NEVER, Reports::deadline)
+    }
+
+    /// Tells the server if it is time to.
+    pub(super) fn tell_totals(&mut self) -> Result<(), HostError> {
+        let clock_error = self.rounds.last().and_then(Round::bound);
+        match self.reports.as_mut().and_then(|reports| reports.due(clock_error)) {
+            Some(message) => self.send(&message, Step::Record),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn compares_clocks(&self) -> bool {

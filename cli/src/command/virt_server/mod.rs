@@ -3,6 +3,7 @@
 mod client;
 mod log;
 mod serve;
+mod status;
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -18,10 +19,11 @@ use crate::exit_code::Exit;
 use crate::output;
 
 const AFTER_HELP: &str = "\
-Three uses:
+Uses:
   trace-cmd virt-server --dom guest1 -c 2    on the host, once: makes FIFOs, prints what QEMU or libvirt need
   trace-cmd virt-server                      on the host: serves all guests; start it before or after them
   trace-cmd virt-server --client             in the guest: waits for the host, at no cost
+  trace-cmd virt-server --status             on the host: which guests are there, who records them, how much
 
 Then record on the host with 'trace-cmd record -e kvm --dom guest1 -e sched'.";
 
@@ -65,6 +67,7 @@ pub(crate) fn command() -> Command {
         ])
         .args(client::args())
         .args(serve::args())
+        .args(status::args())
 }
 
 /// Runs `virt-server`.
@@ -74,6 +77,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         set_up(&dir, name, matches)
     } else if matches.get_flag("client") {
         client::run(matches)
+    } else if matches.get_flag("status") {
+        status::run(&dir, matches)
     } else {
         serve::run(&dir, matches)
     }
