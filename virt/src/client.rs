@@ -19,6 +19,7 @@
 //! A HELLO request of the server ends whatever goes on: the recording is aborted and everything put back. So does a host
 //! that goes away. What is refused is answered with REFUSE and the reason.
 
+mod brake;
 mod exec;
 mod policy;
 mod request;
@@ -27,6 +28,7 @@ mod worker;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -68,6 +70,11 @@ pub trait GuestRecording: Send {
     /// Why it cannot be had; the host ends the session.
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String>;
 
+    /// How full its ring buffers are, where the host's command shall wait before they overflow. Asked often.
+    fn backlog(&self) -> Option<Backlog> {
+        None
+    }
+
     /// Stops tracing, flushes, puts everything back and closes the data ports. All data has been written to them when
     /// this returns.
     ///
@@ -80,6 +87,9 @@ pub trait GuestRecording: Send {
     /// the data ports.
     fn abort(self: Box<Self>);
 }
+
+/// Tells how full the fullest of some ring buffers is, in percent.
+pub type Backlog = Box<dyn Fn() -> u8 + Send>;
 
 /// How a recording in the guest ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -144,7 +154,13 @@ pub enum ClientError {
         /// Its name.
         name: &'static str,
     },
-    /// The port cannot be opened (EBUSY: another client has it).
+    /// A port can be open once.
+    #[error("another client has the port {}", path.display())]
+    Busy {
+        /// The port.
+        path: PathBuf,
+    },
+    /// The port cannot be opened.
     #[error(transparent)]
     Port(#[from] trace_transport::Error),
     /// The recorder's thread ended.
@@ -181,7 +197,14 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let path =
             options.ports.find(CONTROL_PORT).ok_or(ClientError::NoPort { name: CONTROL_PORT })?;
-        let stream = virtio_serial::open(&path)?;
+        let stream = match virtio_serial::open(&path) {
+            Err(trace_transport::Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::ResourceBusy =>
+            {
+                return Err(ClientError::Busy { path });
+            }
+            opened => opened?,
+        };
         Ok(Self { worker: Worker::spawn(recorder)?, options, stream, is_port: true })
     }
 

@@ -386,6 +386,8 @@ pub struct Finished {
     pub samples: Vec<Sample>,
     /// How the guest's command ended, if that was told.
     pub exec: Option<ExecStatus>,
+    /// How often and how long the guest's command waited for this side to take data; `None` where it was not to wait.
+    pub held: Option<(u32, Duration)>,
     /// What went wrong on the way and left the rest of use.
     pub problems: Vec<HostError>,
 }
@@ -481,7 +483,14 @@ impl GuestSession {
             cpus.push(report);
         }
         let samples = time_sync::estimate(&closed.rounds);
-        Ok(Finished { cpus, tail: closed.tail, samples, exec: closed.exec, problems })
+        Ok(Finished {
+            cpus,
+            tail: closed.tail,
+            samples,
+            exec: closed.exec,
+            held: closed.held,
+            problems,
+        })
     }
 }
 

@@ -181,6 +181,13 @@ pub enum Message<'a> {
     GuestStatus(GuestStatus<'a>),
     /// How far a session is.
     Totals(Totals),
+    /// The command waited for the host to take data.
+    Held {
+        /// How often.
+        times: u32,
+        /// How long in all, in milliseconds.
+        ms: u64,
+    },
     /// A command this side does not know.
     Unknown {
         /// Its number.
@@ -302,6 +309,7 @@ impl<'a> Message<'a> {
                 totals: totals(&fixed, 60),
                 words: Words::counted(data, fixed.u32(0), "status"),
             }),
+            Command::HELD => Self::Held { times: fixed.u32(0), ms: fixed.u64(4) },
             Command::TOTALS => Self::Totals(totals(&fixed, 0)),
             command => Self::Unknown { command, fixed: frame.fixed, data },
         })
@@ -386,6 +394,7 @@ impl<'a> Message<'a> {
             Self::Status { .. } => Command::STATUS,
             Self::GuestStatus(_) => Command::GUEST_STATUS,
             Self::Totals(_) => Command::TOTALS,
+            Self::Held { .. } => Command::HELD,
             Self::Unknown { command, .. } => *command,
         }
     }
@@ -501,6 +510,10 @@ impl<'a> Message<'a> {
                 out.extend_from_slice(&proof);
                 &[]
             }
+            Self::Held { times, ms } => {
+                put(&[times, high(ms), low(ms)]);
+                &[]
+            }
             Self::Status { version } => {
                 put(&[version]);
                 &[]
@@ -591,6 +604,7 @@ mod tests {
             Message::Open { version: 0, guest: "guest1" },
             Message::Open { version: 1, guest: "guest1" },
             Message::Status { version: 1 },
+            Message::Held { times: 3, ms: 1 << 33 },
             Message::Totals(Totals { bytes: 1 << 40, lost: 3, clock_error: 1 << 33 }),
             Message::Exec,
             Message::ExecExit { code: -1, signal: 9 },

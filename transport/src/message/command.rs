@@ -82,6 +82,8 @@ commands! {
     GUEST_STATUS = 79, "GUEST_STATUS";
     /// How far a host tool is with its guest.
     TOTALS = 80, "TOTALS";
+    /// How long a command had to wait for the host; sent where it was asked to wait.
+    HELD = 81, "HELD";
 }
 
 impl fmt::Display for Command {

@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use trace_transport::message::MAX_DATA;
 use trace_transport::{Deadline, Stream};
 
-use super::{ClientError, GuestRecorder, GuestRecording, RecordingEnd, Refusal};
+use super::{Backlog, ClientError, GuestRecorder, GuestRecording, RecordingEnd, Refusal};
 
 /// How long a data port may be full before anything was recorded: nobody reads it at the host.
 const MARK_TIME: Duration = Duration::from_secs(10);
@@ -30,6 +30,7 @@ pub(super) enum Job {
 pub(super) enum Report {
     Started {
         sub_buffer_size: u32,
+        backlog: Option<Backlog>,
     },
     Refused(Refusal),
     Head(Vec<u8>),
@@ -160,7 +161,8 @@ impl Thread {
             Ok(recording) => recording,
             Err(refusal) => return self.report(session, Report::Refused(refusal)),
         };
-        self.report(session, Report::Started { sub_buffer_size: recording.sub_buffer_size() });
+        let (sub_buffer_size, backlog) = (recording.sub_buffer_size(), recording.backlog());
+        self.report(session, Report::Started { sub_buffer_size, backlog });
         let head = recording.head();
         self.current = Some((session, recording));
         let sent = match head {

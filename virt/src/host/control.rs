@@ -44,6 +44,8 @@ pub(super) struct Closed {
     pub(super) tail: Vec<u8>,
     pub(super) rounds: Vec<Round>,
     pub(super) exec: Option<ExecStatus>,
+    /// How often and how long the command waited for this side.
+    pub(super) held: Option<(u32, Duration)>,
     pub(super) problems: Vec<HostError>,
 }
 
@@ -77,6 +79,7 @@ impl Control {
                 tail: Vec::new(),
                 rounds: Vec::new(),
                 exec: None,
+                held: None,
                 problems: Vec::new(),
             },
         };
@@ -104,6 +107,7 @@ impl Control {
                 tail: Vec::new(),
                 rounds: Vec::new(),
                 exec: None,
+                held: None,
                 problems: Vec::new(),
             },
         }
@@ -230,6 +234,7 @@ impl Thread {
                 self.closed.exec = Some(status);
                 self.send_event(SessionEvent::Exited(status));
             }
+            Incoming::Held { times, time } => self.closed.held = Some((times, time)),
             Incoming::Refused { code, reason } => {
                 let error = self.link.refused(step, code, &reason);
                 if matches!(code, RefuseCode::GONE | RefuseCode::PROTOCOL) {

@@ -30,6 +30,7 @@ pub(super) enum Incoming {
     HeadEnd,
     Output { stream: u32, bytes: Vec<u8> },
     Exited(ExecStatus),
+    Held { times: u32, time: Duration },
     DataEnd { cpu: u32, bytes: u64 },
     Tail(Vec<u8>),
     Closed,
@@ -47,6 +48,7 @@ impl Incoming {
             Self::HeadEnd => "FIN_DATA".to_owned(),
             Self::Output { .. } => "OUTPUT".to_owned(),
             Self::Exited(_) => "EXEC_EXIT".to_owned(),
+            Self::Held { .. } => "HELD".to_owned(),
             Self::DataEnd { .. } => "DATA_END".to_owned(),
             Self::Tail(_) => "TAIL".to_owned(),
             Self::Closed => "CLOSE_RESP".to_owned(),
@@ -202,6 +204,9 @@ impl Link {
             Message::Output { stream, bytes } => Incoming::Output { stream, bytes: bytes.to_vec() },
             Message::ExecExit { code, signal: 0 } => Incoming::Exited(ExecStatus::Code(code)),
             Message::ExecExit { signal, .. } => Incoming::Exited(ExecStatus::Signal(signal)),
+            Message::Held { times, ms } => {
+                Incoming::Held { times, time: Duration::from_millis(ms) }
+            }
             Message::DataEnd { cpu, bytes } => Incoming::DataEnd { cpu, bytes },
             Message::Tail(bytes) => Incoming::Tail(bytes.to_vec()),
             Message::CloseResp => Incoming::Closed,

@@ -23,7 +23,7 @@ const MAX_WORDS: usize = 17;
 const MAX_WORD: usize = 128;
 
 /// What a client may send during a session.
-const FROM_CLIENT: [Command; 11] = [
+const FROM_CLIENT: [Command; 12] = [
     Command::SEND_DATA,
     Command::FIN_DATA,
     Command::NOT_SUPP,
@@ -35,6 +35,7 @@ const FROM_CLIENT: [Command; 11] = [
     Command::OUTPUT,
     Command::DATA_END,
     Command::TAIL,
+    Command::HELD,
 ];
 
 /// What came from a guest.

@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read};
 use std::os::fd::OwnedFd;
 
-use trace_virt::client::{GuestRecorder, GuestRecording, RecordingEnd, Refusal};
+use trace_virt::client::{Backlog, GuestRecorder, GuestRecording, RecordingEnd, Refusal};
 use tracefs::{Sink, TracingDir};
 
 use super::args::Args;
@@ -11,7 +11,7 @@ use super::file::{Extra, Format, head_bytes};
 use super::guest_policy::{GuestPolicy, check_words};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest, kernel_error};
 use super::plan;
-use crate::command::tracing_plan::{MachinePlan, Setup};
+use crate::command::tracing_plan::{MachinePlan, Setup, Word};
 use crate::error::Error;
 use crate::output::tell;
 
@@ -26,6 +26,8 @@ struct Recording {
     format: Format,
     trace_id: u64,
     sub_buffer_size: u32,
+    /// The host's command waits while nobody takes what is recorded.
+    blocks: bool,
 }
 
 impl GuestRecorder for Recorder {
@@ -72,7 +74,10 @@ fn start(
     };
     let local = LocalRecording::start(plan, settings, &mut sinks)?;
     let sub_buffer_size = local.sub_buffer_size()?;
-    Ok(Box::new(Recording { local, format, trace_id: super::new_trace_id(), sub_buffer_size }))
+    let trace_id = super::new_trace_id();
+    let blocks =
+        args.words.iter().any(|word| matches!(word, Word::OnFull(choice) if choice == "block"));
+    Ok(Box::new(Recording { local, format, trace_id, sub_buffer_size, blocks }))
 }
 
 fn extra(trace_id: u64) -> Extra {
@@ -88,6 +93,10 @@ impl GuestRecording for Recording {
         let machine = self.local.machine().map_err(|error| error.to_string())?;
         let head = head_bytes(&machine, &[], &extra(self.trace_id), self.format);
         Ok(Box::new(Cursor::new(head.map_err(|error| error.to_string())?)))
+    }
+
+    fn backlog(&self) -> Option<Backlog> {
+        self.blocks.then(|| Box::new(self.local.backlog()) as Backlog)
     }
 
     /// The tail is the head again, with the names of all tasks that ran and the kernel's counters.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
+use std::time::Duration;
 
 use trace_virt::host::{
     ExecStatus, Guest, GuestSession, HostError, SessionEvent, Sink, StartRequest,
@@ -15,6 +16,7 @@ use tracedat::metadata::VirtualCpu;
 use tracedat::write::{self, Placement};
 
 use super::file::GuestFile;
+use super::guest_output::GuestOutput;
 use super::output::Output;
 use super::plan::GuestPlan;
 use super::spool::Spool;
@@ -37,6 +39,7 @@ pub(crate) struct RunningGuest {
     unit: &'static str,
     has_command: bool,
     exec: Exec,
+    said: GuestOutput,
 }
 
 /// What is known of the command in the guest.
@@ -64,6 +67,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) samples: Vec<Sample>,
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
+    /// How often and how long its command waited for this side.
+    pub(crate) held: Option<(u32, Duration)>,
     pub(crate) problems: Vec<HostError>,
 }
 
@@ -102,6 +107,7 @@ impl RunningGuest {
             unit: if plan.clock.as_deref() == Some("x86-tsc") { "cycles" } else { "ns" },
             has_command: plan.exec.is_some(),
             exec: Exec::None,
+            said: GuestOutput::new(),
         })
     }
 
@@ -133,12 +139,7 @@ impl RunningGuest {
     /// Output of the command goes to ours.
     fn note(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Output { stream: 2, bytes } => {
-                super::summary::pass_on(&mut std::io::stderr(), &bytes);
-            }
-            SessionEvent::Output { bytes, .. } => {
-                super::summary::pass_on(&mut std::io::stdout(), &bytes);
-            }
+            SessionEvent::Output { stream, bytes } => self.said.pass_on(stream, &bytes),
             SessionEvent::Exited(status) => self.exec = Exec::Ended(status),
             _ => {
                 if self.is_running() {
@@ -173,6 +174,7 @@ impl RunningGuest {
             missing_bytes: end.cpus.iter().map(|cpu| cpu.missing + cpu.discarded).sum(),
             samples: end.samples,
             unit: self.unit,
+            held: end.held,
             problems: end.problems,
         })
     }

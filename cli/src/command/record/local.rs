@@ -294,6 +294,27 @@ impl LocalRecording {
         Machine::new(&self.dir, self.running.first().map(|one| &one.instance), texts)
     }
 
+    /// Tells how full the fullest ring buffer of a CPU is, in percent.
+    pub(crate) fn backlog(&self) -> impl Fn() -> u8 + Send + use<> {
+        let mut buffers = Vec::new();
+        for Running { instance, .. } in &self.running {
+            for cpu in instance.cpus().unwrap_or_default() {
+                if let Ok(BufferSize::Same(kb) | BufferSize::NotExpanded(kb)) =
+                    instance.cpu_buffer_size(cpu)
+                {
+                    buffers.push((instance.clone(), cpu, kb.saturating_mul(1024).max(1)));
+                }
+            }
+        }
+        move || {
+            let percent = buffers.iter().filter_map(|(instance, cpu, size)| {
+                let bytes = instance.buffer_stats(*cpu).ok()?.bytes;
+                u8::try_from((u128::from(bytes) * 100 / u128::from(*size)).min(100)).ok()
+            });
+            percent.max().unwrap_or(0)
+        }
+    }
+
     /// Bytes in a sub-buffer of the first recorded instance.
     pub(crate) fn sub_buffer_size(&self) -> Result<u32, Error> {
         let size = self.running.first().map(|one| one.instance.sub_buffer_size());

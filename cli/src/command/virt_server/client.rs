@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use clap::{Arg, ArgAction, ArgMatches};
-use trace_virt::client::{Client, ClientOptions, ExecPolicy, ExecUser};
+use trace_virt::client::{Client, ClientError, ClientOptions, ExecPolicy, ExecUser};
 
 use super::log::{self, Log};
 use super::stop_signals;
@@ -91,9 +91,15 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         max_buffer_kb: matches.get_one("max-buffer").copied(),
     };
     let failed = |error| {
+        let hint = match error {
+            ClientError::Busy { .. } => {
+                "one client is enough; end the other to start one with other rules"
+            }
+            _ => "is this a guest with the ports of 'virt-server --dom'?",
+        };
         Error::new(Exit::Guest, "virt-server --client cannot wait for the host")
             .because(error)
-            .hint("is this a guest with the ports of 'virt-server --dom'?")
+            .hint(hint)
     };
     let client = Client::new(options, Box::new(Recorder { policy })).map_err(failed)?;
     client.run(stop.as_fd(), &mut |event| log.say(&log::of_client(event))).map_err(failed)?;
