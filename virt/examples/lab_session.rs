@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use trace_transport::{Deadline, Interest, Stream, virtio_serial};
 use trace_virt::client::{
-    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, RecordingEnd,
+    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, RecordingEnd, Refusal,
 };
 use trace_virt::host::{Guest, SessionEvent, Sink, StartRequest};
 use trace_virt::lab;
@@ -88,7 +88,7 @@ impl GuestRecorder for Recorder {
         &mut self,
         args: &[String],
         data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, String> {
+    ) -> Result<Box<dyn GuestRecording>, Refusal> {
         let set = |file: &str, value: &str| {
             fs::write(format!("{TRACING}/{file}"), value).map_err(|e| format!("{file}: {e}"))
         };

@@ -19,13 +19,16 @@
 //! A HELLO request of the server ends whatever goes on: the recording is aborted and everything put back. So does a host
 //! that goes away. What is refused is answered with REFUSE and the reason.
 
+mod brake;
 mod exec;
+mod policy;
 mod request;
 mod serve;
 mod worker;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -36,29 +39,7 @@ use crate::setup::CONTROL_PORT;
 use serve::{End, Serving};
 use worker::Worker;
 
-/// Which commands the host may run in this guest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ExecPolicy {
-    /// None: the default.
-    #[default]
-    Deny,
-    /// Any.
-    Any,
-    /// Those whose first word is exactly one of these.
-    Only(Vec<String>),
-}
-
-impl ExecPolicy {
-    /// Whether this command may run.
-    #[must_use]
-    pub fn allows(&self, command: &[String]) -> bool {
-        match (self, command.first()) {
-            (Self::Deny, _) | (_, None) => false,
-            (Self::Any, Some(_)) => true,
-            (Self::Only(allowed), Some(program)) => allowed.contains(program),
-        }
-    }
-}
+pub use policy::{ExecPolicy, ExecUser, ExecUserError, Refusal};
 
 /// What records in the guest.
 pub trait GuestRecorder: Send {
@@ -69,12 +50,12 @@ pub trait GuestRecorder: Send {
     ///
     /// # Errors
     ///
-    /// Why it is not recorded.
+    /// Why it is not recorded: what this guest does not allow, or what cannot be done.
     fn start(
         &mut self,
         args: &[String],
         data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, String>;
+    ) -> Result<Box<dyn GuestRecording>, Refusal>;
 }
 
 /// A running recording in the guest. Dropping it without [`stop`](Self::stop) must stop tracing and put everything back, too.
@@ -89,6 +70,11 @@ pub trait GuestRecording: Send {
     /// Why it cannot be had; the host ends the session.
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String>;
 
+    /// How full its ring buffers are, where the host's command shall wait before they overflow. Asked often.
+    fn backlog(&self) -> Option<Backlog> {
+        None
+    }
+
     /// Stops tracing, flushes, puts everything back and closes the data ports. All data has been written to them when
     /// this returns.
     ///
@@ -101,6 +87,9 @@ pub trait GuestRecording: Send {
     /// the data ports.
     fn abort(self: Box<Self>);
 }
+
+/// Tells how full the fullest of some ring buffers is, in percent.
+pub type Backlog = Box<dyn Fn() -> u8 + Send>;
 
 /// How a recording in the guest ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,6 +105,8 @@ pub struct RecordingEnd {
 pub struct ClientOptions {
     /// Commands the host may run.
     pub exec: ExecPolicy,
+    /// Whom they run as; as the client unless given.
+    pub exec_user: Option<ExecUser>,
     /// Version text shown to the host.
     pub version: String,
     /// Where ports are found.
@@ -163,7 +154,13 @@ pub enum ClientError {
         /// Its name.
         name: &'static str,
     },
-    /// The port cannot be opened (EBUSY: another client has it).
+    /// A port can be open once.
+    #[error("another client has the port {}", path.display())]
+    Busy {
+        /// The port.
+        path: PathBuf,
+    },
+    /// The port cannot be opened.
     #[error(transparent)]
     Port(#[from] trace_transport::Error),
     /// The recorder's thread ended.
@@ -200,7 +197,14 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let path =
             options.ports.find(CONTROL_PORT).ok_or(ClientError::NoPort { name: CONTROL_PORT })?;
-        let stream = virtio_serial::open(&path)?;
+        let stream = match virtio_serial::open(&path) {
+            Err(trace_transport::Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::ResourceBusy =>
+            {
+                return Err(ClientError::Busy { path });
+            }
+            opened => opened?,
+        };
         Ok(Self { worker: Worker::spawn(recorder)?, options, stream, is_port: true })
     }
 
@@ -293,23 +297,4 @@ fn is_hung_up(fd: BorrowedFd<'_>) -> nix::Result<bool> {
     let mut fds = [PollFd::new(fd, PollFlags::empty())];
     poll(&mut fds, PollTimeout::ZERO)?;
     Ok(fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn policy_compares_the_first_word_exactly() {
-        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert!(!ExecPolicy::default().allows(&words("true")));
-        assert!(ExecPolicy::Any.allows(&words("rm -r x")));
-        assert!(!ExecPolicy::Any.allows(&[]));
-        let some = ExecPolicy::Only(words("ls /usr/bin/stress"));
-        assert!(some.allows(&words("ls -l")));
-        assert!(some.allows(&words("/usr/bin/stress")));
-        for other in ["/tmp/ls", "stress", "lsof", "sh -c ls", "./ls"] {
-            assert!(!some.allows(&words(other)), "{other}");
-        }
-    }
 }

@@ -25,11 +25,13 @@ mod collect;
 mod control;
 mod error;
 mod link;
+mod reports;
+mod status;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -45,6 +47,7 @@ use link::{Incoming, Link};
 
 pub use collect::{CpuReport, Sink};
 pub use error::{HostError, Step};
+pub use status::{ClientStatus, ConnectedGuest, ExecAllowed, SessionStatus, status};
 
 /// The server asks the guest's client, which gets 3 s.
 const CONNECT_TIME: Duration = Duration::from_secs(8);
@@ -144,6 +147,16 @@ pub enum GuestState {
     InSession,
 }
 
+impl GuestState {
+    fn of(number: u32) -> Self {
+        match number {
+            0 => Self::Connected,
+            1 => Self::Ready,
+            _ => Self::InSession,
+        }
+    }
+}
+
 /// A guest whose client answered; nobody else gets it until this is dropped.
 #[derive(Debug)]
 pub struct Guest {
@@ -166,21 +179,26 @@ impl Guest {
         let mut connection = connect_server(dir, &guest)?;
         let deadline = Deadline::after(CONNECT_TIME);
         let failed = |source| link::stream_error(&guest, Step::Connect, CONNECT_TIME, source);
-        connection.send(&Message::Open { guest: name.as_str() }, deadline).map_err(failed)?;
-        let info = match connection.receive(deadline).map_err(failed)? {
-            Message::Hello(hello) => read_info(&hello),
-            Message::Refuse { code, reason } => {
-                return Err(link::refused(&guest, Step::Connect, RefuseCode(code), reason));
-            }
-            other => {
-                let message = format!("{:?}", other.command());
-                return Err(HostError::Unexpected { guest, step: Step::Connect, message });
+        let open = Message::Open { version: Message::STATUS_VERSION, guest: name.as_str() };
+        connection.send(&open, deadline).map_err(failed)?;
+        let mut takes_totals = false;
+        let info = loop {
+            match connection.receive(deadline).map_err(failed)? {
+                Message::Hello(hello) => break read_info(&hello),
+                Message::Status { .. } => takes_totals = true,
+                Message::Refuse { code, reason } => {
+                    return Err(link::refused(&guest, Step::Connect, RefuseCode(code), reason));
+                }
+                other => {
+                    let message = format!("{:?}", other.command());
+                    return Err(HostError::Unexpected { guest, step: Step::Connect, message });
+                }
             }
         };
         if info.cpus > fifos {
             return Err(HostError::NoFifo { guest, cpus: info.cpus, fifos });
         }
-        let link = Link::new(guest, connection);
+        let link = Link::new(guest, connection, takes_totals);
         Ok(Self { dir: dir.clone(), name: name.clone(), link, info })
     }
 
@@ -219,7 +237,8 @@ impl Guest {
             None => {}
         }
         let mark = random_mark().map_err(|source| self.io(source))?;
-        let totals = Arc::new(Totals { kept: AtomicU64::new(0), quota: AtomicU64::new(u64::MAX) });
+        let totals = Arc::new(Totals::with_quota(u64::MAX));
+        self.link.report(&totals);
         let collectors = self.open_streams(mark, &totals)?;
         // The first comparison comes before the first event.
         self.link.compare_clocks()?;
@@ -426,6 +445,8 @@ pub struct Finished {
     pub samples: Vec<Sample>,
     /// How the guest's command ended, if that was told.
     pub exec: Option<ExecStatus>,
+    /// How often and how long the guest's command waited for this side to take data; `None` where it was not to wait.
+    pub held: Option<(u32, Duration)>,
     /// What went wrong on the way and left the rest of use.
     pub problems: Vec<HostError>,
 }
@@ -539,7 +560,7 @@ impl GuestSession {
         }
         let samples = time_sync::estimate(&closed.rounds);
         let (end, tail, exec) = (closed.end, closed.tail, closed.exec);
-        Ok(Finished { end, cpus, tail, samples, exec, problems })
+        Ok(Finished { end, cpus, tail, samples, exec, held: closed.held, problems })
     }
 }
 
@@ -558,12 +579,7 @@ pub fn list(dir: &VirtDir) -> Result<Vec<GuestStatus>, HostError> {
         match connection.receive(deadline).map_err(failed)? {
             Message::GuestEntry { guest: "", .. } => return Ok(guests),
             Message::GuestEntry { state, cpus, guest } => {
-                let state = match state {
-                    0 => GuestState::Connected,
-                    1 => GuestState::Ready,
-                    _ => GuestState::InSession,
-                };
-                guests.push(GuestStatus { name: clean(guest), state, cpus });
+                guests.push(GuestStatus { name: clean(guest), state: GuestState::of(state), cpus });
             }
             other => {
                 let message = format!("{:?}", other.command());

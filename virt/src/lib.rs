@@ -36,3 +36,4 @@ pub mod setup;
 pub mod stop;
 mod sys;
 pub mod time_sync;
+pub mod vcpu_threads;

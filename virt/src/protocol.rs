@@ -30,10 +30,15 @@ pub(crate) const MAX_TEXT: usize = 4096;
 
 /// Text from the other side, safe to print: one line, no control characters, bounded.
 pub(crate) fn clean(text: &str) -> String {
+    clean_to(text, MAX_TEXT)
+}
+
+/// The same, with a bound of its own.
+pub(crate) fn clean_to(text: &str, most: usize) -> String {
     let mut clean = String::new();
     for c in text.chars() {
         let c = if c.is_control() { ' ' } else { c };
-        if clean.len() + c.len_utf8() > MAX_TEXT {
+        if clean.len() + c.len_utf8() > most {
             break;
         }
         clean.push(c);

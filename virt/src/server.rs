@@ -24,6 +24,7 @@
 //! A port's bytes can be cut anywhere (a server restarts, a guest reboots). Each side therefore looks for an
 //! introduction when it starts, and the server's nonce tells an answer to its last question from older ones.
 
+mod account;
 mod error;
 mod event;
 mod guest_link;
@@ -34,16 +35,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use trace_transport::message::{Hello, Message};
+use trace_transport::message::{GuestStatus, Hello, Message, Words};
 use trace_transport::{Deadline, unix};
 
 use crate::identity::{self, Resolver};
 use crate::protocol::RefuseCode;
 use crate::setup::{GuestName, VirtDir};
+use account::Account;
 use error::failed;
 use guest_link::{GuestLink, GuestNews};
 use listen::listen;
@@ -241,7 +243,7 @@ impl Server {
         log(ServerEvent::Connected { guest: &name, pid: process.pid });
         let id = self.next_id();
         let nonce = self.next_nonce();
-        let mut link = GuestLink::new(name, stream);
+        let mut link = GuestLink::new(name, process.pid, stream);
         link.ask(nonce);
         let alive = link.flush();
         let waiting: Vec<_> =
@@ -297,6 +299,7 @@ impl Server {
                     self.ask(id);
                 }
                 GuestNews::Message(bytes) => {
+                    guest.account.relay(bytes.len());
                     let tool = guest.session.and_then(|tool| self.tools.get_mut(&tool));
                     if let Some(tool) = tool {
                         tool.out.push_bytes(bytes);
@@ -326,12 +329,19 @@ impl Server {
                 ToolNews::Nothing => break,
                 ToolNews::Open(name) => self.open(id, &name),
                 ToolNews::List => self.list(id),
+                ToolNews::Status => self.status(id),
+                ToolNews::Totals(guest_id, totals) => {
+                    if let Some(guest) = self.guests.get_mut(&guest_id) {
+                        guest.account.take(totals, Instant::now());
+                    }
+                }
                 ToolNews::Broken(reason) => {
                     tool.refuse(RefuseCode::PROTOCOL, reason);
                     self.release(id, "the host tool broke the protocol", log);
                 }
                 ToolNews::Message(guest_id, bytes) => {
                     if let Some(guest) = self.guests.get_mut(&guest_id) {
+                        guest.account.relay(bytes.len());
                         guest.out.push_bytes(bytes);
                         guest.flush();
                     }
@@ -387,6 +397,11 @@ impl Server {
                 tool.refuse(RefuseCode::BUSY, "");
             } else {
                 guest.session = Some(tool_id);
+                guest.account = Account::new(Instant::now());
+                if tool.tells_totals {
+                    // An answer of fixed size.
+                    let _ = tool.out.push(&Message::Status { version: Message::STATUS_VERSION });
+                }
                 tool.state = ToolState::Relay(guest_id);
                 tool.deadline = Deadline::NEVER;
                 tool.out.push_bytes(guest.hello.clone());
@@ -400,14 +415,7 @@ impl Server {
         let entries: Vec<_> = self
             .guests
             .values()
-            .map(|guest| {
-                let state = match (guest.session, guest.is_ready()) {
-                    (Some(_), _) => 2,
-                    (None, true) => 1,
-                    (None, false) => 0,
-                };
-                (state, guest.cpus, guest.name.to_string())
-            })
+            .map(|guest| (guest.state(), guest.cpus, guest.name.to_string()))
             .collect();
         let Some(tool) = self.tools.get_mut(&tool_id) else { return };
         let end = (0, 0, String::new());
@@ -415,6 +423,21 @@ impl Server {
             // A name is short enough for any message.
             let _ = tool.out.push(&Message::GuestEntry { state: *state, cpus: *cpus, guest });
         }
+        tool.flush();
+    }
+
+    fn status(&mut self, tool_id: u64) {
+        let of_guest = |guest: &GuestLink| {
+            let tool = guest.session.and_then(|id| self.tools.get(&id));
+            guest.status(tool.map(|tool| tool.pid))
+        };
+        let all: Vec<_> = self.guests.values().map(of_guest).collect();
+        let Some(tool) = self.tools.get_mut(&tool_id) else { return };
+        for status in all {
+            tool.out.push_bytes(status);
+        }
+        let end = GuestStatus { words: Words::all(&[], "status"), ..GuestStatus::default() };
+        let _ = tool.out.push(&Message::GuestStatus(end));
         tool.flush();
     }
 

@@ -5,6 +5,8 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
+
 /// A descriptor that becomes readable when the process ends.
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -32,6 +34,21 @@ pub(crate) fn unblock_signals_in(command: &mut Command) {
             }
         });
     }
+}
+
+/// Has the command run as somebody, with these groups and no others.
+pub(crate) fn become_in(command: &mut Command, uid: Uid, gid: Gid, groups: Vec<Gid>) {
+    let become_somebody = move || {
+        // Who is no root is this user already, and may not even set the groups that are.
+        if geteuid().is_root() {
+            setgroups(&groups)?;
+            setgid(gid)?;
+            setuid(uid)?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made, on memory that was made before.
+    unsafe { command.pre_exec(become_somebody) };
 }
 
 /// The time stamp counter, read after all earlier instructions.

@@ -1,261 +1,23 @@
 //! Host, server and client in one process: a connection to the server's socket stands for QEMU, FIFOs for data ports.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{Cursor, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+mod common;
+
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use common::{FakeRecorder, Lab, Running, assert_clean, check_data, eventually, name, soon};
 use trace_transport::message::{Hello, HelloKind, Message, WordList};
-use trace_transport::virtio_serial::PortDirs;
 use trace_transport::{Connection, Deadline, Stream, unix};
-use trace_virt::client::{
-    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, RecordingEnd,
-};
+use trace_virt::client::{Client, ClientOptions, ExecPolicy, ExecUser};
 use trace_virt::host::{
-    self, ExecStatus, Finished, Guest, GuestSession, GuestState, HostError, SessionEvent, Sink,
-    StartRequest,
+    self, ExecAllowed, ExecStatus, Guest, GuestState, HostError, SessionEvent, StartRequest,
 };
 use trace_virt::protocol::RefuseCode;
 use trace_virt::server::{Server, ServerError, ServerOptions};
-use trace_virt::setup::{GuestName, SetupOptions, VirtDir};
-
-fn name(text: &str) -> GuestName {
-    GuestName::new(text).unwrap()
-}
-
-fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(5))
-}
-
-/// A thread that runs until its pipe is closed.
-struct Running {
-    stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Running {
-    fn start(run: impl FnOnce(OwnedFd) + Send + 'static) -> Self {
-        let (read, write) = nix::unistd::pipe().unwrap();
-        let thread = std::thread::spawn(move || run(read));
-        Self { stop: Some(write), thread: Some(thread) }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            let result = thread.join();
-            if !std::thread::panicking() {
-                result.unwrap();
-            }
-        }
-    }
-}
-
-/// A host with a set-up guest.
-struct Lab {
-    dir: VirtDir,
-    names: Arc<Mutex<VecDeque<&'static str>>>,
-    /// What QEMU does: keeps all FIFOs open both ways.
-    fifos: Vec<File>,
-    temp: tempfile::TempDir,
-}
-
-impl Lab {
-    fn new(cpus: u32) -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = VirtDir::new(temp.path().join("virt"));
-        dir.setup(&name("guest1"), &SetupOptions { cpus, ..Default::default() }).unwrap();
-        let ports = temp.path().join("ports");
-        std::fs::create_dir(&ports).unwrap();
-        let mut fifos = Vec::new();
-        for cpu in 0..cpus {
-            let fifo = dir.data_fifo(&name("guest1"), cpu).unwrap();
-            fifos.push(File::options().read(true).write(true).open(&fifo).unwrap());
-            std::os::unix::fs::symlink(&fifo, ports.join(format!("trace-path-cpu{cpu}"))).unwrap();
-        }
-        Self { dir, names: Arc::default(), fifos, temp }
-    }
-
-    fn server(&self) -> Running {
-        let names = self.names.clone();
-        let resolver = Box::new(move |process: &unix::PeerProcess| {
-            assert_eq!(process.pid, std::process::id().cast_signed());
-            let next = names.lock().unwrap().pop_front();
-            match next {
-                Some("") => None,
-                next => Some(name(next.unwrap_or("guest1"))),
-            }
-        });
-        let server = Server::bind_with(&self.dir, &ServerOptions::default(), resolver).unwrap();
-        Running::start(move |stop| server.run(stop.as_fd(), &mut |_| {}).unwrap())
-    }
-
-    fn qemu(&self) -> Stream {
-        unix::connect(&self.dir.agent_socket()).unwrap()
-    }
-
-    fn options(&self, exec: ExecPolicy) -> ClientOptions {
-        let links = self.temp.path().join("ports");
-        ClientOptions {
-            exec,
-            version: "test 1.0".to_owned(),
-            ports: PortDirs { links, class: "/nonexistent".into(), devices: "/nonexistent".into() },
-        }
-    }
-
-    fn client(&self, exec: ExecPolicy, recorder: FakeRecorder) -> Running {
-        let client = Client::over(self.qemu(), self.options(exec), Box::new(recorder)).unwrap();
-        Running::start(move |stop| client.run(stop.as_fd(), &mut |_| {}).unwrap())
-    }
-
-    fn connect(&self) -> Result<Guest, HostError> {
-        Guest::connect(&self.dir, &name("guest1"))
-    }
-
-    fn start(&self, request: &StartRequest) -> (GuestSession, Vec<PathBuf>) {
-        let mut session = self.connect().unwrap().start(request).unwrap();
-        let paths = self.collect(&mut session, None);
-        (session, paths)
-    }
-
-    fn collect(&self, session: &mut GuestSession, quota: Option<u64>) -> Vec<PathBuf> {
-        let paths: Vec<_> =
-            (0..session.cpus).map(|cpu| self.temp.path().join(format!("cpu{cpu}"))).collect();
-        let sink = |path: &PathBuf| Sink { to: File::create(path).unwrap().into(), offset: None };
-        session.collect(paths.iter().map(sink).collect(), quota).unwrap();
-        paths
-    }
-}
-
-/// Writes numbered sub-buffers until it is stopped.
-#[derive(Clone, Default)]
-struct FakeRecorder {
-    head: Vec<u8>,
-    stopped: Arc<AtomicUsize>,
-    aborted: Arc<AtomicUsize>,
-    started: Arc<AtomicUsize>,
-    lie: i64,
-}
-
-struct FakeRecording {
-    recorder: FakeRecorder,
-    stop: Arc<AtomicBool>,
-    writers: Vec<JoinHandle<u64>>,
-}
-
-impl GuestRecorder for FakeRecorder {
-    fn start(
-        &mut self,
-        args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, String> {
-        if let Some(event) = args.iter().find(|arg| arg.starts_with("no_such")) {
-            return Err(format!("no event {event}"));
-        }
-        self.started.fetch_add(1, Ordering::SeqCst);
-        let stop = Arc::new(AtomicBool::new(false));
-        let writers = data
-            .into_iter()
-            .enumerate()
-            .map(|(cpu, fd)| {
-                let stop = stop.clone();
-                std::thread::spawn(move || write_sub_buffers(cpu, fd, &stop))
-            })
-            .collect();
-        Ok(Box::new(FakeRecording { recorder: self.clone(), stop, writers }))
-    }
-}
-
-impl GuestRecording for FakeRecording {
-    fn sub_buffer_size(&self) -> u32 {
-        4096
-    }
-
-    fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {
-        Ok(Box::new(Cursor::new(self.recorder.head.clone())))
-    }
-
-    fn stop(mut self: Box<Self>) -> Result<RecordingEnd, String> {
-        self.recorder.stopped.fetch_add(1, Ordering::SeqCst);
-        self.stop.store(true, Ordering::SeqCst);
-        let lie = self.recorder.lie;
-        let counts =
-            self.writers.drain(..).map(|writer| writer.join().unwrap().saturating_add_signed(lie));
-        Ok(RecordingEnd { bytes: counts.collect(), tail: b"tail".repeat(5000) })
-    }
-
-    fn abort(mut self: Box<Self>) {
-        self.recorder.aborted.fetch_add(1, Ordering::SeqCst);
-        self.stop.store(true, Ordering::SeqCst);
-        for writer in self.writers.drain(..) {
-            writer.join().unwrap();
-        }
-    }
-}
-
-fn sub_buffer(cpu: usize, number: u64) -> [u8; 4096] {
-    let mut bytes = [cpu as u8; 4096];
-    bytes[..8].copy_from_slice(&number.to_le_bytes());
-    bytes
-}
-
-fn write_sub_buffers(cpu: usize, fd: OwnedFd, stop: &AtomicBool) -> u64 {
-    let mut stream = Stream::new(fd, "data port").unwrap();
-    let mut bytes = 0;
-    for number in 0.. {
-        if stop.load(Ordering::SeqCst) {
-            break;
-        }
-        let buffer = sub_buffer(cpu, number);
-        let mut rest = &buffer[..];
-        while !rest.is_empty() {
-            match stream.try_write(rest).unwrap() {
-                Some(count) => {
-                    bytes += count as u64;
-                    rest = &rest[count..];
-                }
-                None if stop.load(Ordering::SeqCst) => return bytes,
-                None => std::thread::sleep(Duration::from_millis(1)),
-            }
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    bytes
-}
-
-fn assert_clean(finished: &Finished) {
-    assert!(finished.problems.is_empty(), "{:?}", finished.problems);
-}
-
-fn check_data(paths: &[PathBuf], finished: &Finished) {
-    for (cpu, path) in paths.iter().enumerate() {
-        let bytes = std::fs::read(path).unwrap();
-        assert_eq!(bytes.len() as u64, finished.cpus[cpu].bytes);
-        assert!(bytes.len() >= 4096, "CPU {cpu} sent nothing");
-        for (number, chunk) in bytes.chunks_exact(4096).enumerate() {
-            assert!(
-                chunk == sub_buffer(cpu, number as u64),
-                "CPU {cpu}: sub-buffer {number} is not what was sent"
-            );
-        }
-    }
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(10), "never: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 #[test]
 fn a_guest_is_recorded_from_the_first_byte_to_the_last() {
@@ -346,6 +108,68 @@ fn every_reason_not_to_reach_a_guest_has_its_own_error() {
 }
 
 #[test]
+fn the_server_tells_how_its_guests_and_sessions_are() {
+    let lab = Lab::new(2);
+    let error = host::status(&lab.dir).unwrap_err();
+    assert!(matches!(error, HostError::ServerNotRunning { .. }), "{error}");
+    let _server = lab.server();
+    assert_eq!(host::status(&lab.dir).unwrap(), []);
+    let silent = lab.qemu();
+    eventually("its QEMU is known", || host::status(&lab.dir).unwrap().len() == 1);
+    let guest = host::status(&lab.dir).unwrap().remove(0);
+    assert_eq!((guest.name.as_str(), guest.state), ("guest1", GuestState::Connected));
+    assert_eq!(guest.qemu, std::process::id().cast_signed());
+    assert_eq!((guest.client, guest.session), (None, None));
+    drop(silent);
+
+    let only = ExecPolicy::Only(vec!["ls".into()]);
+    let _client = lab.client(only, FakeRecorder::default());
+    let is_ready =
+        || host::status(&lab.dir).unwrap().iter().any(|guest| guest.state == GuestState::Ready);
+    eventually("its client answers", is_ready);
+    let client = host::status(&lab.dir).unwrap().remove(0).client.unwrap();
+    assert_eq!((client.version.as_str(), client.cpus), ("test 1.0", 2));
+    assert_eq!(client.exec, ExecAllowed::Some);
+    assert!(client.clocks.iter().any(|clock| clock == "mono"), "{:?}", client.clocks);
+
+    let mut session = lab
+        .connect()
+        .unwrap()
+        .start(&StartRequest {
+            host_clock: Some("mono".into()),
+            guest_clock: Some("mono".into()),
+            ..Default::default()
+        })
+        .unwrap();
+    lab.collect(&mut session, Some(50_000));
+    // What is beyond the quota comes, and is counted as lost.
+    let told = || host::status(&lab.dir).unwrap().remove(0).session.unwrap();
+    eventually("the totals are told", || told().lost > 0);
+    let status = told();
+    assert_eq!(status.pid, std::process::id().cast_signed());
+    assert!((1..=50_000).contains(&status.bytes), "{status:?}");
+    assert!(status.relayed > 0 && status.clock_error.is_some(), "{status:?}");
+    drop(session);
+    eventually("it is ready again", is_ready);
+    assert_eq!(host::status(&lab.dir).unwrap().remove(0).session, None);
+}
+
+#[test]
+fn an_old_tool_is_told_nothing_new() {
+    let lab = Lab::new(1);
+    let _server = lab.server();
+    let _client = lab.client(ExecPolicy::Deny, FakeRecorder::default());
+    let mut tool = Connection::new(unix::connect(&lab.dir.manager_socket()).unwrap());
+    tool.send(&Message::Open { version: 0, guest: "guest1" }, soon()).unwrap();
+    assert!(matches!(tool.receive(soon()).unwrap(), Message::Hello(_)));
+    let mut tool = Connection::new(unix::connect(&lab.dir.manager_socket()).unwrap());
+    tool.send(&Message::Totals(Default::default()), soon()).unwrap();
+    let answer = tool.receive(soon()).unwrap();
+    let Message::Refuse { code, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(RefuseCode(code), RefuseCode::PROTOCOL, "totals of no session");
+}
+
+#[test]
 fn a_guest_that_comes_back_to_a_new_server_is_waited_for() {
     let lab = Lab::new(1);
     let _server = lab.server();
@@ -430,6 +254,36 @@ fn an_allowed_command_runs_in_the_guest() {
     let request = StartRequest { exec: Some(vec!["rm".into()]), ..Default::default() };
     let error = lab.connect().unwrap().start(&request).unwrap_err();
     assert!(error.to_string().contains("\"rm\""), "{error}");
+}
+
+#[test]
+fn commands_run_as_the_user_the_guest_chose() {
+    let lab = Lab::new(1);
+    let _server = lab.server();
+    let me = nix::unistd::geteuid();
+    // Who is no root can become nobody else.
+    let name = if me.is_root() { "nobody".to_owned() } else { me.to_string() };
+    let user = ExecUser::find(&name).unwrap();
+    let options = ClientOptions { exec_user: Some(user), ..lab.options(ExecPolicy::Any) };
+    let client = Client::over(lab.qemu(), options, Box::new(FakeRecorder::default())).unwrap();
+    let _client = Running::start(move |stop| client.run(stop.as_fd(), &mut |_| {}).unwrap());
+    let script = "id -u; id -g; id -G; echo $USER; echo $HOME; readlink /proc/self/fd/0";
+    let (stdout, stderr, status) = run_command(&lab, &["sh", "-c", script]);
+    let stdout = String::from_utf8(stdout).unwrap();
+    assert_eq!((status, stderr), (ExecStatus::Code(0), Vec::new()), "{stdout}");
+    let number = name.parse().map(nix::unistd::Uid::from_raw);
+    let user = match number {
+        Ok(uid) => nix::unistd::User::from_uid(uid),
+        Err(_) => nix::unistd::User::from_name(&name),
+    };
+    let user = user.unwrap().unwrap();
+    let lines: Vec<_> = stdout.lines().collect();
+    assert_eq!(lines[0], user.uid.to_string());
+    assert_eq!(lines[1], user.gid.to_string());
+    if me.is_root() {
+        assert_eq!(lines[2], user.gid.to_string(), "none of root's groups is left");
+    }
+    assert_eq!(lines[3..], [&*user.name, user.dir.to_str().unwrap(), "/dev/null"]);
 }
 
 #[test]
@@ -634,7 +488,7 @@ fn a_guest_that_sends_what_only_a_host_sends_is_cut_off() {
         hostile.answer_hello(1);
         hostile.answer_hello(1);
         while !matches!(hostile.0.receive(soon()).unwrap(), Message::TraceReq { .. }) {}
-        hostile.0.send(&Message::Open { guest: "other" }, soon()).unwrap();
+        hostile.0.send(&Message::Open { version: 0, guest: "other" }, soon()).unwrap();
     });
     let error = lab.connect().unwrap().start(&StartRequest::default()).unwrap_err();
     let HostError::Refused { code: RefuseCode::PROTOCOL, reason, .. } = &error else {

@@ -1,6 +1,7 @@
 //! Frames to messages and back.
 
 use super::hello::{self, ExecRule, Hello, HelloKind};
+use super::status::{GuestStatus, Totals};
 use super::words::{Parameters, ProtocolName, Words};
 use super::{Command, Frame, HEADER_SIZE, MAX_MESSAGE};
 use crate::MessageError;
@@ -98,6 +99,8 @@ pub enum Message<'a> {
     },
     /// Asks for a guest by name.
     Open {
+        /// 0, or [`Message::STATUS_VERSION`] of a tool that can tell its totals.
+        version: u32,
         /// Its name.
         guest: &'a str,
     },
@@ -169,6 +172,22 @@ pub enum Message<'a> {
         /// Made with the key from both nonces.
         proof: [u8; 32],
     },
+    /// How are the guests? From a server: it takes totals.
+    Status {
+        /// [`Message::STATUS_VERSION`] of the sender.
+        version: u32,
+    },
+    /// One guest of the answer.
+    GuestStatus(GuestStatus<'a>),
+    /// How far a session is.
+    Totals(Totals),
+    /// The command waited for the host to take data.
+    Held {
+        /// How often.
+        times: u32,
+        /// How long in all, in milliseconds.
+        ms: u64,
+    },
     /// A command this side does not know.
     Unknown {
         /// Its number.
@@ -183,6 +202,8 @@ pub enum Message<'a> {
 impl<'a> Message<'a> {
     /// Bit 0 of `flags`: data goes through FIFOs.
     pub const USE_FIFOS: u32 = 1;
+    /// Version of what servers tell of guests; fields are only added to it.
+    pub const STATUS_VERSION: u32 = 1;
 
     /// Reads a frame.
     ///
@@ -245,7 +266,7 @@ impl<'a> Message<'a> {
                 words: Words::counted(data, fixed.u32(40), "introduction"),
             }),
             Command::REFUSE => Self::Refuse { code: fixed.u32(0), reason: text("reason")? },
-            Command::OPEN => Self::Open { guest: text("guest name")? },
+            Command::OPEN => Self::Open { version: fixed.u32(0), guest: text("guest name")? },
             Command::EXEC => Self::Exec,
             Command::EXEC_EXIT => Self::ExecExit {
                 code: fixed.u32(0).cast_signed(),
@@ -273,6 +294,23 @@ impl<'a> Message<'a> {
             },
             Command::CHALLENGE => Self::Challenge { nonce: fixed.bytes(0), proof: fixed.bytes(16) },
             Command::PROOF => Self::Proof { proof: fixed.bytes(0) },
+            Command::STATUS => Self::Status { version: fixed.u32(0) },
+            Command::GUEST_STATUS => Self::GuestStatus(GuestStatus {
+                state: fixed.u32(4),
+                cpus: fixed.u32(8),
+                page_size: fixed.u32(12),
+                exec: ExecRule(fixed.u32(16)),
+                qemu: fixed.u32(20),
+                tool: fixed.u32(24),
+                connected_ms: fixed.u64(28),
+                session_ms: fixed.u64(36),
+                relayed: fixed.u64(44),
+                rate: fixed.u64(52),
+                totals: totals(&fixed, 60),
+                words: Words::counted(data, fixed.u32(0), "status"),
+            }),
+            Command::HELD => Self::Held { times: fixed.u32(0), ms: fixed.u64(4) },
+            Command::TOTALS => Self::Totals(totals(&fixed, 0)),
             command => Self::Unknown { command, fixed: frame.fixed, data },
         })
     }
@@ -353,6 +391,10 @@ impl<'a> Message<'a> {
             Self::Instance { .. } => Command::INSTANCE,
             Self::Challenge { .. } => Command::CHALLENGE,
             Self::Proof { .. } => Command::PROOF,
+            Self::Status { .. } => Command::STATUS,
+            Self::GuestStatus(_) => Command::GUEST_STATUS,
+            Self::Totals(_) => Command::TOTALS,
+            Self::Held { .. } => Command::HELD,
             Self::Unknown { command, .. } => *command,
         }
     }
@@ -375,7 +417,12 @@ impl<'a> Message<'a> {
             | Self::Exec
             | Self::GuestList => &[],
             Self::SendData(data) | Self::Tail(data) => data,
-            Self::Open { guest } => guest.as_bytes(),
+            // As old tools have it: without a fixed part.
+            Self::Open { version: 0, guest } => guest.as_bytes(),
+            Self::Open { version, guest } => {
+                put(&[version]);
+                guest.as_bytes()
+            }
             Self::Tinit { cpus, page_size, options } => {
                 put(&[cpus, page_size, options.len()?]);
                 options.bytes()
@@ -463,12 +510,51 @@ impl<'a> Message<'a> {
                 out.extend_from_slice(&proof);
                 &[]
             }
+            Self::Held { times, ms } => {
+                put(&[times, high(ms), low(ms)]);
+                &[]
+            }
+            Self::Status { version } => {
+                put(&[version]);
+                &[]
+            }
+            Self::GuestStatus(GuestStatus {
+                state,
+                cpus,
+                page_size,
+                exec,
+                qemu,
+                tool,
+                connected_ms,
+                session_ms,
+                relayed,
+                rate,
+                totals,
+                words,
+            }) => {
+                put(&[words.len()?, state, cpus, page_size, exec.0, qemu, tool]);
+                let Totals { bytes, lost, clock_error } = totals;
+                for value in [connected_ms, session_ms, relayed, rate, bytes, lost, clock_error] {
+                    put(&[high(value), low(value)]);
+                }
+                words.bytes()
+            }
+            Self::Totals(Totals { bytes, lost, clock_error }) => {
+                for value in [bytes, lost, clock_error] {
+                    put(&[high(value), low(value)]);
+                }
+                &[]
+            }
             Self::Unknown { fixed, data, .. } => {
                 out.extend_from_slice(fixed);
                 data
             }
         })
     }
+}
+
+fn totals(fixed: &Fixed<'_>, at: usize) -> Totals {
+    Totals { bytes: fixed.u64(at), lost: fixed.u64(at + 8), clock_error: fixed.u64(at + 16) }
 }
 
 /// A fixed part: what is missing reads as zero, what is more is ignored.
@@ -515,7 +601,11 @@ mod tests {
             Message::Cont,
             Message::Hello(Hello::request(77)),
             Message::Refuse { code: 3, reason: "busy" },
-            Message::Open { guest: "guest1" },
+            Message::Open { version: 0, guest: "guest1" },
+            Message::Open { version: 1, guest: "guest1" },
+            Message::Status { version: 1 },
+            Message::Held { times: 3, ms: 1 << 33 },
+            Message::Totals(Totals { bytes: 1 << 40, lost: 3, clock_error: 1 << 33 }),
             Message::Exec,
             Message::ExecExit { code: -1, signal: 9 },
             Message::Output { stream: 2, bytes: b"oops" },
@@ -540,6 +630,33 @@ mod tests {
                 assert_eq!(back, message);
             }
         }
+        let status = Message::GuestStatus(GuestStatus {
+            state: 2,
+            cpus: 3,
+            page_size: 4096,
+            exec: ExecRule::LIST,
+            qemu: 77,
+            tool: 78,
+            connected_ms: 1 << 34,
+            session_ms: 1 << 35,
+            relayed: 1 << 36,
+            rate: 1 << 37,
+            totals: Totals { bytes: 1 << 40, lost: 3, clock_error: Totals::UNKNOWN },
+            words: words.words(),
+        });
+        let bytes = status.to_bytes().unwrap();
+        let frame = Frame::parse(&bytes, 0).unwrap();
+        let back = Message::decode(&frame).unwrap();
+        let Message::GuestStatus(GuestStatus { rate, tool, totals, words: back_words, .. }) = back
+        else {
+            panic!("{back:?}")
+        };
+        assert_eq!(
+            (rate, tool, totals.bytes, totals.clock_error),
+            (1 << 37, 78, 1 << 40, u64::MAX)
+        );
+        assert_eq!(back_words.to_vec().unwrap(), ["tcp", "vsock"]);
+        assert_eq!(back.to_bytes().unwrap(), bytes);
         let tinit = Message::Tinit { cpus: 2, page_size: 4096, options: words.words() };
         let bytes = tinit.to_bytes().unwrap();
         let frame = Frame::parse(&bytes, 0).unwrap();

@@ -76,6 +76,14 @@ commands! {
     CHALLENGE = 76, "CHALLENGE";
     /// The recorder shows that it knows the key.
     PROOF = 77, "PROOF";
+    /// Asks a virt-server how it and its guests are; to a tool that opens a guest, says that it takes TOTALS.
+    STATUS = 78, "STATUS";
+    /// One guest of the answer.
+    GUEST_STATUS = 79, "GUEST_STATUS";
+    /// How far a host tool is with its guest.
+    TOTALS = 80, "TOTALS";
+    /// How long a command had to wait for the host; sent where it was asked to wait.
+    HELD = 81, "HELD";
 }
 
 impl fmt::Display for Command {

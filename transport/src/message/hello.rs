@@ -36,7 +36,7 @@ impl HelloKind {
 }
 
 /// Whether the host may run commands in the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExecRule(pub u32);
 
 impl ExecRule {

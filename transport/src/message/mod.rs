@@ -16,10 +16,12 @@ mod codec;
 mod command;
 mod frame;
 mod hello;
+mod status;
 mod words;
 
 pub use codec::Message;
 pub use command::Command;
 pub use frame::{Decoder, Frame, HEADER_SIZE, MAX_DATA, MAX_MESSAGE};
 pub use hello::{ExecRule, Hello, HelloKind};
+pub use status::{GuestStatus, Totals};
 pub use words::{Parameter, ParameterId, ParameterList, Parameters, ProtocolName, WordList, Words};

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use trace_transport::Stream;
 use trace_transport::message::Message;
 
+use super::ExecUser;
 use crate::out_queue::OutQueue;
 use crate::sys;
 
@@ -27,12 +28,16 @@ pub(super) struct Exec {
 }
 
 impl Exec {
-    pub(super) fn spawn(command: &[String]) -> std::io::Result<Self> {
+    pub(super) fn spawn(command: &[String], user: Option<&ExecUser>) -> std::io::Result<Self> {
         let Some((program, args)) = command.split_first() else {
             return Err(std::io::ErrorKind::InvalidInput.into());
         };
         let mut command = Command::new(program);
         sys::unblock_signals_in(&mut command);
+        if let Some(user) = user {
+            command.env("USER", &user.name).env("LOGNAME", &user.name).env("HOME", &user.home);
+            sys::become_in(&mut command, user.uid, user.gid, user.groups.clone());
+        }
         let mut child = command
             .args(args)
             .stdin(Stdio::null())

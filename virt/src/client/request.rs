@@ -1,9 +1,8 @@
-//! What the host asks for, and the words in which it is refused.
+//! What the host asks for, copied out of its message.
 
 use trace_transport::MessageError;
 use trace_transport::message::{ParameterId, Parameters};
 
-use super::ExecPolicy;
 use crate::protocol::{MARK_SIZE, MAX_TEXT};
 
 /// A request to record, copied out of its message.
@@ -35,16 +34,6 @@ impl Request {
             exec: words(ParameterId::EXEC, "command")?,
             mark: mark.to_vec(),
         })
-    }
-}
-
-pub(super) fn refusal(policy: &ExecPolicy, command: &[String]) -> String {
-    let program = command.first().map_or("", String::as_str);
-    match policy {
-        ExecPolicy::Only(allowed) => {
-            format!("this guest does not allow {program:?} to be run, only {}", allowed.join(", "))
-        }
-        _ => "this guest does not allow commands to be run (its client was started without --allow-exec)".to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One connection to the host: what it asks, in the order it asks.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
@@ -10,8 +10,9 @@ use trace_transport::message::{
 };
 use trace_transport::{Deadline, Stream, virtio_serial};
 
+use super::brake::{Brake, LOOK, Turn};
 use super::exec::Exec;
-use super::request::{Request, chain, cut, refusal};
+use super::request::{Request, chain, cut};
 use super::worker::{Job, Report, Worker};
 use super::{ClientError, ClientEvent, ClientOptions, ExecPolicy, RecordingEnd};
 use crate::input::read_once;
@@ -74,6 +75,8 @@ pub(super) struct Serving<'a> {
     session: Session,
     number: u64,
     exec: Option<Exec>,
+    /// Holds the command up, where it shall wait for the host.
+    brake: Option<Brake>,
     /// The end of the recording, while the command still has time to end too.
     held: Option<Held>,
     scratch: Vec<u8>,
@@ -98,6 +101,7 @@ impl<'a> Serving<'a> {
             session: Session::Idle,
             number: 0,
             exec: None,
+            brake: None,
             held: None,
             scratch: Vec::new(),
         }
@@ -144,6 +148,9 @@ impl<'a> Serving<'a> {
             deadline = deadline.min(held.until);
         }
         if let Some(exec) = &self.exec {
+            if self.brake.is_some() {
+                deadline = deadline.min(Deadline::after(LOOK));
+            }
             match exec.end_fd() {
                 Some(fd) => fds.push(PollFd::new(fd, PollFlags::POLLIN)),
                 None => deadline = deadline.min(Deadline::after(ASK_CHILD)),
@@ -250,6 +257,7 @@ impl<'a> Serving<'a> {
     fn start_over(&mut self, nonce: u64) -> Result<(), ClientError> {
         self.searching = false;
         self.exec = None;
+        self.brake = None;
         if self.held.take().is_some() {
             // It has ended; only nobody was told.
             self.session = Session::Idle;
@@ -282,10 +290,9 @@ impl<'a> Serving<'a> {
             }
         }
         if let Some(command) = &request.exec
-            && !self.options.exec.allows(command)
+            && let Err(refusal) = self.options.exec.check(command)
         {
-            let reason = refusal(&self.options.exec, command);
-            self.refuse(RefuseCode::NOT_ALLOWED, &reason);
+            self.refuse(refusal.code, &refusal.reason);
             return Ok(());
         }
         let mut data = Vec::new();
@@ -324,7 +331,7 @@ impl<'a> Serving<'a> {
                 .refuse(RefuseCode::PROTOCOL, "the request named no command, or it was run");
         };
         (self.log)(ClientEvent::Executing { command: command.clone() });
-        match Exec::spawn(&command) {
+        match Exec::spawn(&command, self.options.exec_user.as_ref()) {
             Ok(running) => self.exec = Some(running),
             Err(error) => {
                 // As a shell says it.
@@ -340,6 +347,11 @@ impl<'a> Serving<'a> {
     fn close(&mut self) -> Result<(), ClientError> {
         if let Some(exec) = &self.exec {
             exec.signal(Signal::SIGTERM);
+            if let Some(brake) = &mut self.brake {
+                // Who is stopped cannot end.
+                brake.release(Instant::now());
+                exec.signal(Signal::SIGCONT);
+            }
         }
         match &mut self.session {
             Session::Idle | Session::Aborting { .. } => self.push(&Message::CloseResp),
@@ -378,7 +390,10 @@ impl<'a> Serving<'a> {
             }
             // What an aborted session still brings is of no use.
             (_, Session::Aborting { .. } | Session::Idle) | (Report::Aborted, _) => {}
-            (Report::Started { sub_buffer_size }, Session::Starting { request, cpus, close }) => {
+            (
+                Report::Started { sub_buffer_size, backlog },
+                Session::Starting { request, cpus, close },
+            ) => {
                 let (cpus, close) = (*cpus, *close);
                 let response = Message::TraceResp {
                     flags: Message::USE_FIFOS,
@@ -391,15 +406,16 @@ impl<'a> Serving<'a> {
                 };
                 (self.log)(ClientEvent::Started { args: std::mem::take(&mut request.args) });
                 let exec = request.exec.take();
+                self.brake = backlog.map(Brake::new);
                 let _ = self.out.push(&response);
                 self.session = Session::Running { cpus, exec };
                 if close {
                     self.close()?;
                 }
             }
-            (Report::Refused(reason), Session::Starting { .. }) => {
+            (Report::Refused(refusal), Session::Starting { .. }) => {
                 self.session = Session::Idle;
-                self.refuse(RefuseCode::FAILED, &reason);
+                self.refuse(refusal.code, &refusal.reason);
             }
             (Report::Head(bytes), _) => self.push(&Message::SendData(&bytes)),
             (Report::HeadEnd, _) => self.push(&Message::FinData),
@@ -430,6 +446,11 @@ impl<'a> Serving<'a> {
         if let Some(mut exec) = self.exec.take() {
             exec.kill(&mut self.out);
         }
+        if let Some(brake) = self.brake.take() {
+            let (times, time) = brake.held();
+            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            self.push(&Message::Held { times, ms });
+        }
         match result {
             Ok(end) => {
                 for (cpu, bytes) in (0..cpus).zip(end.bytes.into_iter().chain(std::iter::repeat(0)))
@@ -449,6 +470,15 @@ impl<'a> Serving<'a> {
     fn watch_exec(&mut self) {
         if let Some(exec) = &mut self.exec {
             exec.pump(&mut self.out);
+            if let Some(brake) = &mut self.brake
+                && matches!(self.session, Session::Running { .. })
+            {
+                match brake.turn(Instant::now()) {
+                    Turn::Wait => exec.signal(Signal::SIGSTOP),
+                    Turn::GoOn => exec.signal(Signal::SIGCONT),
+                    Turn::Stay => {}
+                }
+            }
             if exec.poll_end(&mut self.out) {
                 self.exec = None;
             }

@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use trace_transport::message::MAX_DATA;
 use trace_transport::{Deadline, Stream};
 
-use super::{ClientError, GuestRecorder, GuestRecording, RecordingEnd};
+use super::{Backlog, ClientError, GuestRecorder, GuestRecording, RecordingEnd, Refusal};
 
 /// How long a data port may be full before anything was recorded: nobody reads it at the host.
 const MARK_TIME: Duration = Duration::from_secs(10);
@@ -30,8 +30,9 @@ pub(super) enum Job {
 pub(super) enum Report {
     Started {
         sub_buffer_size: u32,
+        backlog: Option<Backlog>,
     },
-    Refused(String),
+    Refused(Refusal),
     Head(Vec<u8>),
     HeadEnd,
     HeadFailed(String),
@@ -154,13 +155,14 @@ impl Thread {
     fn start(&mut self, session: u64, args: &[String], data: Vec<Stream>, mark: &[u8]) {
         let data = match self.mark_streams(session, data, mark) {
             Ok(data) => data,
-            Err(reason) => return self.report(session, Report::Refused(reason)),
+            Err(reason) => return self.report(session, Report::Refused(Refusal::failed(reason))),
         };
         let mut recording = match self.recorder.start(args, data) {
             Ok(recording) => recording,
-            Err(reason) => return self.report(session, Report::Refused(reason)),
+            Err(refusal) => return self.report(session, Report::Refused(refusal)),
         };
-        self.report(session, Report::Started { sub_buffer_size: recording.sub_buffer_size() });
+        let (sub_buffer_size, backlog) = (recording.sub_buffer_size(), recording.backlog());
+        self.report(session, Report::Started { sub_buffer_size, backlog });
         let head = recording.head();
         self.current = Some((session, recording));
         let sent = match head {

@@ -63,9 +63,15 @@ pub(super) struct Totals {
     pub(super) kept: AtomicU64,
     /// Bytes that may be kept.
     pub(super) quota: AtomicU64,
+    /// Bytes that came and were not kept.
+    pub(super) lost: AtomicU64,
 }
 
 impl Totals {
+    pub(super) fn with_quota(quota: u64) -> Self {
+        Self { quota: AtomicU64::new(quota), ..Self::default() }
+    }
+
     /// Takes up to `wanted` bytes from what may still be kept, leaving most of it to other CPUs.
     fn reserve(&self, wanted: u64) -> u64 {
         let share = |quota: u64| wanted.min((quota / 8).max(4096)).min(quota);
@@ -322,7 +328,7 @@ impl Thread {
             None => {
                 let moved = self.mover.step(&self.fifo, &self.discard, None, limit)?;
                 if let Moved::Bytes(count) = moved {
-                    self.report.discarded += count as u64;
+                    self.discard_count(count as u64);
                 }
                 return Ok(moved);
             }
@@ -355,6 +361,11 @@ impl Thread {
     fn keep_count(&mut self, count: u64) {
         self.report.bytes += count;
         self.totals.kept.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn discard_count(&mut self, count: u64) {
+        self.report.discarded += count;
+        self.totals.lost.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Bytes that were read together with the mark.
@@ -391,7 +402,7 @@ impl Thread {
         if !beyond.is_empty() {
             self.target = None;
         }
-        self.report.discarded += (bytes.len() + beyond.len()) as u64;
+        self.discard_count((bytes.len() + beyond.len()) as u64);
     }
 
     fn fail_target(&mut self, error: io::Error) {
@@ -459,7 +470,7 @@ mod tests {
 
     fn start(quota: u64) -> (Collector, File, Arc<Totals>) {
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
-        let totals = Arc::new(Totals { kept: AtomicU64::new(0), quota: AtomicU64::new(quota) });
+        let totals = Arc::new(Totals::with_quota(quota));
         let stream = Stream::new(read, "fifo").unwrap();
         (Collector::spawn(0, stream, MARK, totals.clone()).unwrap(), write.into(), totals)
     }

@@ -48,6 +48,8 @@ pub(super) struct Closed {
     pub(super) tail: Vec<u8>,
     pub(super) rounds: Vec<Round>,
     pub(super) exec: Option<ExecStatus>,
+    /// How often and how long the command waited for this side.
+    pub(super) held: Option<(u32, Duration)>,
     pub(super) problems: Vec<HostError>,
     pub(super) end: SessionEnd,
 }
@@ -60,6 +62,7 @@ impl Closed {
             tail: Vec::new(),
             rounds: Vec::new(),
             exec: None,
+            held: None,
             problems: Vec::new(),
             end: SessionEnd::Gone,
         }
@@ -186,7 +189,7 @@ impl Thread {
         let mut deadline = Deadline::NEVER;
         if !self.gone {
             fds.push(PollFd::new(self.link.connection.as_fd(), PollFlags::POLLIN));
-            deadline = *next_round;
+            deadline = next_round.min(self.link.report_deadline());
         }
         match poll(&mut fds, deadline.poll_timeout()) {
             Ok(_) | Err(nix::Error::EINTR) => {}
@@ -205,6 +208,9 @@ impl Thread {
         let (woken, message) = (is_ready(0), is_ready(1));
         if woken {
             let _ = self.wake.read();
+        }
+        if !self.gone {
+            self.link.tell_totals()?;
         }
         if message {
             let polled = self.link.connection.poll();
@@ -234,6 +240,7 @@ impl Thread {
                 self.closed.exec = Some(status);
                 self.send_event(SessionEvent::Exited(status));
             }
+            Incoming::Held { times, time } => self.closed.held = Some((times, time)),
             Incoming::Refused { code, reason } => {
                 let error = self.link.refused(step, code, &reason);
                 if matches!(code, RefuseCode::GONE | RefuseCode::PROTOCOL) {

@@ -1,10 +1,13 @@
 //! Messages with one guest, errors with its name, and the comparison of clocks in between.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use trace_transport::message::{Message, ProtocolName};
 use trace_transport::{Connection, Deadline, Error};
 
+use super::collect::Totals;
+use super::reports::Reports;
 use super::{ExecStatus, HostError, Step};
 use crate::protocol::{RefuseCode, clean};
 use crate::time_sync::{Ping, Round};
@@ -27,6 +30,7 @@ pub(super) enum Incoming {
     HeadEnd,
     Output { stream: u32, bytes: Vec<u8> },
     Exited(ExecStatus),
+    Held { times: u32, time: Duration },
     DataEnd { cpu: u32, bytes: u64 },
     Tail(Vec<u8>),
     Closed,
@@ -44,6 +48,7 @@ impl Incoming {
             Self::HeadEnd => "FIN_DATA".to_owned(),
             Self::Output { .. } => "OUTPUT".to_owned(),
             Self::Exited(_) => "EXEC_EXIT".to_owned(),
+            Self::Held { .. } => "HELD".to_owned(),
             Self::DataEnd { .. } => "DATA_END".to_owned(),
             Self::Tail(_) => "TAIL".to_owned(),
             Self::Closed => "CLOSE_RESP".to_owned(),
@@ -61,11 +66,16 @@ pub(super) struct Link {
     /// What came while clocks were compared.
     waiting: std::collections::VecDeque<Incoming>,
     scratch: Vec<u8>,
+    /// The server takes word of how far the session is.
+    takes_totals: bool,
+    reports: Option<Reports>,
 }
 
 impl Link {
-    pub(super) fn new(guest: String, connection: Connection) -> Self {
+    pub(super) fn new(guest: String, connection: Connection, takes_totals: bool) -> Self {
         Self {
+            takes_totals,
+            reports: None,
             guest,
             connection,
             rounds: Vec::new(),
@@ -77,6 +87,25 @@ impl Link {
 
     pub(super) fn set_ping(&mut self, ping: Ping) {
         self.ping = Some(ping);
+    }
+
+    /// Has the server told of `totals` now and then.
+    pub(super) fn report(&mut self, totals: &Arc<Totals>) {
+        self.reports = self.takes_totals.then(|| Reports::new(Arc::clone(totals)));
+    }
+
+    /// When it is to be told next.
+    pub(super) fn report_deadline(&self) -> Deadline {
+        self.reports.as_ref().map_or(Deadline::NEVER, Reports::deadline)
+    }
+
+    /// Tells the server if it is time to.
+    pub(super) fn tell_totals(&mut self) -> Result<(), HostError> {
+        let clock_error = self.rounds.last().and_then(Round::bound);
+        match self.reports.as_mut().and_then(|reports| reports.due(clock_error)) {
+            Some(message) => self.send(&message, Step::Record),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn compares_clocks(&self) -> bool {
@@ -175,6 +204,9 @@ impl Link {
             Message::Output { stream, bytes } => Incoming::Output { stream, bytes: bytes.to_vec() },
             Message::ExecExit { code, signal: 0 } => Incoming::Exited(ExecStatus::Code(code)),
             Message::ExecExit { signal, .. } => Incoming::Exited(ExecStatus::Signal(signal)),
+            Message::Held { times, ms } => {
+                Incoming::Held { times, time: Duration::from_millis(ms) }
+            }
             Message::DataEnd { cpu, bytes } => Incoming::DataEnd { cpu, bytes },
             Message::Tail(bytes) => Incoming::Tail(bytes.to_vec()),
             Message::CloseResp => Incoming::Closed,

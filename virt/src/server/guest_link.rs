@@ -1,12 +1,16 @@
 //! One guest's connection: untrusted bytes to checked messages.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use trace_transport::message::{Command, Decoder, HelloKind, Message};
+use trace_transport::message::{
+    Command, Decoder, ExecRule, Frame, GuestStatus, HelloKind, Message, WordList,
+};
 use trace_transport::{Deadline, Stream};
 
+use super::account::Account;
 use crate::input::read_once;
 use crate::out_queue::OutQueue;
+use crate::protocol::clean_to;
 use crate::setup::{GuestName, MAX_CPUS};
 
 /// Questions that may wait unread in front of a guest where no client runs.
@@ -14,8 +18,12 @@ const MAX_QUESTIONS: u32 = 64;
 /// How long an introduction may take from its first byte to its last.
 const PARTIAL_TIME: Duration = Duration::from_secs(1);
 
+/// Words of an introduction that are shown, and how much of each.
+const MAX_WORDS: usize = 17;
+const MAX_WORD: usize = 128;
+
 /// What a client may send during a session.
-const FROM_CLIENT: [Command; 11] = [
+const FROM_CLIENT: [Command; 12] = [
     Command::SEND_DATA,
     Command::FIN_DATA,
     Command::NOT_SUPP,
@@ -27,6 +35,7 @@ const FROM_CLIENT: [Command; 11] = [
     Command::OUTPUT,
     Command::DATA_END,
     Command::TAIL,
+    Command::HELD,
 ];
 
 /// What came from a guest.
@@ -52,10 +61,15 @@ enum State {
 #[derive(Debug)]
 pub(super) struct GuestLink {
     pub(super) name: GuestName,
+    /// Its QEMU.
+    pub(super) pid: i32,
+    since: Instant,
     pub(super) stream: Stream,
     pub(super) out: OutQueue,
     /// The tool that has this guest.
     pub(super) session: Option<u64>,
+    /// Of the session there is, or was last.
+    pub(super) account: Account,
     /// The client's last answer, to be passed on.
     pub(super) hello: Vec<u8>,
     pub(super) cpus: u32,
@@ -68,9 +82,13 @@ pub(super) struct GuestLink {
 }
 
 impl GuestLink {
-    pub(super) fn new(name: GuestName, stream: Stream) -> Self {
+    pub(super) fn new(name: GuestName, pid: i32, stream: Stream) -> Self {
+        let now = Instant::now();
         Self {
             name,
+            pid,
+            since: now,
+            account: Account::new(now),
             stream,
             out: OutQueue::default(),
             session: None,
@@ -86,6 +104,52 @@ impl GuestLink {
 
     pub(super) fn is_ready(&self) -> bool {
         self.state == State::Ready
+    }
+
+    /// 0: connected, 1: its client answers, 2: in a session.
+    pub(super) fn state(&self) -> u32 {
+        match (self.session, self.is_ready()) {
+            (Some(_), _) => 2,
+            (None, true) => 1,
+            (None, false) => 0,
+        }
+    }
+
+    /// All that is known, as a message; `tool` is the process that has the guest.
+    pub(super) fn status(&self, tool: Option<i32>) -> Vec<u8> {
+        let now = Instant::now();
+        let ms = |since| {
+            u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
+        };
+        let pid = |pid: i32| u32::try_from(pid).unwrap_or(0);
+        let mut words = vec![self.name.to_string()];
+        let (mut page_size, mut exec) = (0, ExecRule::DENY);
+        if let Ok(frame) = Frame::parse(&self.hello, 0)
+            && let Ok(Message::Hello(hello)) = Message::decode(&frame)
+        {
+            (page_size, exec) = (hello.page_size, hello.exec);
+            let said = hello.words.iter().map_while(Result::ok).take(MAX_WORDS);
+            words.extend(said.map(|word| clean_to(word, MAX_WORD)));
+        }
+        let words = WordList::new(words).unwrap_or_default();
+        let in_session = self.session.is_some();
+        let account = in_session.then_some(&self.account);
+        let status = GuestStatus {
+            state: self.state(),
+            cpus: self.cpus,
+            page_size,
+            exec,
+            qemu: pid(self.pid),
+            tool: tool.map_or(0, pid),
+            connected_ms: ms(self.since),
+            session_ms: account.map_or(0, |account| ms(account.since)),
+            relayed: account.map_or(0, |account| account.relayed),
+            rate: account.map_or(0, |account| account.rate(now)),
+            totals: account.map(|account| account.totals).unwrap_or_default(),
+            words: words.words(),
+        };
+        // Words are few and short enough for any message.
+        Message::GuestStatus(status).to_bytes().unwrap_or_default()
     }
 
     /// Asks the client whether it is there. An old question that nobody read yet does as well as a new one, and a client

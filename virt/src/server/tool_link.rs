@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trace_transport::message::{Command, Decoder, Message};
+use trace_transport::message::{Command, Decoder, Message, Totals};
 use trace_transport::{Deadline, MessageError, Stream};
 
 use crate::input::read_once;
@@ -42,6 +42,8 @@ pub(super) enum ToolNews {
     Nothing,
     Open(String),
     List,
+    Status,
+    Totals(u64, Totals),
     Message(u64, Vec<u8>),
     Broken(&'static str),
 }
@@ -54,6 +56,8 @@ pub(super) struct ToolLink {
     pub(super) deadline: Deadline,
     /// The guest it waits for.
     pub(super) wanted: String,
+    /// It can tell how far it is.
+    pub(super) tells_totals: bool,
     pub(super) out: OutQueue,
     decoder: Decoder,
 }
@@ -66,6 +70,7 @@ impl ToolLink {
             state: ToolState::New,
             deadline,
             wanted: String::new(),
+            tells_totals: false,
             out: OutQueue::default(),
             decoder: Decoder::new(),
         }
@@ -107,9 +112,19 @@ impl ToolLink {
             ToolState::Relay(guest) if TO_CLIENT.contains(&frame.command) => {
                 ToolNews::Message(guest, frame.bytes().to_vec())
             }
+            ToolState::Relay(guest) if frame.command == Command::TOTALS => {
+                match Message::decode(&frame) {
+                    Ok(Message::Totals(totals)) => ToolNews::Totals(guest, totals),
+                    _ => ToolNews::Broken("not totals"),
+                }
+            }
             ToolState::New => match Message::decode(&frame) {
-                Ok(Message::Open { guest }) => ToolNews::Open(guest.to_owned()),
+                Ok(Message::Open { version, guest }) => {
+                    self.tells_totals = version > 0;
+                    ToolNews::Open(guest.to_owned())
+                }
                 Ok(Message::GuestList) => ToolNews::List,
+                Ok(Message::Status { .. }) => ToolNews::Status,
                 _ => ToolNews::Broken("this message is not expected before a guest is opened"),
             },
             _ => ToolNews::Broken("this message is not for a guest"),

@@ -55,6 +55,12 @@ impl Round {
         self.0.is_empty()
     }
 
+    /// By how much the offset that these probes show can be wrong; `None` without any.
+    #[must_use]
+    pub fn bound(&self) -> Option<u64> {
+        self.0.iter().map(Probe::trip).min().map(|trip| trip.div_ceil(2))
+    }
+
     /// Keeps the probes that bound the offset best, so that a long recording stays small.
     pub(super) fn reduce(&mut self) {
         const KEPT: usize = 6;

@@ -75,6 +75,7 @@ impl Following {
             printer: Some(nix::unistd::gettid().as_raw()),
             texts_first: true,
             command: workload.as_ref().map(Workload::pid),
+            most_buffer_kb: None,
         };
         let mut opened = None;
         let mut sinks = |dir: &TracingDir, requests: &[SinkRequest]| {

@@ -3,20 +3,24 @@
 use std::io::{Cursor, Read};
 use std::os::fd::OwnedFd;
 
-use trace_virt::client::{GuestRecorder, GuestRecording, RecordingEnd};
+use trace_virt::client::{Backlog, GuestRecorder, GuestRecording, RecordingEnd, Refusal};
 use tracefs::TracingDir;
 
 use super::args::Args;
 use super::file::{Extra, Format, head_bytes};
-use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
+use super::guest_policy::{GuestPolicy, check_words};
+use super::local::{LocalRecording, Recorded, Settings, SinkRequest, kernel_error};
 use super::multiplex::{self, Ports};
 use super::plan;
+use crate::command::tracing_plan::{MachinePlan, Setup, Word};
 use crate::error::Error;
 use crate::output::tell;
 
-/// Records this machine for its host.
+/// Records this machine for its host, as far as the policy allows.
 #[derive(Debug)]
-pub(crate) struct Recorder;
+pub(crate) struct Recorder {
+    pub(crate) policy: GuestPolicy,
+}
 
 struct Recording {
     local: LocalRecording,
@@ -26,6 +30,8 @@ struct Recording {
     format: Format,
     trace_id: u64,
     sub_buffer_size: u32,
+    /// The host's command waits while nobody takes what is recorded.
+    blocks: bool,
 }
 
 impl GuestRecorder for Recorder {
@@ -33,15 +39,30 @@ impl GuestRecorder for Recorder {
         &mut self,
         args: &[String],
         data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, String> {
-        start(args, data).map_err(|error| error.to_string())
+    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+        let args = Args::parse(args).map_err(Refusal::failed)?;
+        check_words(&args)?;
+        let failed = |error: Error| Refusal::failed(error.to_string());
+        let plan = plan::of_guest(&args).map_err(failed)?;
+        let mut settings = Settings::from(&args);
+        if self.policy.limits() {
+            let dir = TracingDir::find_or_mount().map_err(kernel_error).map_err(failed)?;
+            let setup = Setup::new(&plan, settings.choices, &dir);
+            let setup = setup.map_err(kernel_error).map_err(failed)?;
+            self.policy.check(&setup, &dir)?;
+            settings.most_buffer_kb = self.policy.cpu_buffer_kb(setup.places.len());
+        }
+        start(&args, &plan, &settings, data).map_err(failed)
     }
 }
 
-fn start(args: &[String], data: Vec<OwnedFd>) -> Result<Box<dyn GuestRecording>, Error> {
-    let args = Args::parse(args).map_err(Error::usage)?;
-    let plan = plan::of_guest(&args)?;
-    let format = Format::new(&args)?;
+fn start(
+    args: &Args,
+    plan: &MachinePlan,
+    settings: &Settings,
+    data: Vec<OwnedFd>,
+) -> Result<Box<dyn GuestRecording>, Error> {
+    let format = Format::new(args)?;
     let mut ports = Ports::new(data);
     let mut list = None;
     let mut sinks = |_: &TracingDir, requests: &[SinkRequest]| {
@@ -49,10 +70,12 @@ fn start(args: &[String], data: Vec<OwnedFd>) -> Result<Box<dyn GuestRecording>,
         list = ports.is_shared().then(|| multiplex::list(requests)).transpose()?;
         Ok(sinks)
     };
-    let local = LocalRecording::start(&plan, &Settings::from(&args), &mut sinks)?;
+    let local = LocalRecording::start(plan, settings, &mut sinks)?;
     let sub_buffer_size = local.sub_buffer_size()?;
     let trace_id = super::new_trace_id();
-    Ok(Box::new(Recording { local, ports, list, format, trace_id, sub_buffer_size }))
+    let blocks =
+        args.words.iter().any(|word| matches!(word, Word::OnFull(choice) if choice == "block"));
+    Ok(Box::new(Recording { local, ports, list, format, trace_id, sub_buffer_size, blocks }))
 }
 
 fn extra(trace_id: u64) -> Extra {
@@ -70,6 +93,10 @@ impl GuestRecording for Recording {
         let head = Cursor::new(head.map_err(|error| error.to_string())?);
         let list = self.list.take().unwrap_or_default();
         Ok(Box::new(Cursor::new(list.into_bytes()).chain(head)))
+    }
+
+    fn backlog(&self) -> Option<Backlog> {
+        self.blocks.then(|| Box::new(self.local.backlog()) as Backlog)
     }
 
     /// The tail is the head again, with the names of all tasks that ran and the kernel's counters.

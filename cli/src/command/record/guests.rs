@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::thread::{self, ScopedJoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trace_virt::host::{
     CpuReport, ExecStatus, Guest, GuestSession, HostError, PreparedGuest, SessionEnd, SessionEvent,
@@ -17,6 +17,7 @@ use tracedat::metadata::VirtualCpu;
 use tracedat::write::{self, Placement};
 
 use super::guest_file::{Closed, GuestFile};
+use super::guest_output::GuestOutput;
 use super::output::Output;
 use super::plan::{GuestPlan, guest_output};
 use crate::error::Error;
@@ -128,6 +129,7 @@ impl ReadyGuest {
             exec: Exec::None,
             started,
             is_there: true,
+            said: GuestOutput::new(),
         })
     }
 }
@@ -149,6 +151,7 @@ pub(crate) struct RunningGuest {
     exec: Exec,
     started: Started,
     is_there: bool,
+    said: GuestOutput,
 }
 
 /// What is known of the command in the guest.
@@ -179,6 +182,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) samples: Vec<Sample>,
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
+    /// How often and how long its command waited for this side.
+    pub(crate) held: Option<(u32, Duration)>,
     pub(crate) problems: Vec<String>,
 }
 
@@ -228,12 +233,7 @@ impl RunningGuest {
     /// Output of the command goes to ours.
     fn note(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Output { stream: 2, bytes } => {
-                super::summary::pass_on(&mut std::io::stderr(), &bytes);
-            }
-            SessionEvent::Output { bytes, .. } => {
-                super::summary::pass_on(&mut std::io::stdout(), &bytes);
-            }
+            SessionEvent::Output { stream, bytes } => self.said.pass_on(stream, &bytes),
             SessionEvent::Exited(status) => self.exec = Exec::Ended(status),
             _ => {
                 tell(&format!("guest {} is gone; what it sent is kept", self.name));
@@ -282,6 +282,7 @@ impl RunningGuest {
             started,
             samples: end.samples,
             unit,
+            held: end.held,
             problems,
             name,
         })

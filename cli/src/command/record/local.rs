@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) texts_first: bool,
     /// The task of the command.
     pub(crate) command: Option<i32>,
+    /// KiB that a CPU's ring buffer is enlarged to at most where no size was asked for.
+    pub(crate) most_buffer_kb: Option<u64>,
 }
 
 /// A running recording. Dropping it puts tracefs back and loses what was not yet read.
@@ -219,7 +221,7 @@ impl LocalRecording {
                 wake.or_else(unless_unavailable)?;
             }
             if has_many_events && plan.buffer_kb(instance.name()).is_none() {
-                enlarge_buffer(instance, changes);
+                enlarge_buffer(instance, changes, settings.most_buffer_kb);
             }
         }
         // Not beside anything: where processors are emulated, one that changes code which another runs can
@@ -303,6 +305,27 @@ impl LocalRecording {
         Machine::new(&self.dir, self.running.first().map(|one| &one.instance), texts)
     }
 
+    /// Tells how full the fullest ring buffer of a CPU is, in percent.
+    pub(crate) fn backlog(&self) -> impl Fn() -> u8 + Send + use<> {
+        let mut buffers = Vec::new();
+        for Running { instance, .. } in &self.running {
+            for cpu in instance.cpus().unwrap_or_default() {
+                if let Ok(BufferSize::Same(kb) | BufferSize::NotExpanded(kb)) =
+                    instance.cpu_buffer_size(cpu)
+                {
+                    buffers.push((instance.clone(), cpu, kb.saturating_mul(1024).max(1)));
+                }
+            }
+        }
+        move || {
+            let percent = buffers.iter().filter_map(|(instance, cpu, size)| {
+                let bytes = instance.buffer_stats(*cpu).ok()?.bytes;
+                u8::try_from((u128::from(bytes) * 100 / u128::from(*size)).min(100)).ok()
+            });
+            percent.max().unwrap_or(0)
+        }
+    }
+
     /// Bytes in a sub-buffer of the first recorded instance.
     pub(crate) fn sub_buffer_size(&self) -> Result<u32, Error> {
         let size = self.running.first().map(|one| one.instance.sub_buffer_size());
@@ -364,6 +387,7 @@ impl From<&Args> for Settings {
             printer: None,
             texts_first: args.remote.is_some(),
             command: None,
+            most_buffer_kb: None,
         }
     }
 }
@@ -422,9 +446,9 @@ const ALL_BUFFERS_KB: u64 = 512 << 10;
 
 /// Gives a ring buffer of the usual size to an instance that has a smaller one. A kernel that has no
 /// memory for it leaves it as it was.
-fn enlarge_buffer(instance: &Instance, changes: &mut Changes) {
+fn enlarge_buffer(instance: &Instance, changes: &mut Changes, most: Option<u64>) {
     let cpus = instance.cpus().map_or(1, |cpus| cpus.len().max(1) as u64);
-    let wanted = USUAL_BUFFER_KB.min(ALL_BUFFERS_KB / cpus);
+    let wanted = USUAL_BUFFER_KB.min(ALL_BUFFERS_KB / cpus).min(most.unwrap_or(u64::MAX));
     let is_smaller = match instance.buffer_size() {
         Ok(BufferSize::Same(kb) | BufferSize::NotExpanded(kb)) => kb < wanted,
         _ => false,

@@ -12,6 +12,8 @@ pub(super) mod dry_run;
 mod extras;
 pub(super) mod file;
 mod guest_file;
+mod guest_output;
+pub(crate) mod guest_policy;
 pub(crate) mod guest_side;
 mod guests;
 pub(super) mod latency;

@@ -92,6 +92,14 @@ impl Plan {
             return Err(Error::usage("latency tracers leave a text, which no listener takes")
                 .hint("leave -N out"));
         }
+        if let Some(guest) = self.guests.iter().find(|guest| guest.blocks() && guest.exec.is_none())
+        {
+            let message = format!(
+                "--on-full block lets the command of guest '{}' wait, and there is none",
+                guest.name
+            );
+            return Err(Error::usage(message).hint("add --exec COMMAND, or leave it out"));
+        }
         if let Some(guest) = self.guests.iter().find(|guest| !guest.traces_something()) {
             return Err(Error::usage(format!("no event was specified for guest '{}'", guest.name))
                 .hint(format!("for instance --dom {} -e sched", guest.name)));
@@ -129,7 +137,9 @@ impl Plan {
 /// # Errors
 /// An option that is the host's alone.
 pub(crate) fn of_guest(args: &Args) -> Result<MachinePlan, Error> {
-    let machine = MachinePlan::new(&args.words, &args.setup.profile)?;
+    let of_machine = args.words.iter().filter(|word| !matches!(word, Word::OnFull(_)));
+    let words: Vec<Word> = of_machine.cloned().collect();
+    let machine = MachinePlan::new(&words, &args.setup.profile)?;
     let elsewhere = args.output.is_some() || args.remote.is_some();
     if elsewhere || args.virt_dir.is_some() || !args.command.is_empty() {
         return Err(Error::usage("-o, -N, --virt-dir and commands are not for a guest"));
@@ -164,6 +174,11 @@ impl GuestPlan {
     fn set_clock(&mut self, clock: &str) {
         self.arguments.splice(0..0, ["-C".to_owned(), clock.to_owned()]);
         self.clock = Some(clock.to_owned());
+    }
+
+    /// Whether its command shall wait for the host.
+    fn blocks(&self) -> bool {
+        self.arguments.windows(2).any(|pair| pair == ["--on-full", "block"])
     }
 
     /// Why it is not recorded.
@@ -248,6 +263,19 @@ mod tests {
     }
 
     #[test]
+    fn guests_are_told_what_they_shall_do_when_full_only_if_it_is_not_the_usual() {
+        let arguments = |words: &str| plan(words).unwrap().guests[0].arguments.join(" ");
+        let block = arguments("--dom g1 -e all --on-full block --exec app ;");
+        assert!(block.ends_with("-e all --on-full block"), "{block}");
+        assert!(!arguments("--dom g1 -e all --on-full drop").contains("full"));
+        // The guest reads it back, and has nothing to plan with it.
+        let words: Vec<String> = block.split(' ').map(str::to_owned).collect();
+        let args = Args::parse(&words).unwrap();
+        assert!(args.words.contains(&Word::OnFull("block".to_owned())));
+        assert!(of_guest(&args).is_ok());
+    }
+
+    #[test]
     fn without_a_clock_guests_and_host_use_one_that_can_be_compared() {
         let plan = plan("-e kvm --dom g1 -e all").unwrap();
         assert_eq!(plan.host.top.clock.as_deref(), Some("mono"));
@@ -273,6 +301,8 @@ mod tests {
             ("-p wakeup --dom g -e y", "latency tracers"),
             ("-e x -v -B foo -e y", "would delete it"),
             ("-N 1 -e x --dom g -e y", "not to a listener"),
+            ("-e x --on-full block --dom g -e y", "before any --dom"),
+            ("--dom g -e y --on-full block", "there is none"),
             ("-N 1 -p wakeup", "which no listener takes"),
         ] {
             let error = plan(words).unwrap_err().to_string();

@@ -257,6 +257,12 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
             "{name}: its clock could not be compared with this one; stamps are the guest's own"
         ));
     }
+    if let Some((times @ 1.., time)) = guest.held {
+        tell(&format!(
+            "{name}: its command waited {times} times, {:.1} s in all, for data to be taken here",
+            time.as_secs_f64()
+        ));
+    }
     for problem in &guest.problems {
         tell(&format!("{name}: {problem}"));
     }

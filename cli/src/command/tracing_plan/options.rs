@@ -203,7 +203,7 @@ pub(crate) fn args() -> impl Iterator<Item = Arg> {
 }
 
 /// Options for what is traced in guests.
-pub(crate) fn guest_args() -> [Arg; 3] {
+pub(crate) fn guest_args() -> [Arg; 4] {
     [
         Arg::new("dom")
             .long("dom")
@@ -226,6 +226,13 @@ pub(crate) fn guest_args() -> [Arg; 3] {
             .allow_hyphen_values(true)
             .help_heading(heading::GUESTS)
             .help("Run COMMAND in the guest; ends with a word ';'. The guest must allow it"),
+        Arg::new("on-full")
+            .long("on-full")
+            .value_name("drop|block")
+            .action(ArgAction::Append)
+            .value_parser(["drop", "block"])
+            .help_heading(heading::GUESTS)
+            .help("When the host is slower than the guest: lose events, and count them, or have the guest's COMMAND wait [default: drop]"),
     ]
 }
 
@@ -240,6 +247,9 @@ pub(crate) fn words(matches: &ArgMatches) -> Vec<Word> {
     }
     if matches.try_contains_id("title").unwrap_or(false) {
         collect_texts(matches, "title", Word::GuestTitle, &mut placed);
+    }
+    if matches.try_contains_id("on-full").unwrap_or(false) {
+        collect_texts(matches, "on-full", Word::OnFull, &mut placed);
     }
     if matches.try_contains_id("exec").unwrap_or(false) {
         // An --exec has one index per word; its first one is its place.

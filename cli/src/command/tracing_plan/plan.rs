@@ -167,6 +167,10 @@ impl MachinePlan {
                 return Err(Error::usage(format!("--name {name} stands before any --dom"))
                     .hint("put it behind the guest it renames"));
             }
+            Word::OnFull(_) => {
+                return Err(Error::usage("--on-full stands before any --dom")
+                    .hint("put it behind the guest it is for"));
+            }
             Word::Guest(_) => return Err(Error::usage("--dom is not for a guest")),
             of_instance => instance.add(of_instance)?,
         }

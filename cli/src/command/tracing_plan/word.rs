@@ -49,6 +49,8 @@ pub(crate) enum Word {
     Guest(String),
     /// `--name NAME`
     GuestTitle(String),
+    /// `--on-full drop|block`
+    OnFull(String),
     /// `--exec COMMAND ARGUMENT… ;`
     Exec(Vec<String>),
 }
@@ -80,6 +82,9 @@ impl Word {
             Self::CpuMask(mask) => option("-M", mask),
             Self::Clock(clock) => option("-C", clock),
             Self::CmdlinesSize(count) => number("--cmdlines-size", *count),
+            // What is so anyway need not be said, so that a client that knows no such word does not mind.
+            Self::OnFull(choice) if choice == "drop" => Vec::new(),
+            Self::OnFull(choice) => option("--on-full", choice),
             Self::Instance(name) => option("-B", name),
             Self::Guest(_) | Self::GuestTitle(_) | Self::Exec(_) => Vec::new(),
         }

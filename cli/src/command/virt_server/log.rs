@@ -1,7 +1,41 @@
-//! What server and client have to say, as lines.
+//! What server and client have to say, as lines: on standard error, or in a file.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
 use trace_virt::client::ClientEvent;
 use trace_virt::server::ServerEvent;
+
+use crate::error::Error;
+
+/// Where lines go.
+#[derive(Debug)]
+pub(super) struct Log(Option<File>);
+
+impl Log {
+    /// The file of `--log`, behind what is there; without one, standard error.
+    pub(super) fn open(matches: &ArgMatches) -> Result<Self, Error> {
+        let open = |path: &PathBuf| {
+            File::options().create(true).append(true).open(path).map_err(|error| {
+                Error::failure(format!("cannot write {}", path.display()))
+                    .because(error)
+                    .hint("choose another log with -l FILE")
+            })
+        };
+        matches.get_one::<PathBuf>("log").map(open).transpose().map(Self)
+    }
+
+    /// A line; where nobody reads them any more, serving goes on. One write keeps lines whole.
+    pub(super) fn say(&self, line: &str) {
+        let text = format!("virt-server: {line}\n");
+        let _ = match &self.0 {
+            Some(file) => { file }.write_all(text.as_bytes()),
+            None => std::io::stderr().write_all(text.as_bytes()),
+        };
+    }
+}
 
 /// A line about what the server saw.
 pub(super) fn of_server(event: ServerEvent<'_>) -> String {
