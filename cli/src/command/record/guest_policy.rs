@@ -358,7 +358,6 @@ mod tests {
     fn files_users_and_what_stays_are_not_the_hosts_to_say() {
         for (line, option) in [
             ("-e|sched|-o|/etc/passwd", "-o"),
-            ("-e|sched|--temp|/tmp", "--temp"),
             ("-e|sched|-N|evil:1", "-N"),
             ("-e|sched|-m|9", "-m"),
             ("-e|sched|-k", "-k"),
