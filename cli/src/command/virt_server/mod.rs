@@ -1,5 +1,6 @@
 //! `trace-cmd virt-server`: sets guests up, serves them on the host, and obeys in the guest.
 
+mod doctor;
 mod log;
 pub(super) mod set_up;
 
@@ -18,10 +19,11 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
-Three uses:
+Uses:
   trace-cmd virt-server --dom guest1 -c 2    on the host, once: makes FIFOs, prints what QEMU or libvirt need
   trace-cmd virt-server                      on the host: serves all guests; start it before or after them
   trace-cmd virt-server --client             in the guest: waits for the host, at no cost
+  trace-cmd virt-server --doctor guest1      on the host: says what is missing, and the next step
 
 Then record on the host with 'trace-cmd record -e kvm --dom guest1 -e sched'.";
 
@@ -34,6 +36,7 @@ pub(crate) fn command() -> Command {
         .about("Set guests up for tracing, serve them, or be traced as one")
         .after_help(AFTER_HELP)
         .args(set_up::args())
+        .args(doctor::args())
         .args([
             flag("client", "Obey the host; run this in the guest").conflicts_with("dom"),
             Arg::new("allow-exec")
@@ -55,6 +58,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let dir = set_up::directory(matches);
     if matches.contains_id("dom") {
         set_up::run(&dir, matches)
+    } else if let Some(name) = matches.get_one::<String>("doctor") {
+        doctor::run(&dir, name, matches)
     } else if matches.get_flag("client") {
         obey(matches)
     } else {
