@@ -149,9 +149,11 @@ mod tests {
     use std::path::Path;
     use std::thread::JoinHandle;
 
-    use trace_transport::{Stream, unix};
+    use trace_transport::message::{ExecRule, Hello, HelloKind, Message, WordList};
+    use trace_transport::{Connection, Deadline, Stream, unix};
 
     use super::*;
+    use crate::host::Guest;
     use crate::server::{Server, ServerOptions};
     use crate::setup::SetupOptions;
 
@@ -244,6 +246,32 @@ mod tests {
 
         fn qemu(&self) -> Stream {
             unix::connect(&self.dir.agent_socket()).unwrap()
+        }
+
+        /// A client behind the port, which says what version it is and nothing else.
+        fn client(&self, version: &'static str) -> JoinHandle<()> {
+            let mut connection = Connection::new(self.qemu());
+            std::thread::spawn(move || {
+                loop {
+                    let nonce = match connection.receive(Deadline::NEVER) {
+                        Ok(Message::Hello(hello)) => hello.nonce,
+                        Ok(_) => continue,
+                        Err(_) => return,
+                    };
+                    let words = WordList::new([version, "mono", "x86-tsc"]).unwrap();
+                    let answer = Hello {
+                        kind: HelloKind::ANSWER,
+                        nonce,
+                        cpus: 2,
+                        exec: ExecRule::ANY,
+                        words: words.words(),
+                        ..Hello::request(0)
+                    };
+                    if connection.send(&Message::Hello(answer), Deadline::NEVER).is_err() {
+                        return;
+                    }
+                }
+            })
         }
 
         fn doctor(&self) -> Doctor {
@@ -400,6 +428,23 @@ mod tests {
         assert_eq!(host.found(), ["vm-not-connected", "confined"]);
         let _qemu = host.qemu();
         assert_eq!(host.found(), ["no-client"]);
+    }
+
+    #[test]
+    fn a_client_that_is_old_well_or_busy() {
+        let host = Host::new();
+        let server = host.server();
+        let old = host.client("trace-cmd 0.0.9");
+        assert_eq!(host.found(), ["client-too-old"]);
+        drop(server);
+        old.join().unwrap();
+        let server = host.server();
+        let client = host.client("trace-cmd 0.1.0");
+        assert!(host.found().is_empty());
+        let session = Guest::connect(&host.dir, &guest()).unwrap();
+        assert_eq!(host.found(), ["busy"]);
+        drop((session, server));
+        client.join().unwrap();
     }
 
     #[test]
