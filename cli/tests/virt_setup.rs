@@ -29,6 +29,11 @@ const CASES: &[Case] = &[
         test: qemu_boots,
     },
     Case {
+        name: "the_doctor_sees_what_a_vm_lacks",
+        needs: || requirements::qemu().map(drop),
+        test: doctor,
+    },
+    Case {
         name: "ports_are_added_to_a_running_vm_or_taken_back",
         needs: || requirements::qemu().map(drop),
         test: hotplug,
@@ -178,6 +183,40 @@ fn qemu_boots() -> Result<(), Failed> {
     Ok(())
 }
 
+fn doctor() -> Result<(), Failed> {
+    let temp = TempDir::new()?;
+    let dir = temp.path();
+    let ill = |words: &[&str]| -> Result<String, Failed> {
+        let output = virt_server(dir).args(["--doctor", "guest1"]).args(words).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        check(output.status.code() == Some(5), || format!("{}: {said}", output.status))?;
+        Ok(said)
+    };
+    let said = ill(&[])?;
+    for words in ["no directory", "no virt-server runs", "no VM called guest1", "3 faults"] {
+        check(said.contains(words), || format!("no {words:?} in {said}"))?;
+    }
+    let arguments = success(virt_server(dir).args(["--dom", "guest1", "-c", "2", "--qemu"]))?;
+    // The VM has the ports of one CPU, and does not come back to a server.
+    let fewer: Vec<_> =
+        arguments.lines().take(5).map(|line| line.replace(",reconnect=1", "")).collect();
+    let server = Server::start(dir)?;
+    let guest = firmware("guest1", words(&fewer.join(" ")))?;
+    server.wait_for("guest guest1: QEMU")?;
+    let socket = guest.qmp_socket();
+    for asked in [&["--qmp".as_ref(), socket.as_os_str()][..], &[]] {
+        let asked: Vec<_> = asked.iter().map(|word| word.to_string_lossy()).collect();
+        let said = ill(&asked.iter().map(|word| &**word).collect::<Vec<_>>())?;
+        for words in ["no port trace-path-cpu1", "no 'reconnect'", "no client answers"] {
+            check(said.contains(words), || format!("no {words:?} in {said}"))?;
+        }
+        check(said.contains("2 faults"), || said.clone())?;
+    }
+    drop(server);
+    let said = ill(&[])?;
+    check(said.contains("start it: trace-cmd virt-server"), || said.clone())
+}
+
 fn hotplug() -> Result<(), Failed> {
     let temp = TempDir::new()?;
     let dir = temp.path();
@@ -243,8 +282,19 @@ fn hotplug_in_guest() -> Result<(), Failed> {
     let mut line = [0; 17];
     fifo.read_exact(&mut line)?;
     check(line == *b"through the port\n", || String::from_utf8_lossy(&line).into_owned())?;
+    let doctor = || {
+        let mut command = virt_server(dir);
+        command.args(["--doctor", "guest1", "--json", "--qmp"]).arg(guest.qmp_socket());
+        command
+    };
+    let found = doctor().output()?;
+    let said = String::from_utf8_lossy(&found.stdout).into_owned();
+    check(found.status.code() == Some(5), || format!("{}: {said}", found.status))?;
+    check(said.contains("no-client") && said.contains("\"recordable\": false"), || said.clone())?;
     guest.run("trace-cmd virt-server --client >/run/client.log 2>&1 &")?;
-    server.wait_for("its client answers")
+    server.wait_for("its client answers")?;
+    let said = success(&mut doctor())?;
+    check(said.contains("\"recordable\": true"), || said.clone())
 }
 
 fn attach() -> Result<(), Failed> {

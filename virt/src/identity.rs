@@ -21,7 +21,7 @@ pub fn guest_of(process: &PeerProcess) -> Option<GuestName> {
 }
 
 /// The guest in `-name NAME`, `-name guest=NAME,…` or `-name NAME,…`; the last one counts, as in QEMU.
-fn name_option(words: &[&[u8]]) -> Option<String> {
+pub(crate) fn name_option(words: &[&[u8]]) -> Option<String> {
     let mut found = None;
     for pair in words.windows(2) {
         if let [b"-name" | b"--name", value] = pair
@@ -34,19 +34,24 @@ fn name_option(words: &[&[u8]]) -> Option<String> {
 }
 
 fn guest_in(value: &str) -> Option<String> {
+    let items = option_items(value);
+    let named = items.iter().find_map(|item| item.strip_prefix("guest="));
+    let bare = items.first().filter(|item| !item.contains('=')).map(String::as_str);
+    named.or(bare).filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// The items of a QEMU option: a doubled comma is part of a value, a single one ends it.
+pub(crate) fn option_items(value: &str) -> Vec<String> {
     let mut items = vec![String::new()];
     let mut chars = value.chars().peekable();
     while let Some(c) = chars.next() {
-        // A doubled comma is part of a value, a single one ends it.
         let doubled = c == ',' && chars.next_if_eq(&',').is_some();
         match items.last_mut() {
             Some(item) if c != ',' || doubled => item.push(c),
             _ => items.push(String::new()),
         }
     }
-    let named = items.iter().find_map(|item| item.strip_prefix("guest="));
-    let bare = items.first().filter(|item| !item.contains('=')).map(String::as_str);
-    named.or(bare).filter(|name| !name.is_empty()).map(str::to_owned)
+    items
 }
 
 fn libvirt_name(dir: &Path, pid: i32) -> Option<String> {

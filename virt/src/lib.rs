@@ -13,6 +13,7 @@
 //!
 //! * [`setup`] makes a guest's FIFOs and tells what its VM needs.
 //! * [`libvirt`] gives a domain what it needs, and [`qmp`] speaks with QEMU itself.
+//! * [`doctor`] finds out why a guest cannot be recorded.
 //! * [`server`] is the process that QEMU and host tools connect to, and [`identity`] how it tells guests apart.
 //! * [`client`] runs in the guest and is handed what records ([`client::GuestRecorder`]).
 //! * [`host`] records a guest: it gives the head of its trace, moves its data to descriptors, and compares clocks.
@@ -22,6 +23,7 @@
 //! no path and no size that is allocated, and every step that waits for a guest has a deadline.
 
 pub mod client;
+pub mod doctor;
 pub mod host;
 pub mod identity;
 mod input;

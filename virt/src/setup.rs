@@ -12,8 +12,9 @@ pub(crate) mod machine;
 mod name;
 mod vm;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
@@ -191,7 +192,21 @@ impl VirtDir {
     ///
     /// [`SetupError::Io`] with the path.
     pub fn create(&self) -> Result<(), SetupError> {
-        fs::create_dir_all(&self.0).map_err(|e| SetupError::io("creating", &self.0, e))
+        let missing: Vec<_> = self.0.ancestors().take_while(|path| !path.exists()).collect();
+        for path in missing.into_iter().rev().filter(|path| !path.as_os_str().is_empty()) {
+            match fs::create_dir(path) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(e) => return Err(SetupError::io("creating", path, e)),
+            }
+            // Whatever the umask took: QEMU runs as another user.
+            fs::set_permissions(path, Permissions::from_mode(0o755))
+                .map_err(|e| SetupError::io("changing the mode of", path, e))?;
+        }
+        match self.0.is_dir() {
+            true => Ok(()),
+            false => Err(SetupError::Kind { path: self.0.clone(), expected: "directory" }),
+        }
     }
 
     /// Makes a guest's directory and FIFOs. What is already there stays, so that running it twice changes nothing; modes
@@ -346,7 +361,7 @@ fn directory_mode(fifo_mode: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    use std::os::unix::fs::FileTypeExt;
 
     use super::*;
 

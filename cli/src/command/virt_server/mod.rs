@@ -1,6 +1,7 @@
 //! `trace-cmd virt-server`: sets guests up, serves them on the host, and obeys in the guest.
 
 mod client;
+mod doctor;
 mod log;
 mod serve;
 pub(super) mod set_up;
@@ -18,6 +19,7 @@ Uses:
   trace-cmd virt-server --dom guest1 -c 2    on the host, once: makes FIFOs, prints what QEMU or libvirt need
   trace-cmd virt-server                      on the host: serves all guests; start it before or after them
   trace-cmd virt-server --client             in the guest: waits for the host, at no cost
+  trace-cmd virt-server --doctor guest1      on the host: says what is missing, and the next step
   trace-cmd virt-server --status             on the host: which guests are there, who records them, how much
 
 Then record on the host with 'trace-cmd record -e kvm --dom guest1 -e sched'.";
@@ -28,6 +30,7 @@ pub(crate) fn command() -> Command {
         .about("Set guests up for tracing, serve them, or be traced as one")
         .after_help(AFTER_HELP)
         .args(set_up::args())
+        .args(doctor::args())
         .arg(virt_dir())
         .args(client::args())
         .args(serve::args())
@@ -39,6 +42,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let dir = set_up::directory(matches);
     if matches.contains_id("dom") {
         set_up::run(&dir, matches)
+    } else if let Some(name) = matches.get_one::<String>("doctor") {
+        doctor::run(&dir, name, matches)
     } else if matches.get_flag("client") {
         client::run(matches)
     } else if matches.get_flag("status") {
