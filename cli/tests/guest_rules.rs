@@ -8,12 +8,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Case, check, stderr, trace_cmd};
+use common::{Case, check, stderr, success, trace_cmd};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use trace_transport::fifo;
 use trace_virt::host::{
     self, ExecStatus, Finished, GuestSession, SessionEvent, Sink, StartRequest,
 };
@@ -77,6 +76,8 @@ fn guest_with_rules() -> Result<(), Failed> {
         mode: 0o644,
         data: text.as_bytes().to_vec(),
     };
+    // Threads of QEMU have names, as with libvirt.
+    options.qemu_args = ["-name", "guest=guest1,debug-threads=on"].map(str::to_owned).to_vec();
     options.files = vec![
         file("/etc/passwd", "root:x:0:0::/root:/bin/sh\nworker:x:1234:1235::/tmp:/bin/sh\n"),
         file("/etc/group", "root:x:0:\nworker:x:1235:\nextra:x:77:worker\n"),
@@ -84,7 +85,7 @@ fn guest_with_rules() -> Result<(), Failed> {
     let guest = Guest::boot(options)?;
     guest.wait_ready(BOOT)?;
     // As in an initramfs: no udev's links, no tracefs.
-    guest.run("rm -r /dev/virtio-ports && umount /sys/kernel/tracing")?;
+    guest.run("rm -r /dev/virtio-ports; umount /sys/kernel/tracing; umount /sys/kernel/debug; ! mount | grep tracefs")?;
     guest.run(
         "trace-cmd virt-server --client --allow-exec --exec-user worker --allow-events 'sched,irq:softirq_*,raw_syscalls' \
          --max-buffer 8M >/run/client.log 2>&1 & echo $! >/run/client.pid",
@@ -98,6 +99,18 @@ fn guest_with_rules() -> Result<(), Failed> {
     let second = guest.output("trace-cmd virt-server --client", SOON)?;
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     check(second.status == 5 && said.contains("another client has the port"), || said.clone())?;
+
+    let status = success(
+        trace_cmd().args(["virt-server", "--status", "--json", "--virt-dir"]).arg(virt_dir),
+    )?;
+    let qemu = guest.pid();
+    let thread = status.split("\"thread\":").nth(1).and_then(|rest| rest.trim().split('}').next());
+    let thread: u32 = thread.ok_or(status.as_str())?.parse()?;
+    let name = fs::read_to_string(format!("/proc/{qemu}/task/{thread}/comm"))?;
+    check(name.starts_with("CPU 0/"), || format!("thread {thread} is {name}"))?;
+    for part in [qemu.to_string(), "\"exec\":\"any\"".to_owned(), "\"mono\"".to_owned()] {
+        check(status.contains(&part), || format!("no {part} in {status}"))?;
+    }
 
     let _lock = TracefsLock::take()?;
     commands(virt_dir, out)?;
@@ -187,6 +200,7 @@ fn refusals(virt_dir: &Path, out: &Path) -> Result<(), Failed> {
 /// Nobody takes the data at the host: with `drop` the command runs to its end and events are lost, with `block` it
 /// waits until they are taken.
 fn full(guest: &Guest, virt_dir: &Path, choice: &str) -> Result<(), Failed> {
+    // More than fits on the way: some MB in the FIFO, in QEMU and in the port.
     const SCRIPT: &str =
         "echo $$; dd if=/dev/zero of=/dev/null bs=1 count=60000 2>/dev/null; echo done";
     let dir = VirtDir::new(virt_dir);
@@ -201,9 +215,6 @@ fn full(guest: &Guest, virt_dir: &Path, choice: &str) -> Result<(), Failed> {
         request.args.extend(["--on-full".to_owned(), choice.to_owned()]);
     }
     let mut session = host::Guest::connect(&dir, &GuestName::new("guest1")?)?.start(&request)?;
-    // Little room on the way, so that it is soon full.
-    let fifo = dir.data_fifo(&GuestName::new("guest1")?, 0).ok_or("no FIFO")?;
-    fifo::set_capacity(&fifo::open_read(&fifo)?, 4096)?;
     session.exec();
     let pid = next_output(&session)?;
     if choice == "block" {

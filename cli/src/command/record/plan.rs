@@ -140,10 +140,6 @@ pub(crate) fn of_guest(args: &Args) -> Result<MachinePlan, Error> {
     let of_machine = args.words.iter().filter(|word| !matches!(word, Word::OnFull(_)));
     let words: Vec<Word> = of_machine.cloned().collect();
     let machine = MachinePlan::new(&words, &args.setup.profile)?;
-    let elsewhere = args.output.is_some() || args.remote.is_some();
-    if elsewhere || args.virt_dir.is_some() || !args.command.is_empty() {
-        return Err(Error::usage("-o, -N, --virt-dir and commands are not for a guest"));
-    }
     if let Some(name) = machine.deleted.first() {
         return Err(Error::usage(format!("-B {name} behind -v is not available in a guest")));
     }

@@ -25,11 +25,6 @@ pub(super) fn args() -> Vec<Arg> {
             .value_name("SOCKET")
             .requires("doctor")
             .help("Ask the guest's QEMU, too, on its QMP socket"),
-        Arg::new("json")
-            .long("json")
-            .action(ArgAction::SetTrue)
-            .requires("doctor")
-            .help("Print it as one JSON object"),
     ]
 }
 

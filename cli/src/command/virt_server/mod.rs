@@ -7,7 +7,7 @@ mod serve;
 pub(super) mod set_up;
 mod status;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use trace_virt::stop::StopSignals;
 
 use super::record::args::virt_dir;
@@ -34,7 +34,15 @@ pub(crate) fn command() -> Command {
         .arg(virt_dir())
         .args(client::args())
         .args(serve::args())
-        .args(status::args())
+        .arg(status::arg())
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .requires("question")
+                .help("With --status or --doctor: print it as one JSON object"),
+        )
+        .group(ArgGroup::new("question").args(["status", "doctor"]))
 }
 
 /// Runs `virt-server`.

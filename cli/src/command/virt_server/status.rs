@@ -14,15 +14,13 @@ use crate::json::Json;
 use crate::output;
 use crate::status_line::size;
 
-/// Options of the question.
-pub(super) fn args() -> [Arg; 2] {
-    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
-    [
-        flag("status")
-            .conflicts_with_all(["dom", "client", "daemon", "group"])
-            .help("Print which guests the running server has, and who records them"),
-        flag("json").requires("status").help("Print it as one JSON object"),
-    ]
+/// The question.
+pub(super) fn arg() -> Arg {
+    Arg::new("status")
+        .long("status")
+        .action(ArgAction::SetTrue)
+        .conflicts_with_all(["dom", "client", "daemon", "group"])
+        .help("Print which guests the running server has, and who records them")
 }
 
 /// A guest that is set up, connected, or both.
