@@ -172,6 +172,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) trace_id: u64,
     pub(crate) end: SessionEnd,
     pub(crate) cpus: Vec<GuestCpu>,
+    /// Where data is, by instance and CPU.
+    pub(crate) placements: Vec<Placement>,
     /// Events that its kernel lost, as far as it told.
     pub(crate) lost_events: u64,
     pub(crate) exec: Exec,
@@ -186,8 +188,6 @@ pub(crate) struct FinishedGuest {
 #[derive(Debug)]
 pub(crate) struct GuestCpu {
     pub(crate) cpu: u32,
-    /// Where it is; nowhere if there is none.
-    pub(crate) placement: Option<Placement>,
     /// Bytes that came and are not in the file.
     pub(crate) discarded: u64,
     /// Bytes that the guest sent and that never came; not known of a guest that did not tell its end.
@@ -263,7 +263,6 @@ impl RunningGuest {
         let is_known = end.end == SessionEnd::Complete;
         let cpu = |((cpu, discarded), came): ((u32, u64), &CpuReport)| GuestCpu {
             cpu,
-            placement: placements.iter().find(|place| place.cpu == cpu).cloned(),
             discarded,
             missing: is_known.then_some(came.missing),
         };
@@ -273,6 +272,7 @@ impl RunningGuest {
             trace_id,
             end: end.end,
             cpus,
+            placements,
             lost_events,
             // What came with the end is not among the news.
             exec: match end.exec {

@@ -240,11 +240,12 @@ mod tests {
 
     #[test]
     fn instances_of_a_guest_have_the_clock_of_all() {
-        let plan = plan("-e kvm --dom g1 -e irq -B -B -e sched -b 64").unwrap();
+        let ours = plan("-e kvm -B host -e irq --dom g1 -e irq -B -B -e sched -b 64").unwrap();
         let words = "-C mono --compression any -e irq -B -B -e sched -b 64";
-        assert_eq!(plan.guests[0].arguments.join(" "), words);
+        assert_eq!(ours.guests[0].arguments.join(" "), words);
+        assert_eq!(ours.host.instances[0].1.clock.as_deref(), Some("mono"));
         let other = "-e kvm --dom g1 -e irq -C mono -B foo -C mono_raw -e sched";
-        assert!(super::tests::plan(other).unwrap_err().to_string().contains("clocks mono and"));
+        assert!(plan(other).unwrap_err().to_string().contains("clocks mono and"));
     }
 
     #[test]
