@@ -110,9 +110,10 @@ impl ReadyGuest {
     /// Starts the recording in the guest and the flow of its data.
     fn start(self, plan: &GuestPlan, begin: Instant) -> Result<RunningGuest, Error> {
         let mut session = self.guest.start().map_err(guest_error)?;
-        let mut file = GuestFile::create(self.output, &mut session).map_err(|error| {
-            Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
-        })?;
+        let mut file =
+            GuestFile::create(self.output, &mut session, &plan.instances).map_err(|error| {
+                Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
+            })?;
         file.collect(&mut session)?;
         let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
         let started = Started {
@@ -182,6 +183,8 @@ pub(crate) struct FinishedGuest {
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
     pub(crate) problems: Vec<String>,
+    /// Whether not all that came could be written.
+    pub(crate) has_failed: bool,
 }
 
 /// What became of the data of one of its CPUs.
@@ -258,6 +261,8 @@ impl RunningGuest {
         let (path, trace_id) = (file.output().path().to_owned(), file.trace_id());
         let closed = file.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
         let Closed { placements, lost_events, discarded, problem } = closed;
+        let is_of_file = |problem: &HostError| matches!(problem, HostError::Data { .. });
+        let has_failed = problem.is_some() || end.problems.iter().any(is_of_file);
         let mut problems: Vec<_> = end.problems.iter().map(in_one_line).collect();
         problems.extend(problem.map(|error| error.to_string()));
         let is_known = end.end == SessionEnd::Complete;
@@ -283,6 +288,7 @@ impl RunningGuest {
             samples: end.samples,
             unit,
             problems,
+            has_failed,
             name,
         })
     }

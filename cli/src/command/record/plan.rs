@@ -28,6 +28,8 @@ pub(crate) struct GuestPlan {
     /// The command to run there.
     pub(crate) exec: Option<Vec<String>>,
     pub(crate) clock: Option<String>,
+    /// Its instances that are recorded.
+    pub(crate) instances: Vec<String>,
 }
 
 impl Plan {
@@ -152,6 +154,7 @@ impl GuestPlan {
             arguments: vec!["--compression".to_owned(), compression],
             exec: None,
             clock: None,
+            instances: Vec::new(),
         }
     }
 
@@ -186,6 +189,7 @@ impl GuestPlan {
                 return Err(Error::usage(format!("-F stands behind --dom {}", self.name))
                     .hint("in a guest, name tasks with -P"));
             }
+            Word::Instance(name) => self.instances.push(name.clone()),
             Word::GuestTitle(title) => self.title = Some(title.clone()),
             Word::Clock(clock) if clock == "tsc2nsec" => {
                 return Err(Error::usage(format!("-C tsc2nsec stands behind --dom {}", self.name))
