@@ -131,7 +131,8 @@ fn one_trace() -> Result<(), Failed> {
     let files = [out.join("trace.dat"), out.join("trace-guest1.dat")];
     let report =
         success(trace_cmd().args(["report", "-t", "-i"]).arg(&files[0]).arg("-i").arg(&files[1]))?;
-    in_order(&report)?;
+    in_order(&report)
+        .map_err(|error| format!("{}: {}", error.message().unwrap_or_default(), stderr(&output)))?;
     check(report.contains("trace-guest1.dat:") && report.contains("sched_switch:"), || {
         "no events of the guest".to_owned()
     })?;

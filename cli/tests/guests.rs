@@ -268,6 +268,21 @@ fn faults() -> Result<(), Failed> {
     }
     done("recorder killed");
 
+    let recording = start(
+        "--dom guest1 -p function -l ksys_read -n vfs_write -O sym-offset -b 700 -M 1 \
+         -e raw_syscalls:sys_enter -f id!=1 -e sched_switch -R stacktrace:3 -T",
+    )?;
+    recording.stop()?.is_complete()?;
+    let report = success(trace_cmd().arg("report").arg("-i").arg(&file))?;
+    let traced = ["ksys_read+0x0", "sys_enter:", "kernel_stack:"];
+    check(traced.iter().all(|what| report.contains(what)), || report.lines().take(30).collect())?;
+    check(!report.contains("sys_enter: NR 1 "), || "the filter lets write through".to_owned())?;
+    let recording = start("--dom guest1 -p function_graph -g ksys_read --max-graph-depth 2")?;
+    recording.stop()?.is_complete()?;
+    let report = success(trace_cmd().arg("report").arg("-i").arg(&file))?;
+    check(report.contains("ksys_read()"), || report.lines().take(30).collect())?;
+    done("options");
+
     for compression in ["zstd", "none"] {
         let words = "--dom guest1 -e sched_process_exec -B calls -e raw_syscalls -b 500 -B tasks -e sched_switch";
         let recording = start(&format!("--compression {compression} {words}"))?;
@@ -377,6 +392,21 @@ fn together() -> Result<(), Failed> {
                 format!("nothing of {name}: {all}")
             })?;
         }
+    }
+    // One of four refuses: the others are recorded, and it is named.
+    let mut words = "-e sched_process_exec".to_owned();
+    for name in NAMES {
+        let event = if name == "guest3" { "no_such_event" } else { "sched_process_exec" };
+        words += &format!(" --dom {name} -e {event} --exec ls -d /{name} / ;");
+    }
+    let ended = Recording::start(virt_dir, out, &words)?.end()?;
+    ended.expect(5, "complete")?;
+    check(ended.stderr.contains("guest3") && ended.stderr.contains("no_such_event"), || {
+        ended.stderr.clone()
+    })?;
+    check(!out.join("trace-guest3.dat").exists(), || "a file of nothing".to_owned())?;
+    for name in ["guest1", "guest2", "guest4"] {
+        events(&out.join(format!("trace-{name}.dat")))?;
     }
     Ok(())
 }

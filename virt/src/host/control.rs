@@ -24,16 +24,23 @@ const DEAF_AFTER: Duration = Duration::from_secs(1);
 /// Drift shows best early: the first comparisons come sooner.
 const FIRST_ROUNDS: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
-/// A guest that stops is asked for its clock when it said nothing for so long.
-const ASK_AFTER: Duration = Duration::from_secs(2);
-/// How long a guest that stops may leave that unanswered.
-const UNANSWERED: Duration = Duration::from_secs(10);
+/// How long a guest that stops is waited for.
+const PATIENCE: Patience =
+    Patience { ask_after: Duration::from_secs(2), unanswered: Duration::from_secs(10) };
 /// How long stopping may take in all, however lively the guest is.
 const CLOSE_TIME: Duration = Duration::from_secs(180);
 /// Largest tail of a guest's trace.
 const MAX_TAIL: u64 = 64 << 20;
 /// Problems that are kept; a guest can make any number.
 const MAX_PROBLEMS: usize = 64;
+
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// It is asked for its clock when it said nothing for so long.
+    ask_after: Duration,
+    /// It may leave that unanswered for so long.
+    unanswered: Duration,
+}
 
 enum Order {
     Exec,
@@ -94,6 +101,7 @@ impl Control {
             gone: false,
             interval: interval.max(Duration::from_millis(10)),
             rounds: 0,
+            patience: PATIENCE,
             closed: Closed::new(cpus),
         };
         let thread = std::thread::Builder::new()
@@ -149,6 +157,7 @@ struct Thread {
     gone: bool,
     interval: Duration,
     rounds: usize,
+    patience: Patience,
     closed: Closed,
 }
 
@@ -288,8 +297,8 @@ impl Thread {
         while !self.gone {
             // One that stops its tracers says nothing for long, but answers probes.
             let probes = self.link.compares_clocks();
-            let silence = if probes { UNANSWERED } else { SILENCE };
-            let wait = if probes { ASK_AFTER } else { SILENCE };
+            let silence = if probes { self.patience.unanswered } else { SILENCE };
+            let wait = if probes { self.patience.ask_after } else { SILENCE };
             match self.link.receive(Step::Close, all.min(Deadline::after(wait)), silence) {
                 Ok(Incoming::Closed) => {
                     self.closed.end = SessionEnd::Complete;
@@ -365,5 +374,85 @@ impl Thread {
             self.gone = true;
             self.send_event(SessionEvent::Gone);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_transport::{Connection, Error, Stream};
+
+    use super::*;
+    use crate::time_sync::{self, Clock, Ping};
+
+    /// Closes a session with a guest that answers probes for so long, or none, and says after so long
+    /// that it has stopped.
+    fn close(answers: Duration, stops_after: Duration) -> Closed {
+        let (ours, theirs) = Stream::pair().unwrap();
+        let guest = std::thread::spawn(move || {
+            let mut connection = Connection::new(theirs);
+            let (start, mut scratch) = (Instant::now(), Vec::new());
+            let mut has_stopped = false;
+            loop {
+                if !has_stopped && start.elapsed() >= stops_after {
+                    has_stopped = true;
+                    if connection.send(&Message::CloseResp, Deadline::NEVER).is_err() {
+                        return;
+                    }
+                }
+                match connection.receive(Deadline::after(Duration::from_millis(20))) {
+                    Ok(Message::TimeSync { protocol, id, payload }) => {
+                        let answer = time_sync::answer(protocol, id, payload, &mut scratch);
+                        if start.elapsed() < answers
+                            && let Some(answer) = answer
+                            && connection.send(&answer, Deadline::NEVER).is_err()
+                        {
+                            return;
+                        }
+                    }
+                    Ok(_) | Err(Error::TimedOut { .. }) => {}
+                    Err(_) => return,
+                }
+            }
+        });
+        let clock = || Clock::of_trace_clock("mono").unwrap();
+        let mut link = Link::new("guest".to_owned(), Connection::new(ours));
+        link.set_ping(Ping::new(clock(), clock()));
+        let (orders, received) = unbounded();
+        let (events, _taken) = bounded(MAX_EVENTS);
+        let thread = Thread {
+            link,
+            wake: Arc::new(EventFd::new().unwrap()),
+            orders: received,
+            events,
+            deaf: false,
+            lost_output: 0,
+            gone: false,
+            interval: Duration::from_secs(1),
+            rounds: 0,
+            patience: Patience {
+                ask_after: Duration::from_millis(50),
+                unanswered: Duration::from_secs(3),
+            },
+            closed: Closed::new(1),
+        };
+        orders.send(Order::Close).unwrap();
+        let closed = thread.run();
+        guest.join().unwrap();
+        closed
+    }
+
+    #[test]
+    fn a_guest_that_is_long_in_stopping_is_waited_for_while_it_answers() {
+        let closed = close(Duration::MAX, Duration::from_secs(5));
+        assert_eq!(closed.end, SessionEnd::Complete, "{:?}", closed.problems);
+        assert!(closed.rounds.len() > 2);
+    }
+
+    #[test]
+    fn a_guest_that_answers_nothing_is_given_up() {
+        let closed = close(Duration::ZERO, Duration::MAX);
+        assert_eq!(closed.end, SessionEnd::Silent);
+        let problem = closed.problems.first();
+        assert!(matches!(problem, Some(HostError::TimedOut { .. })), "{problem:?}");
     }
 }

@@ -54,15 +54,19 @@ pub(crate) struct Closed {
 }
 
 impl GuestFile {
-    /// Makes the file of what the guest sent first, with room for its data.
+    /// Makes the file of what the guest sent first, with room for its data and that of `instances`.
     ///
     /// # Errors
     /// What came is no head of a trace, or it cannot be written.
-    pub(crate) fn create(output: Output, session: &mut GuestSession) -> Result<Self, Error> {
+    pub(crate) fn create(
+        output: Output,
+        session: &mut GuestSession,
+        instances: &[String],
+    ) -> Result<Self, Error> {
         // It is in the file from here on.
         let sent = std::mem::take(&mut session.head);
         let (page_size, cpus) = (session.sub_buffer_size, session.cpus);
-        let listed = multiplex::split(&sent, page_size, cpus)?;
+        let listed = multiplex::split(&sent, instances, page_size, cpus)?;
         let has_frames = listed.is_some();
         let (buffers, at) = listed.unwrap_or_else(|| {
             let (name, clock) = (String::new(), String::new());

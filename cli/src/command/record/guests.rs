@@ -111,9 +111,10 @@ impl ReadyGuest {
     /// Starts the recording in the guest and the flow of its data.
     fn start(self, plan: &GuestPlan, begin: Instant) -> Result<RunningGuest, Error> {
         let mut session = self.guest.start().map_err(guest_error)?;
-        let mut file = GuestFile::create(self.output, &mut session).map_err(|error| {
-            Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
-        })?;
+        let mut file =
+            GuestFile::create(self.output, &mut session, &plan.instances).map_err(|error| {
+                Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
+            })?;
         file.collect(&mut session)?;
         let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
         let started = Started {
@@ -175,6 +176,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) trace_id: u64,
     pub(crate) end: SessionEnd,
     pub(crate) cpus: Vec<GuestCpu>,
+    /// Where data is, by instance and CPU.
+    pub(crate) placements: Vec<Placement>,
     /// Events that its kernel lost, as far as it told.
     pub(crate) lost_events: u64,
     pub(crate) exec: Exec,
@@ -185,14 +188,14 @@ pub(crate) struct FinishedGuest {
     /// How often and how long its command waited for this side.
     pub(crate) held: Option<(u32, Duration)>,
     pub(crate) problems: Vec<String>,
+    /// Whether not all that came could be written.
+    pub(crate) has_failed: bool,
 }
 
 /// What became of the data of one of its CPUs.
 #[derive(Debug)]
 pub(crate) struct GuestCpu {
     pub(crate) cpu: u32,
-    /// Where it is; nowhere if there is none.
-    pub(crate) placement: Option<Placement>,
     /// Bytes that came and are not in the file.
     pub(crate) discarded: u64,
     /// Bytes that the guest sent and that never came; not known of a guest that did not tell its end.
@@ -258,12 +261,13 @@ impl RunningGuest {
         let (path, trace_id) = (file.output().path().to_owned(), file.trace_id());
         let closed = file.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
         let Closed { placements, lost_events, discarded, problem } = closed;
+        let is_of_file = |problem: &HostError| matches!(problem, HostError::Data { .. });
+        let has_failed = problem.is_some() || end.problems.iter().any(is_of_file);
         let mut problems: Vec<_> = end.problems.iter().map(in_one_line).collect();
         problems.extend(problem.map(|error| error.to_string()));
         let is_known = end.end == SessionEnd::Complete;
         let cpu = |((cpu, discarded), came): ((u32, u64), &CpuReport)| GuestCpu {
             cpu,
-            placement: placements.iter().find(|place| place.cpu == cpu).cloned(),
             discarded,
             missing: is_known.then_some(came.missing),
         };
@@ -273,6 +277,7 @@ impl RunningGuest {
             trace_id,
             end: end.end,
             cpus,
+            placements,
             lost_events,
             // What came with the end is not among the news.
             exec: match end.exec {
@@ -284,6 +289,7 @@ impl RunningGuest {
             unit,
             held: end.held,
             problems,
+            has_failed,
             name,
         })
     }

@@ -24,9 +24,8 @@ use crate::error::Error;
 
 const START: &str = "trace-cmd buffers\n";
 const HEADER_LEN: usize = 8;
-/// More instances than anyone records, and longer names than the kernel takes.
-const MAX_BUFFERS: usize = 256;
-const MAX_LIST: usize = MAX_BUFFERS * 512;
+/// More than any list takes.
+const MAX_LIST: usize = 128 << 10;
 /// No kernel has larger sub-buffers.
 const MAX_PAGE_SIZE: u32 = 1 << 20;
 /// How often it is looked whether a full port is still wanted.
@@ -52,9 +51,10 @@ pub(crate) fn list(requests: &[SinkRequest]) -> Result<String, Error> {
 /// how many bytes the list has.
 ///
 /// # Errors
-/// A list that is none.
+/// A list that is none, or has an instance that was not `asked` for.
 pub(crate) fn split(
     sent: &[u8],
+    asked: &[String],
     page_size: u32,
     cpus: u32,
 ) -> Result<Option<(Vec<LiveBuffer>, usize)>, Error> {
@@ -72,7 +72,9 @@ pub(crate) fn split(
             return Err(unusable());
         };
         let is_possible = page_size.is_power_of_two() && (512..=MAX_PAGE_SIZE).contains(&page_size);
-        if !is_possible || buffers.len() >= MAX_BUFFERS {
+        let is_asked = name.is_empty() || asked.iter().any(|asked| asked == name);
+        let is_new = buffers.iter().all(|known: &LiveBuffer| known.name != name);
+        if !is_possible || !is_asked || !is_new {
             return Err(unusable());
         }
         let (name, clock) = (name.to_owned(), clock.to_owned());
@@ -296,11 +298,15 @@ mod tests {
         }
     }
 
+    fn asked(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
     #[test]
     fn a_list_of_instances_is_read_back() {
         let text = list(&[request(None, 4096), request(Some("a b"), 8192)]).unwrap();
         let sent = [text.as_bytes(), b"head"].concat();
-        let (buffers, len) = split(&sent, 4096, 2).unwrap().unwrap();
+        let (buffers, len) = split(&sent, &asked(&["a b"]), 4096, 2).unwrap().unwrap();
         assert_eq!(&sent[len..], b"head");
         let told: Vec<_> =
             buffers.iter().map(|one| (one.name.as_str(), one.page_size, one.cpus.len())).collect();
@@ -310,18 +316,25 @@ mod tests {
     #[test]
     fn the_top_level_buffer_is_first_also_without_data() {
         let text = list(&[request(Some("only"), 4096)]).unwrap();
-        let (buffers, _) = split(text.as_bytes(), 4096, 1).unwrap().unwrap();
+        let (buffers, _) = split(text.as_bytes(), &asked(&["only"]), 4096, 1).unwrap().unwrap();
         let told: Vec<_> = buffers.iter().map(|one| (&*one.name, one.cpus.len())).collect();
         assert_eq!(told, [("", 0), ("only", 1)]);
     }
 
     #[test]
     fn what_is_no_list_is_refused() {
-        assert!(split(b"\x17\x08Dtracing", 4096, 1).unwrap().is_none());
-        for text in ["4096 mono", "0 mono a\n\n", "4097 mono a\n\n", "4096\n\n", "1048577 m a\n\n"]
-        {
+        assert!(split(b"\x17\x08Dtracing", &[], 4096, 1).unwrap().is_none());
+        for text in [
+            "4096 mono",
+            "0 mono a\n\n",
+            "4097 mono a\n\n",
+            "4096\n\n",
+            "2097152 mono a\n\n",
+            "4096 mono other\n\n",
+            "4096 mono a\n4096 mono a\n\n",
+        ] {
             let sent = format!("{START}{text}");
-            assert!(split(sent.as_bytes(), 4096, 1).is_err(), "{text}");
+            assert!(split(sent.as_bytes(), &asked(&["a"]), 4096, 1).is_err(), "{text}");
         }
     }
 

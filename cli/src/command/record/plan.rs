@@ -28,6 +28,8 @@ pub(crate) struct GuestPlan {
     /// The command to run there.
     pub(crate) exec: Option<Vec<String>>,
     pub(crate) clock: Option<String>,
+    /// Its instances that are recorded.
+    pub(crate) instances: Vec<String>,
 }
 
 impl Plan {
@@ -158,6 +160,7 @@ impl GuestPlan {
             arguments: vec!["--compression".to_owned(), compression],
             exec: None,
             clock: None,
+            instances: Vec::new(),
         }
     }
 
@@ -197,6 +200,7 @@ impl GuestPlan {
                 return Err(Error::usage(format!("-F stands behind --dom {}", self.name))
                     .hint("in a guest, name tasks with -P"));
             }
+            Word::Instance(name) => self.instances.push(name.clone()),
             Word::GuestTitle(title) => self.title = Some(title.clone()),
             Word::Clock(clock) if clock == "tsc2nsec" => {
                 return Err(Error::usage(format!("-C tsc2nsec stands behind --dom {}", self.name))
@@ -251,11 +255,12 @@ mod tests {
 
     #[test]
     fn instances_of_a_guest_have_the_clock_of_all() {
-        let plan = plan("-e kvm --dom g1 -e irq -B -B -e sched -b 64").unwrap();
+        let ours = plan("-e kvm -B host -e irq --dom g1 -e irq -B -B -e sched -b 64").unwrap();
         let words = "-C mono --compression any -e irq -B -B -e sched -b 64";
-        assert_eq!(plan.guests[0].arguments.join(" "), words);
+        assert_eq!(ours.guests[0].arguments.join(" "), words);
+        assert_eq!(ours.host.instances[0].1.clock.as_deref(), Some("mono"));
         let other = "-e kvm --dom g1 -e irq -C mono -B foo -C mono_raw -e sched";
-        assert!(super::tests::plan(other).unwrap_err().to_string().contains("clocks mono and"));
+        assert!(plan(other).unwrap_err().to_string().contains("clocks mono and"));
     }
 
     #[test]

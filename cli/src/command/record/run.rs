@@ -141,6 +141,9 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
                 summary::of_guest(&guest, args.quiet || args.json)?;
                 if guest.end != SessionEnd::Complete {
                     outcome = outcome.map(|_| Exit::Guest);
+                } else if guest.has_failed {
+                    let failed = |exit| if exit == Exit::Success { Exit::Failure } else { exit };
+                    outcome = outcome.map(failed);
                 }
             }
             Err(_) => outcome = outcome.map(|_| Exit::Guest),

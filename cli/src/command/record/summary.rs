@@ -133,7 +133,8 @@ fn milliseconds(time: Duration) -> u64 {
 /// What a guest brought.
 fn json_of_guest(guest: &FinishedGuest) -> Json {
     let of_cpu = |cpu: &GuestCpu| {
-        let place = cpu.placement.as_ref();
+        let is_its_own = |place: &&Placement| place.buffer.is_empty() && place.cpu == cpu.cpu;
+        let place = guest.placements.iter().find(is_its_own);
         Json::object([
             ("cpu", Json::from(u64::from(cpu.cpu))),
             ("offset", place.map(|place| place.offset).into()),
@@ -143,6 +144,16 @@ fn json_of_guest(guest: &FinishedGuest) -> Json {
             ("missing_bytes", cpu.missing.into()),
         ])
     };
+    let of_instance = |place: &Placement| {
+        Json::object([
+            ("instance", Json::from(place.buffer.as_str())),
+            ("cpu", u64::from(place.cpu).into()),
+            ("offset", place.offset.into()),
+            ("size_on_disk", place.size_on_disk.into()),
+            ("size", place.size.into()),
+        ])
+    };
+    let instances = guest.placements.iter().filter(|place| !place.buffer.is_empty());
     let microseconds = |time: u128| u64::try_from(time).unwrap_or(u64::MAX);
     Json::object([
         ("name", Json::from(guest.name.as_str())),
@@ -156,6 +167,7 @@ fn json_of_guest(guest: &FinishedGuest) -> Json {
         ("clock_samples", (guest.samples.len() as u64).into()),
         ("problems", guest.problems.iter().map(String::as_str).collect()),
         ("cpus", guest.cpus.iter().map(of_cpu).collect()),
+        ("instances", instances.map(of_instance).collect()),
     ])
 }
 
@@ -229,9 +241,7 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
         out.flush()?;
         drop(out);
         let is_compressed = |one: &Placement| one.size_on_disk != one.size;
-        let places: Vec<Placement> =
-            guest.cpus.iter().filter_map(|cpu| cpu.placement.clone()).collect();
-        placements(&places, places.iter().any(is_compressed))?;
+        placements(&guest.placements, guest.placements.iter().any(is_compressed))?;
     }
     if guest.lost_events > 0 {
         let lost = guest.lost_events;
