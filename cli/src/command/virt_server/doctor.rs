@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgMatches};
 use trace_virt::doctor::{Doctor, Fault};
 use trace_virt::setup::{GuestName, VirtDir};
 
