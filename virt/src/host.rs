@@ -38,7 +38,7 @@ use trace_transport::{Connection, Deadline, MessageError, fifo, unix};
 
 use crate::protocol::{MARK_SIZE, RefuseCode, clean};
 use crate::setup::{GuestName, MAX_CPUS, SetupError, VirtDir};
-use crate::time_sync::{self, Clock, NotComparable, Ping, Sample};
+use crate::time_sync::{Clock, NotComparable, Ping, Sample};
 use collect::{Collector, Totals};
 use control::Control;
 use link::{Incoming, Link};
@@ -461,8 +461,8 @@ impl GuestSession {
             }
             cpus.push(report);
         }
-        let samples = time_sync::estimate(&closed.rounds);
-        Ok(Finished { cpus, tail: closed.tail, samples, exec: closed.exec, problems })
+        let (tail, samples, exec) = (closed.tail, closed.samples, closed.exec);
+        Ok(Finished { cpus, tail, samples, exec, problems })
     }
 }
 

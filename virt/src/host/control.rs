@@ -15,7 +15,7 @@ use trace_transport::message::Message;
 use super::link::{Incoming, Link};
 use super::{ExecStatus, HostError, SILENCE, SessionEvent, Step};
 use crate::protocol::RefuseCode;
-use crate::time_sync::Round;
+use crate::time_sync::Sample;
 
 /// Events that may wait for the program.
 const MAX_EVENTS: usize = 1024;
@@ -42,7 +42,7 @@ pub(super) struct Closed {
     /// Bytes of each CPU, where the guest told.
     pub(super) ends: Vec<Option<u64>>,
     pub(super) tail: Vec<u8>,
-    pub(super) rounds: Vec<Round>,
+    pub(super) samples: Vec<Sample>,
     pub(super) exec: Option<ExecStatus>,
     pub(super) problems: Vec<HostError>,
 }
@@ -75,7 +75,7 @@ impl Control {
             closed: Closed {
                 ends: vec![None; cpus],
                 tail: Vec::new(),
-                rounds: Vec::new(),
+                samples: Vec::new(),
                 exec: None,
                 problems: Vec::new(),
             },
@@ -102,7 +102,7 @@ impl Control {
             _ => Closed {
                 ends: vec![None; self.cpus],
                 tail: Vec::new(),
-                rounds: Vec::new(),
+                samples: Vec::new(),
                 exec: None,
                 problems: Vec::new(),
             },
@@ -164,7 +164,7 @@ impl Thread {
                 self.fail(error);
             }
         }
-        self.closed.rounds = std::mem::take(&mut self.link.rounds);
+        self.closed.samples = self.link.samples();
         self.closed
     }
 
