@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write};
 
 use tracedat::Abi;
-use tracedat::clock::TimeShift;
+use tracedat::clock::{TimeError, TimeShift};
 use tracedat::compress::Codec;
 use tracedat::layout::OptionId;
 use tracedat::metadata::RecorderStat;
@@ -97,6 +97,12 @@ pub(crate) struct GuestFile<'a> {
     pub(crate) sub_buffer_size: u32,
 }
 
+/// What the host found out about a guest's clock.
+pub(crate) struct GuestClock {
+    pub(crate) shift: TimeShift,
+    pub(crate) error: TimeError,
+}
+
 impl GuestFile<'_> {
     /// Writes the file; returns the guest's trace id too.
     ///
@@ -106,7 +112,7 @@ impl GuestFile<'_> {
         &self,
         output: &Output,
         spools: &[Spool],
-        shift: Option<&TimeShift>,
+        clock: Option<&GuestClock>,
     ) -> Result<(u64, Vec<Placement>), Error> {
         let parsed = |bytes: &[u8]| tracedat::Reader::parse(bytes.to_vec());
         let (bytes, reader) = match parsed(self.tail) {
@@ -123,13 +129,16 @@ impl GuestFile<'_> {
         file.write_all(bytes).map_err(|error| output.failed(error))?;
         let writer = Writer::resume(file).map_err(|error| output.failed(error))?;
         let sources = spools.iter().map(cpu_source).collect::<Result<_, _>>()?;
+        let order = reader.metadata.abi.byte_order;
+        let options: Vec<_> = clock
+            .into_iter()
+            .flat_map(|GuestClock { shift, error }| {
+                [write::option::time_shift(shift, order), write::option::time_error(error, order)]
+            })
+            .collect();
         let clock = reader.metadata.trace_clock().unwrap_or_default().to_owned();
         let size = usize::try_from(self.sub_buffer_size).unwrap_or(usize::MAX);
         let data = vec![buffer_data("", &clock, size, sources)?];
-        let options: Vec<_> = shift
-            .map(|shift| write::option::time_shift(shift, reader.metadata.abi.byte_order))
-            .into_iter()
-            .collect();
         let placements = writer.finish(&options, data).map_err(|error| output.failed(error))?;
         output.publish()?;
         Ok((reader.metadata.trace_id().unwrap_or_default(), placements))

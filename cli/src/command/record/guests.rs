@@ -9,12 +9,12 @@ use trace_virt::host::{
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
 use tracedat::Abi;
-use tracedat::clock::{ClockSample, TimeShift};
+use tracedat::clock::{ClockSample, ErrorSample, TimeError, TimeShift};
 use tracedat::layout::OptionId;
 use tracedat::metadata::VirtualCpu;
 use tracedat::write::{self, Placement};
 
-use super::file::GuestFile;
+use super::file::{GuestClock, GuestFile};
 use super::output::Output;
 use super::plan::GuestPlan;
 use super::spool::Spool;
@@ -158,8 +158,8 @@ impl RunningGuest {
             Err(error) => return Err(self.output.lost(self.spools, guest_error(error))),
         };
         let file = GuestFile { guest: &self.name, head: &head, tail: &end.tail, sub_buffer_size };
-        let shift = time_shift(&end.samples, host_trace_id, cpus);
-        let (trace_id, placements) = match file.write(&self.output, &self.spools, shift.as_ref()) {
+        let clock = clock(&end.samples, host_trace_id, cpus);
+        let (trace_id, placements) = match file.write(&self.output, &self.spools, clock.as_ref()) {
             Ok(written) => written,
             Err(error) => return Err(self.output.lost(self.spools, error)),
         };
@@ -190,10 +190,16 @@ impl FinishedGuest {
 }
 
 /// All vCPUs read one clock, so each gets the same samples; readers interpolate between them.
-fn time_shift(samples: &[Sample], host_trace_id: u64, cpus: u32) -> Option<TimeShift> {
+fn clock(samples: &[Sample], host_trace_id: u64, cpus: u32) -> Option<GuestClock> {
     if samples.is_empty() {
         return None;
     }
+    let errors = samples.iter().map(|sample| ErrorSample {
+        time: sample.guest_time,
+        error: sample.error,
+        between: sample.between,
+    });
+    let error = TimeError { cpus: vec![errors.collect()] };
     let samples: Vec<ClockSample> = samples
         .iter()
         .map(|sample| ClockSample {
@@ -203,7 +209,9 @@ fn time_shift(samples: &[Sample], host_trace_id: u64, cpus: u32) -> Option<TimeS
             fraction_bits: 0,
         })
         .collect();
-    Some(TimeShift { peer: host_trace_id, interpolate: true, cpus: vec![samples; cpus as usize] })
+    let cpus = vec![samples; cpus as usize];
+    let shift = TimeShift { peer: host_trace_id, interpolate: true, cpus };
+    Some(GuestClock { shift, error })
 }
 
 /// The result of a thread; a panic in it goes on in this one.

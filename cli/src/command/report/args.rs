@@ -32,6 +32,7 @@ pub(crate) struct ReportArgs {
     pub(crate) align_time: bool,
     pub(crate) time_differences: bool,
     pub(crate) check_time: bool,
+    pub(crate) time_errors: bool,
     pub(crate) boundaries: bool,
     pub(crate) wakeups: bool,
     pub(crate) no_hard_irq: bool,
@@ -300,6 +301,12 @@ pub(crate) fn command() -> Command {
         )
         .arg(flag("ts-diff").long("ts-diff").help("Time since the line before"))
         .arg(flag("ts-check").long("ts-check").help("Warn where time goes backwards"))
+        .arg(
+            flag("ts-error")
+                .long("ts-error")
+                .conflicts_with_all(["raw-ts", "align-ts"])
+                .help("By how much the time of a guest's events may be wrong"),
+        )
         .arg(flag("nodate").long("nodate").help("Ignore the recorded date"))
         .arg(flag("raw-ts").long("raw-ts").help("Time stamps as recorded, without any correction"))
         .arg(flag("align-ts").long("align-ts").help("Start at 0"))
@@ -425,6 +432,7 @@ impl ReportArgs {
             align_time: matches.get_flag("align-ts"),
             time_differences: matches.get_flag("ts-diff"),
             check_time: matches.get_flag("ts-check"),
+            time_errors: matches.get_flag("ts-error"),
             wakeups: matches.get_flag("wakeups"),
             no_hard_irq: matches.get_flag("no-hard-irq"),
             no_soft_irq: matches.get_flag("no-soft-irq"),
