@@ -8,6 +8,7 @@ use trace_virt::host::{
 };
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
+use trace_virt::vcpu::{self, VcpuThreads};
 use tracedat::Abi;
 use tracedat::clock::{ClockSample, ErrorSample, TimeError, TimeShift};
 use tracedat::layout::OptionId;
@@ -34,6 +35,7 @@ pub(crate) struct RunningGuest {
     session: GuestSession,
     output: Output,
     spools: Vec<Spool>,
+    threads: VcpuThreads,
     unit: &'static str,
     has_command: bool,
     exec: Exec,
@@ -58,6 +60,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) path: PathBuf,
     pub(crate) trace_id: u64,
     pub(crate) cpus: u32,
+    /// The host's threads that run them.
+    pub(crate) threads: VcpuThreads,
     pub(crate) placements: Vec<Placement>,
     pub(crate) exec: Exec,
     pub(crate) missing_bytes: u64,
@@ -85,6 +89,9 @@ impl RunningGuest {
             guest_clock: plan.clock.clone(),
             ..StartRequest::default()
         };
+        let threads = vcpu::of_guest(guest.name()).map_or_else(VcpuThreads::default, |pid| {
+            VcpuThreads::of_process(pid, guest.info().cpus)
+        });
         let mut session = guest.start(&request).map_err(guest_error)?;
         let mut spools = Vec::new();
         let mut sinks = Vec::new();
@@ -99,6 +106,7 @@ impl RunningGuest {
             session,
             output,
             spools,
+            threads,
             unit: if plan.clock.as_deref() == Some("x86-tsc") { "cycles" } else { "ns" },
             has_command: plan.exec.is_some(),
             exec: Exec::None,
@@ -168,6 +176,7 @@ impl RunningGuest {
             path: self.output.path().to_owned(),
             trace_id,
             cpus,
+            threads: self.threads,
             placements,
             exec: self.exec,
             missing_bytes: end.cpus.iter().map(|cpu| cpu.missing + cpu.discarded).sum(),
@@ -181,8 +190,8 @@ impl RunningGuest {
 impl FinishedGuest {
     /// What the host's file says of this guest.
     pub(crate) fn option(&self) -> (OptionId, Vec<u8>) {
-        // Which host thread runs which vCPU is not known here.
-        let cpus = (0..self.cpus).map(|cpu| VirtualCpu { cpu, pid: -1 }).collect();
+        let thread = |cpu| self.threads.get(cpu).unwrap_or(-1);
+        let cpus = (0..self.cpus).map(|cpu| VirtualCpu { cpu, pid: thread(cpu) }).collect();
         let guest =
             tracedat::metadata::Guest { name: self.name.clone(), trace_id: self.trace_id, cpus };
         write::option::guest(&guest, Abi::NATIVE.byte_order)
