@@ -75,6 +75,8 @@ pub(crate) enum Action {
     Events,
     /// Where the time of each task goes.
     Profile,
+    /// What became of the time of guests' CPUs.
+    Vcpu,
     /// Statistics of the ring buffers, and where the data is.
     Statistics,
     /// The traced machine, and the recorder's version.
@@ -117,6 +119,7 @@ Examples:
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
   trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   time in timers too
+  trace-cmd report --vcpu                     running, halted, preempted by whom; recorded with -e kvm -e sched
   trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'
 
 A line of --json has ts (nanoseconds; ticks where unit says so), cpu, pid, comm, flags, system, event, fields,
@@ -338,6 +341,11 @@ pub(crate) fn command() -> Command {
             flag("check-events")
                 .long("check-events")
                 .help("Whether all event formats are understood; the exit code is 22 if not"),
+        )
+        .arg(
+            flag("vcpu").long("vcpu").conflicts_with_all(TEXT_ONLY).help(
+                "Why guests were not running: the time of each of their CPUs, from the events of their host",
+            ),
         )
         .next_help_heading("Profile")
         .arg(
@@ -569,6 +577,7 @@ fn action(matches: &ArgMatches) -> Action {
         ("first-event", Action::Cpus { first, last }),
         ("last-event", Action::Cpus { first, last }),
         ("profile", Action::Profile),
+        ("vcpu", Action::Vcpu),
     ];
     actions
         .iter()

@@ -6,6 +6,7 @@ pub(super) mod args;
 pub(super) mod filters;
 mod info;
 mod profile;
+mod vcpu;
 
 use std::io::{self, Write};
 
@@ -80,6 +81,7 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
                 if args.quiet || !output::is_file() { None } else { reading.show("report") };
             print_events(&report, &inputs, &mut records, progress, out)
         }
+        Action::Vcpu => vcpu::print(args, &report, &inputs, &mut records, out),
         Action::Profile => profile::print(args, &report, &inputs, &mut records, out),
         _ => info::print(args, &report, &inputs, &mut records, out),
     };
