@@ -71,7 +71,7 @@ impl KvmVm {
     /// CPUs and the threads that run them, as far as this kernel tells.
     pub fn threads(&self) -> impl Iterator<Item = (u32, i32)> {
         self.vcpus.iter().filter_map(|(cpu, path)| {
-            let thread: i32 = fs::read_to_string(path.join("pid")).ok()?.trim().parse().ok()?;
+            let thread: i32 = number(&path.join("pid")).ok()?;
             (thread > 0).then_some((*cpu, thread))
         })
     }
@@ -112,7 +112,8 @@ impl TscOfVcpu {
 fn number<N: std::str::FromStr>(path: &Path) -> Result<N, KvmError> {
     let text = fs::read_to_string(path)
         .map_err(|source| KvmError::Read { path: path.to_owned(), source })?;
-    let text = text.trim();
+    // Some kernels end it with a NUL.
+    let text = text.trim_end_matches('\0').trim();
     text.parse().map_err(|_| KvmError::NoNumber { path: path.to_owned(), text: text.to_owned() })
 }
 

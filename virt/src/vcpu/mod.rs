@@ -12,10 +12,12 @@
 mod kvm;
 mod process;
 mod threads;
+mod tsc;
 
 pub use kvm::{KvmError, KvmVm, TscOfVcpu};
 pub use process::of_guest;
 pub use threads::named_threads;
+pub use tsc::TscToHost;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -3,7 +3,6 @@
 use std::io::{Cursor, Write};
 
 use tracedat::Abi;
-use tracedat::clock::{TimeError, TimeShift};
 use tracedat::compress::Codec;
 use tracedat::layout::OptionId;
 use tracedat::metadata::RecorderStat;
@@ -15,6 +14,7 @@ use tracefs::CpuLedger;
 use tracefs::capture::{self, Capture};
 
 use super::args::Args;
+use super::guest_clock::GuestClock;
 use super::local::{Machine, RecordedBuffer};
 use super::output::Output;
 use super::spool::Spool;
@@ -95,12 +95,6 @@ pub(crate) struct GuestFile<'a> {
     pub(crate) head: &'a [u8],
     pub(crate) tail: &'a [u8],
     pub(crate) sub_buffer_size: u32,
-}
-
-/// What the host found out about a guest's clock.
-pub(crate) struct GuestClock {
-    pub(crate) shift: TimeShift,
-    pub(crate) error: TimeError,
 }
 
 impl GuestFile<'_> {

@@ -10,17 +10,20 @@ use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
 use trace_virt::vcpu::{self, VcpuThreads};
 use tracedat::Abi;
-use tracedat::clock::{ClockSample, ErrorSample, TimeError, TimeShift};
 use tracedat::layout::OptionId;
 use tracedat::metadata::VirtualCpu;
 use tracedat::write::{self, Placement};
 
-use super::file::{GuestClock, GuestFile};
+use super::file::GuestFile;
+use super::guest_clock::{Counters, GuestClock};
 use super::output::Output;
 use super::plan::GuestPlan;
 use super::spool::Spool;
 use crate::error::Error;
 use crate::exit_code::Exit;
+
+/// The clock that counts ticks of the processor.
+const COUNTER: &str = "x86-tsc";
 
 /// Reaches a guest through the running server.
 pub(crate) fn connect(dir: &VirtDir, plan: &GuestPlan) -> Result<Guest, Error> {
@@ -36,6 +39,8 @@ pub(crate) struct RunningGuest {
     output: Output,
     spools: Vec<Spool>,
     threads: VcpuThreads,
+    /// What KVM says of their clocks, if that is what they record.
+    counters: Option<Counters>,
     unit: &'static str,
     has_command: bool,
     exec: Exec,
@@ -89,9 +94,12 @@ impl RunningGuest {
             guest_clock: plan.clock.clone(),
             ..StartRequest::default()
         };
-        let threads = vcpu::of_guest(guest.name()).map_or_else(VcpuThreads::default, |pid| {
-            VcpuThreads::of_process(pid, guest.info().cpus)
-        });
+        let cpus = guest.info().cpus;
+        let process = vcpu::of_guest(guest.name());
+        let threads =
+            process.map_or_else(VcpuThreads::default, |pid| VcpuThreads::of_process(pid, cpus));
+        let has_counters = plan.clock.as_deref() == Some(COUNTER);
+        let counters = process.filter(|_| has_counters).and_then(|pid| Counters::read(pid, cpus));
         let mut session = guest.start(&request).map_err(guest_error)?;
         let mut spools = Vec::new();
         let mut sinks = Vec::new();
@@ -107,7 +115,8 @@ impl RunningGuest {
             output,
             spools,
             threads,
-            unit: if plan.clock.as_deref() == Some("x86-tsc") { "cycles" } else { "ns" },
+            counters,
+            unit: if has_counters { "cycles" } else { "ns" },
             has_command: plan.exec.is_some(),
             exec: Exec::None,
         })
@@ -166,7 +175,8 @@ impl RunningGuest {
             Err(error) => return Err(self.output.lost(self.spools, guest_error(error))),
         };
         let file = GuestFile { guest: &self.name, head: &head, tail: &end.tail, sub_buffer_size };
-        let clock = clock(&end.samples, host_trace_id, cpus);
+        let counters = self.counters.as_ref();
+        let clock = GuestClock::new(&end.samples, counters, host_trace_id, cpus);
         let (trace_id, placements) = match file.write(&self.output, &self.spools, clock.as_ref()) {
             Ok(written) => written,
             Err(error) => return Err(self.output.lost(self.spools, error)),
@@ -196,31 +206,6 @@ impl FinishedGuest {
             tracedat::metadata::Guest { name: self.name.clone(), trace_id: self.trace_id, cpus };
         write::option::guest(&guest, Abi::NATIVE.byte_order)
     }
-}
-
-/// All vCPUs read one clock, so each gets the same samples; readers interpolate between them.
-fn clock(samples: &[Sample], host_trace_id: u64, cpus: u32) -> Option<GuestClock> {
-    if samples.is_empty() {
-        return None;
-    }
-    let errors = samples.iter().map(|sample| ErrorSample {
-        time: sample.guest_time,
-        error: sample.error,
-        between: sample.between,
-    });
-    let error = TimeError { cpus: vec![errors.collect()] };
-    let samples: Vec<ClockSample> = samples
-        .iter()
-        .map(|sample| ClockSample {
-            time: sample.guest_time,
-            offset: sample.offset,
-            scaling: 1,
-            fraction_bits: 0,
-        })
-        .collect();
-    let cpus = vec![samples; cpus as usize];
-    let shift = TimeShift { peer: host_trace_id, interpolate: true, cpus };
-    Some(GuestClock { shift, error })
 }
 
 /// The result of a thread; a panic in it goes on in this one.

@@ -11,6 +11,7 @@ mod destination;
 pub(super) mod dry_run;
 mod extras;
 pub(super) mod file;
+mod guest_clock;
 pub(crate) mod guest_side;
 mod guests;
 pub(super) mod latency;
