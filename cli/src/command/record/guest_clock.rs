@@ -59,6 +59,12 @@ impl GuestClock {
         }
     }
 
+    /// The largest bound there is.
+    pub(crate) fn worst(&self) -> u64 {
+        let samples = self.error.cpus.iter().flatten();
+        samples.map(|sample| sample.error.saturating_add(sample.between)).max().unwrap_or(0)
+    }
+
     fn exact(counters: &[TscToHost], peer: u64) -> Self {
         let sample = |counter: &TscToHost| ClockSample {
             time: 0,

@@ -71,6 +71,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) exec: Exec,
     pub(crate) missing_bytes: u64,
     pub(crate) samples: Vec<Sample>,
+    /// By how much its corrected time may be wrong; `None` where the clocks were not compared.
+    pub(crate) clock_error: Option<u64>,
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
     pub(crate) problems: Vec<HostError>,
@@ -191,6 +193,7 @@ impl RunningGuest {
             exec: self.exec,
             missing_bytes: end.cpus.iter().map(|cpu| cpu.missing + cpu.discarded).sum(),
             samples: end.samples,
+            clock_error: clock.as_ref().map(GuestClock::worst),
             unit: self.unit,
             problems: end.problems,
         })

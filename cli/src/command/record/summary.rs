@@ -143,6 +143,7 @@ fn json_of_guest(guest: &FinishedGuest) -> Json {
         ("output", guest.path.display().to_string().into()),
         ("missing_bytes", guest.missing_bytes.into()),
         ("clock_samples", (guest.samples.len() as u64).into()),
+        ("clock_error", guest.clock_error.into()),
         ("problems", guest.problems.iter().map(ToString::to_string).collect()),
         ("cpus", guest.placements.iter().map(of_cpu).collect()),
     ])
@@ -202,7 +203,7 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
     if !quiet {
         let mut out = output::stdout();
         writeln!(out, "{name}: {} CPUs in {}", guest.cpus, guest.path.display())?;
-        if let Some(worst) = guest.samples.iter().map(|sample| sample.error).max() {
+        if let Some(worst) = guest.clock_error {
             let (times, unit) = (guest.samples.len(), guest.unit);
             writeln!(out, "{name}: clock compared {times} times, wrong by {worst} {unit} at most")?;
         }
@@ -213,7 +214,7 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
     if guest.missing_bytes > 0 {
         tell(&format!("{name}: {} bytes of its data are missing", guest.missing_bytes));
     }
-    if guest.samples.is_empty() {
+    if guest.clock_error.is_none() {
         tell(&format!(
             "{name}: its clock could not be compared with this one; stamps are the guest's own"
         ));

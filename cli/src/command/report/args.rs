@@ -122,12 +122,13 @@ Examples:
   trace-cmd report --vcpu                     running, halted, preempted by whom; recorded with -e kvm -e sched
   trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'
 
-A line of --json has ts (nanoseconds; ticks where unit says so), cpu, pid, comm, flags, system, event, fields,
+A line of --json has ts (nanoseconds; ticks where unit says so), ts_error with --ts-error, cpu, pid, comm, flags, system, event, fields,
 symbols (what is known at the addresses among the fields), text if asked for, file and instance where there are several.
 Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are lists of bits; a byte that is no UTF-8 is
 \\xNN. {\"lost\":17,\"cpu\":0} stands where records were lost, null for an unknown number; {\"losses\":{...},\"cpu\":0}
 at the end says what a CPU lost in the kernel and on the way to the file. The layout of the text does not matter to
-it: every record has its line.";
+it: every record has its line.
+--vcpu --json has an object for each CPU of a guest instead, with its times in nanoseconds.";
 
 /// What changes lines of text, or prints something else, and so makes no sense with `--json`.
 const TEXT_ONLY: [&str; 21] = [
