@@ -15,6 +15,7 @@ use libtest_mimic::Failed;
 use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
 use trace_virt::lab::{self, Guest, GuestOptions, Missing};
+use tracedat::Reader;
 
 const CASES: &[Case] = &[
     Case { name: "root_host_and_guest_are_one_trace", needs: with_guest, test: one_trace },
@@ -26,7 +27,7 @@ const CASES: &[Case] = &[
 ];
 
 /// Ping-pongs between host and guest.
-const ROUNDS: u32 = 200;
+const ROUNDS: u32 = 1000;
 /// Set for the copy of this program that is the host's side of the ping-pong.
 const PING_SOCKET: &str = "TRACE_TEST_PING_SOCKET";
 const BOOT: Duration = Duration::from_secs(120);
@@ -73,9 +74,28 @@ fn ping(socket: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The guest's side: marker, then the answer. Reading line by line from a port wants one descriptor.
-const PONG: &str = "exec 3<>/dev/virtio-ports/ping-pong; while read -r n <&3; do \
-    echo ping $n in guest >/sys/kernel/tracing/trace_marker; echo $n >&3; [ $n = 200 ] && exit 7; done";
+/// The guest's side: marker, then the answer, beside a task that wants its processor. Reading line by line from a port wants
+/// one descriptor.
+const PONG: &str = "(while :; do :; done) & hog=$!; exec 3<>/dev/virtio-ports/ping-pong; while read -r n <&3; do \
+    echo ping $n in guest >/sys/kernel/tracing/trace_marker; echo $n >&3; \
+    [ $n = 1000 ] && kill $hog && exit 7; done";
+
+/// A task of the host that wants a processor.
+struct Load(Child);
+
+impl Load {
+    fn start() -> Result<Self, Failed> {
+        let mut command = Command::new("sh");
+        Ok(Self(command.args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn()?))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 fn boot(virt_dir: &Path, client: Option<&[&str]>) -> Result<Guest, Failed> {
     let mut options = GuestOptions::new("guest1");
@@ -84,6 +104,8 @@ fn boot(virt_dir: &Path, client: Option<&[&str]>) -> Result<Guest, Failed> {
     options.trace_cmd = Some(lab::static_binary()?);
     options.client_args = client.map(|words| words.iter().map(|word| (*word).to_owned()).collect());
     options.extra_ports = vec![PORT.to_owned()];
+    // The names of its threads tell which of them run vCPUs.
+    options.qemu_args = vec!["-name".to_owned(), "guest=guest1,debug-threads=on".to_owned()];
     let guest = Guest::boot(options)?;
     guest.wait_ready(BOOT)?;
     Ok(guest)
@@ -111,10 +133,12 @@ fn one_trace() -> Result<(), Failed> {
     );
 
     let mut session = record(virt_dir, out);
-    session
-        .args(["-e", "sched", "--dom", "guest1", "-e", "sched", "--exec", "sh", "-c", PONG, ";"]);
+    session.args(["-b", "8000", "-e", "sched", "--dom", "guest1", "-b", "8000", "-e", "sched"]);
+    session.args(["--exec", "sh", "-c", PONG, ";"]);
     session.arg(std::env::current_exe()?).env(PING_SOCKET, port_socket(&guest)?);
+    let hog = Load::start()?;
     let output = session.output()?;
+    drop(hog);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     check(output.status.success(), || format!("{}: {said}{}", output.status, stderr(&output)))?;
     check(stderr(&output).contains("exit code 7"), || {
@@ -136,9 +160,10 @@ fn one_trace() -> Result<(), Failed> {
     check(report.contains("trace-guest1.dat:") && report.contains("sched_switch:"), || {
         "no events of the guest".to_owned()
     })?;
+    threads_are_told(&guest, &files)?;
     if let Ok(reference) = requirements::reference() {
         let theirs = success(reference.reader().args(["report", "-t", "-i"]).arg(&files[1]))?;
-        check(theirs.contains("ping 200 in guest"), || {
+        check(theirs.contains("ping 1000 in guest"), || {
             "the reference does not see the guest's last marker".to_owned()
         })?;
         let both = success(
@@ -167,6 +192,27 @@ fn one_trace() -> Result<(), Failed> {
     check(events > 0, || "nothing was recorded by the guest itself".to_owned())?;
     guest.power_off(Duration::from_secs(20))?;
     Ok(())
+}
+
+/// The host's file names the threads of the vCPUs, and both files tell what that is good for.
+fn threads_are_told(guest: &Guest, files: &[PathBuf; 2]) -> Result<(), Failed> {
+    let host = Reader::open(&files[0])?.metadata;
+    let told: Vec<_> = host.guests().iter().flat_map(|guest| &guest.cpus).collect();
+    check(told.len() == 2, || format!("{told:?}"))?;
+    for vcpu in told {
+        let comm = format!("/proc/{}/task/{}/comm", guest.pid(), vcpu.pid);
+        let comm = fs::read_to_string(&comm).map_err(|error| format!("{comm}: {error}"))?;
+        check(comm.trim() == format!("CPU {}/TCG", vcpu.cpu), || format!("{vcpu:?} is {comm}"))?;
+    }
+    let times = success(trace_cmd().args(["report", "--vcpu", "-i"]).arg(&files[0]))?;
+    check(times.contains("guest1: vCPU 1, thread ") && !times.contains("no event"), || {
+        times.clone()
+    })?;
+    let words = ["report", "-q", "--ts-error", "-i"];
+    let bounds = success(trace_cmd().args(words).arg(&files[0]).arg("-i").arg(&files[1]))?;
+    check(bounds.contains("clock: corrected to the host's within ±"), || {
+        bounds.lines().take(9).collect()
+    })
 }
 
 /// The host's end of the port; the guest gives it out as a connection, the test needs its path.

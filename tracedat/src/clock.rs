@@ -1,5 +1,9 @@
 //! Ticks to nanoseconds, guest time to host time: all corrections of time stamps.
 
+mod bound;
+
+pub use bound::{ErrorBounds, ErrorSample, TimeError};
+
 use crate::metadata::Metadata;
 
 /// How time stamps are corrected, apart from what the file says.
@@ -87,15 +91,20 @@ impl ClockCorrection {
             .wrapping_mul(1000)
             .wrapping_add(metadata.ts_offset().unwrap_or(0))
             .wrapping_add(options.offset);
-        let unit = match (options.ticks_per_second, metadata.tsc_to_nsec()) {
+        let unit = Self::unit(metadata, options);
+        Self::of(metadata.time_shift(), cpu, unit, offset.cast_unsigned())
+    }
+
+    /// What a tick of a file's host is.
+    fn unit(metadata: &Metadata, options: &ClockOptions) -> Unit {
+        match (options.ticks_per_second, metadata.tsc_to_nsec()) {
             (0, Some(tsc)) if tsc.mult != 0 => Unit::Scaled { mult: tsc.mult, shift: tsc.shift },
             (0, _) => Unit::Nanosecond,
             (frequency, _) if options.floating => {
                 Unit::Factor(f64::from(NSEC_PER_SEC) / frequency as f64)
             }
             (frequency, _) => Unit::PerSecond(frequency),
-        };
-        Self::of(metadata.time_shift(), cpu, unit, offset.cast_unsigned())
+        }
     }
 
     fn of(shift: Option<&TimeShift>, cpu: u32, unit: Unit, offset: u64) -> Self {
@@ -138,16 +147,7 @@ impl ClockCorrection {
 
 impl Full {
     fn apply(&self, ticks: u64) -> u64 {
-        let host = self.to_host(ticks);
-        let nanoseconds = match self.unit {
-            Unit::Nanosecond => host,
-            Unit::PerSecond(frequency) => {
-                (u128::from(host) * u128::from(NSEC_PER_SEC) / u128::from(frequency.max(1))) as u64
-            }
-            Unit::Factor(factor) => floating(host, factor),
-            Unit::Scaled { mult, shift } => cycles_to_nanoseconds(host, mult, shift),
-        };
-        nanoseconds.wrapping_add(self.offset)
+        self.unit.nanoseconds(self.to_host(ticks)).wrapping_add(self.offset)
     }
 
     /// The host's stamp of a guest's.
@@ -164,6 +164,25 @@ impl Full {
                 a.scale(ticks).wrapping_add_signed(offset)
             }
         }
+    }
+}
+
+impl Unit {
+    /// How many nanoseconds so many ticks are.
+    fn nanoseconds(self, ticks: u64) -> u64 {
+        match self {
+            Self::Nanosecond => ticks,
+            Self::PerSecond(frequency) => {
+                (u128::from(ticks) * u128::from(NSEC_PER_SEC) / u128::from(frequency.max(1))) as u64
+            }
+            Self::Factor(factor) => floating(ticks, factor),
+            Self::Scaled { mult, shift } => cycles_to_nanoseconds(ticks, mult, shift),
+        }
+    }
+
+    /// By how much that may be too little.
+    fn rounding(self) -> u64 {
+        u64::from(self != Self::Nanosecond)
     }
 }
 

@@ -160,6 +160,7 @@ pub mod tasks;
 #[doc(hidden)]
 pub mod testing;
 mod text;
+pub mod vcpu;
 pub mod write;
 
 pub use abi::{Abi, ByteOrder};

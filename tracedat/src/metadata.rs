@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::abi::Abi;
 use crate::btf::Btf;
-use crate::clock::TimeShift;
+use crate::clock::{TimeError, TimeShift};
 use crate::event::Event;
 use crate::layout::{OptionId, SectionHeader};
 use crate::print_fmt::Names;
@@ -204,6 +204,11 @@ impl Metadata {
     /// Correction of this guest's clock to that of its host.
     pub fn time_shift(&self) -> Option<&TimeShift> {
         self.time_shifts.last()
+    }
+
+    /// How wrong that correction may be, where the file tells.
+    pub fn time_error(&self) -> Option<TimeError> {
+        option::time_error(self.options_of(OptionId::TIME_ERROR).last()?, self.abi)
     }
 
     /// Text of `header_event`.

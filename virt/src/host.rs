@@ -40,7 +40,7 @@ use trace_transport::{Connection, Deadline, MessageError, fifo, unix};
 
 use crate::protocol::{MARK_SIZE, RefuseCode, clean};
 use crate::setup::{GuestName, MAX_CPUS, SetupError, VirtDir};
-use crate::time_sync::{self, Clock, NotComparable, Ping, Sample};
+use crate::time_sync::{Clock, NotComparable, Ping, Sample};
 use collect::{Collector, Target, Totals};
 use control::Control;
 use link::{Incoming, Link};
@@ -558,8 +558,7 @@ impl GuestSession {
             }
             cpus.push(report);
         }
-        let samples = time_sync::estimate(&closed.rounds);
-        let (end, tail, exec) = (closed.end, closed.tail, closed.exec);
+        let (end, tail, samples, exec) = (closed.end, closed.tail, closed.samples, closed.exec);
         Ok(Finished { end, cpus, tail, samples, exec, held: closed.held, problems })
     }
 }

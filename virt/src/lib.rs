@@ -18,6 +18,7 @@
 //! * [`client`] runs in the guest and is handed what records ([`client::GuestRecorder`]).
 //! * [`host`] records a guest: it gives the head of its trace, moves its data to descriptors, and compares clocks.
 //! * [`time_sync`] turns probes into samples with a stated error.
+//! * [`vcpu`] finds the host's threads that run a guest's CPUs, and how KVM makes their counters.
 //!
 //! Nothing here knows what a recording contains: heads, tails and data are bytes. Bytes from a guest are hostile: they name
 //! no path and no size that is allocated, and every step that waits for a guest has a deadline.
@@ -38,4 +39,4 @@ pub mod setup;
 pub mod stop;
 mod sys;
 pub mod time_sync;
-pub mod vcpu_threads;
+pub mod vcpu;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use trace_virt::lab::{
     Accel, Guest, GuestFile, GuestOptions, LabError, Missing, TracefsLock, requirements,
 };
+use trace_virt::vcpu::{KvmVm, named_threads};
 
 type Test = fn() -> Result<(), Failed>;
 
@@ -213,10 +215,24 @@ fn root_kvm_shows_the_clock_of_a_guest_in_its_firmware() -> Result<(), Failed> {
             None => return Err(format!("KVM does not list the guest: {}", guest.console()).into()),
         }
     };
-    for vcpu in ["vcpu0", "vcpu1"] {
-        let offset = std::fs::read_to_string(vm.join(vcpu).join("tsc-offset"))?;
-        offset.trim_end_matches(['\n', '\0']).parse::<i64>()?;
+    let pid = guest.pid() as i32;
+    let [kvm] = &KvmVm::of_process(&debugfs, pid)[..] else {
+        return Err("no VM, or several".into());
+    };
+    let counters = kvm.counters()?;
+    assert_eq!(counters.iter().map(|(cpu, _)| *cpu).collect::<Vec<_>>(), [0, 1]);
+    for (cpu, counter) in counters {
+        let offset = std::fs::read_to_string(vm.join(format!("vcpu{cpu}/tsc-offset")))?;
+        assert_eq!(counter.offset, offset.trim_end_matches(['\n', '\0']).parse::<i64>()?);
+        let back = counter.to_host().ok_or("no way back")?;
+        assert!(counter.ratio > 1 || back.error == 0, "{back:?}");
     }
+    // Older kernels do not tell the threads.
+    let named: Vec<_> = kvm.threads().collect();
+    let tasks = format!("/proc/{pid}/task");
+    assert!(named.iter().all(|(_, thread)| Path::new(&tasks).join(thread.to_string()).exists()));
+    let by_name = named_threads(Path::new("/proc"), pid, 2);
+    assert!(named.is_empty() || by_name.is_empty() || named == by_name, "{named:?} {by_name:?}");
     assert!(guest.is_running());
     Ok(())
 }

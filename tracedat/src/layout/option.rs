@@ -61,6 +61,10 @@ impl OptionId {
     pub const LAST_BOOT_INFO: Self = Self(24);
     /// `u64` offset of the section with the text of `/proc/modules`.
     pub const MODULES_FILE: Self = Self(25);
+    /// How wrong TIME_SHIFT may be; of this crate alone. `u32` number of lists, then each list: `u32` number of samples, and for
+    /// each `u64` guest time, `u64` bound, `u64` what is to be added up to the next. Lists are by virtual CPU; the last counts
+    /// for all behind it.
+    pub const TIME_ERROR: Self = Self(0x5445);
     /// A recording that nobody has completed yet: see [`Live`](super::Live). Of this crate alone,
     /// and out of the chain of options once the file is complete.
     pub const LIVE: Self = Self(0x4c56);
@@ -94,6 +98,7 @@ impl OptionId {
             Self::BTF_FILE => "BTF_FILE",
             Self::LAST_BOOT_INFO => "LAST_BOOT_INFO",
             Self::MODULES_FILE => "MODULES_FILE",
+            Self::TIME_ERROR => "TIME_ERROR",
             Self::LIVE => "LIVE",
             _ => return None,
         })

@@ -1,7 +1,7 @@
 //! Values of options.
 
 use crate::abi::Abi;
-use crate::clock::{ClockSample, TimeShift};
+use crate::clock::{ClockSample, ErrorSample, TimeError, TimeShift};
 use crate::cursor::Cursor;
 use crate::error::DecodeError;
 use crate::layout::OptionId;
@@ -167,6 +167,26 @@ pub(crate) fn time_shift(option: &OptionValue, abi: Abi) -> Result<TimeShift, De
     Ok(TimeShift { peer, interpolate, cpus })
 }
 
+/// Decodes a TIME_ERROR option; what is cut off is left out.
+pub(super) fn time_error(option: &OptionValue, abi: Abi) -> Option<TimeError> {
+    let mut cursor = Cursor::new(&option.data, option.offset, abi.byte_order);
+    let mut cpus = Vec::new();
+    for _ in 0..cursor.u32().ok()? {
+        let Ok(count) = cursor.u32() else { break };
+        let mut samples = Vec::new();
+        for _ in 0..count {
+            let (Ok(time), Ok(error), Ok(between)) = (cursor.u64(), cursor.u64(), cursor.u64())
+            else {
+                break;
+            };
+            samples.push(ErrorSample { time, error, between });
+        }
+        samples.sort_by_key(|sample| sample.time);
+        cpus.push(samples);
+    }
+    Some(TimeError { cpus })
+}
+
 /// So many 64-bit numbers.
 fn part<'a>(cursor: &mut Cursor<'a>, count: u64, abi: Abi) -> Result<Cursor<'a>, DecodeError> {
     let offset = cursor.offset();
@@ -252,6 +272,26 @@ mod tests {
         );
         let error = time_shift(&option(OptionId::TIME_SHIFT, &data[..30]), LITTLE).unwrap_err();
         assert_eq!(error, DecodeError::Truncated { offset: 0x40 + 20, need: 16, left: 10 });
+    }
+
+    #[test]
+    fn time_error_keeps_what_is_there() {
+        let mut data = vec![0, 0, 0, 2, 0, 0, 0, 2];
+        for number in [9_u64, 3, 1, 5, 4, 0] {
+            data.extend(number.to_be_bytes());
+        }
+        data.extend([0, 0, 0, 9, 0]);
+        let samples = vec![
+            ErrorSample { time: 5, error: 4, between: 0 },
+            ErrorSample { time: 9, error: 3, between: 1 },
+        ];
+        let error = time_error(&option(OptionId::TIME_ERROR, &data), BIG).unwrap();
+        assert_eq!(error.cpus, [samples.clone(), vec![]]);
+        let one = TimeError { cpus: vec![samples.clone()] };
+        let (id, written) = crate::write::option::time_error(&one, ByteOrder::Big);
+        assert_eq!(time_error(&option(id, &written), BIG), Some(one.clone()));
+        assert_eq!(one.samples(7), samples);
+        assert_eq!(time_error(&option(id, &[0, 0]), BIG), None);
     }
 
     #[test]

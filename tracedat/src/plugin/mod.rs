@@ -22,6 +22,7 @@ mod sched_switch;
 mod sched_wakeup;
 mod tlb;
 
+pub(crate) use kvm::exit_reason_name as kvm_exit_reason;
 pub use options::HandlerOptions;
 pub use registry::{Registration, Registry};
 

@@ -2,6 +2,7 @@
 
 use super::binary_texts::BinaryTexts;
 use super::by_id::ById;
+use super::errors::TimeErrors;
 use super::json::EventFields;
 use super::number;
 use super::options::{Compat, ReportOptions};
@@ -34,6 +35,8 @@ pub(crate) struct ReportFile<'m> {
     /// Where the event id is.
     id_at: Option<usize>,
     slots: ById<Option<Slot<'m>>>,
+    /// How wrong its time stamps may be, where that is printed.
+    pub(crate) errors: Option<TimeErrors>,
 }
 
 /// What lines of one buffer have in common.
@@ -164,7 +167,25 @@ impl<'m> ReportFile<'m> {
             None => Some(0),
         };
         let slots = ById::new();
-        Self { index, metadata, options, registry, buffers, cpus, byte_order, common, id_at, slots }
+        let errors = None;
+        Self {
+            index,
+            metadata,
+            options,
+            registry,
+            buffers,
+            cpus,
+            byte_order,
+            common,
+            id_at,
+            slots,
+            errors,
+        }
+    }
+
+    /// The same with bounds of its time stamps.
+    pub(crate) fn with_errors(self, errors: Option<TimeErrors>) -> Self {
+        Self { errors, ..self }
     }
 
     /// Names of addresses.

@@ -150,6 +150,9 @@ impl Line<'_, '_> {
             (Some(_), TimeStyle::Nanoseconds) => number::nine_digits_colon(out, fraction),
             (None, _) => self.print_ticks(out),
         }
+        if let Some(errors) = &self.file.errors {
+            errors.print(self.header.cpu, self.header.time, out);
+        }
         if self.options.time_differences {
             let microseconds = self.options.time == TimeStyle::Microseconds
                 && buffer.is_some_and(|buffer| buffer.has_clock);

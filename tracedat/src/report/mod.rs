@@ -11,6 +11,7 @@ mod batch;
 mod binary_texts;
 mod by_id;
 mod comms;
+mod errors;
 mod file;
 mod follow;
 mod head;
@@ -41,6 +42,7 @@ use crate::error::ReadError;
 use crate::metadata::Metadata;
 use crate::plugin::Registry;
 use crate::read::Merge;
+use errors::TimeErrors;
 use file::ReportFile;
 use json::JsonFormat;
 use line::LineFormat;
@@ -160,7 +162,11 @@ impl Report {
             .zip(styles)
             .enumerate()
             .map(|(file, (input, styles))| {
-                ReportFile::new(file, input.metadata, &self.options, &self.registry, styles)
+                let nanoseconds = prefix::is_in_nanoseconds(input.metadata, &self.options);
+                let errors = TimeErrors::new(file, input, &self.options, nanoseconds);
+                let file =
+                    ReportFile::new(file, input.metadata, &self.options, &self.registry, styles);
+                file.with_errors(errors)
             })
             .collect()
     }
@@ -172,17 +178,24 @@ impl Report {
         Ok(())
     }
 
-    /// For each file the line that comes before those of its records: how many CPUs it has.
+    /// For each file the line that comes before those of its records: how many CPUs it has, and with
+    /// [`ReportOptions::time_errors`] another: how well its clock is known.
     /// JSON has none.
     pub fn headers(&self, inputs: &[ReportInput<'_>]) -> Vec<Vec<u8>> {
         if self.options.json.is_some() {
             return vec![Vec::new(); inputs.len()];
         }
         let mut headers = prefix::file_prefixes(inputs);
-        for (header, input) in headers.iter_mut().zip(inputs) {
+        let prefixes = headers.clone();
+        for (index, (header, input)) in headers.iter_mut().zip(inputs).enumerate() {
             header.extend_from_slice(b"cpus=");
             number::decimal(header, u64::from(input.metadata.cpus));
             header.push(b'\n');
+            let nanoseconds = prefix::is_in_nanoseconds(input.metadata, &self.options);
+            if let Some(errors) = TimeErrors::new(index, input, &self.options, nanoseconds) {
+                header.extend(prefixes.get(index).into_iter().flatten());
+                header.extend_from_slice(errors.summary().as_bytes());
+            }
         }
         headers
     }

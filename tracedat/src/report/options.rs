@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::json::Json;
+use crate::clock::ClockOptions;
 use crate::filter::Filter;
 pub use crate::print_fmt::Compat;
 
@@ -50,6 +51,9 @@ pub struct ReportOptions {
     /// Counts time from the first record; of release 3.1.6 it is the first of a top-level buffer.
     /// Without effect on raw stamps.
     pub align_time: bool,
+    /// Prints by how much time stamps of guests may be wrong, given the corrections of each input's clock that were
+    /// [set](crate::read::Records::set_clock).
+    pub time_errors: Option<Vec<ClockOptions>>,
     /// Whether it is watched that the time of no CPU goes backwards: see [`super::Printed`].
     pub check_time: bool,
     /// Prints the time since the line before.

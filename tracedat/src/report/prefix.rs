@@ -80,6 +80,12 @@ fn ticks_are_nanoseconds(metadata: &Metadata, buffer: &Buffer) -> bool {
     is_seconds_clock(clock(metadata, buffer)) || metadata.tsc_to_nsec().is_some()
 }
 
+/// Whether a file's time stamps are nanoseconds.
+pub(crate) fn is_in_nanoseconds(metadata: &Metadata, options: &ReportOptions) -> bool {
+    let buffer = metadata.buffers.first();
+    buffer.is_none_or(|buffer| counts_nanoseconds(metadata, buffer, options))
+}
+
 /// Whether a buffer's time stamps are nanoseconds. That is not what the reference prints as seconds:
 /// it knows `boot` for no clock of nanoseconds, and `uptime` for one.
 fn counts_nanoseconds(metadata: &Metadata, buffer: &Buffer, options: &ReportOptions) -> bool {

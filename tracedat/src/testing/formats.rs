@@ -23,9 +23,9 @@ pub mod event_id {
 }
 
 /// A field: declaration, bytes, whether signed. 0 bytes mean the size of `long`.
-type Field = (&'static str, usize, bool);
+type Field<'a> = (&'a str, usize, bool);
 
-const COMMON: [Field; 4] = [
+const COMMON: [Field<'_>; 4] = [
     ("unsigned short common_type", 2, false),
     ("unsigned char common_flags", 1, false),
     ("unsigned char common_preempt_count", 1, false),
@@ -156,7 +156,7 @@ impl FormatTexts {
     }
 
     fn sys_enter(&self) -> String {
-        let args: Field = match self.abi.long_size {
+        let args: Field<'_> = match self.abi.long_size {
             4 => ("unsigned long args[6]", 24, false),
             _ => ("unsigned long args[6]", 48, false),
         };
@@ -190,13 +190,18 @@ impl FormatTexts {
         self.format("sys_exit", id, &fields, "\"NR %ld = %ld\", REC->id, REC->ret")
     }
 
-    pub(super) fn two_numbers(&self, name: &str, id: u16) -> String {
-        let fields = [("int a", 4, true), ("int b", 4, true)];
-        self.format(name, id, &fields, "\"a=%d b=%d\", REC->a, REC->b")
+    pub(super) fn numbers(&self, name: &str, id: u16, fields: &[&str]) -> String {
+        let declarations: Vec<String> = fields.iter().map(|field| format!("int {field}")).collect();
+        let declared: Vec<Field<'_>> =
+            declarations.iter().map(|declaration| (declaration.as_str(), 4, true)).collect();
+        let print: Vec<String> = fields.iter().map(|field| format!("{field}=%d")).collect();
+        let values: Vec<String> = fields.iter().map(|field| format!("REC->{field}")).collect();
+        let print_fmt = format!("\"{}\", {}", print.join(" "), values.join(", "));
+        self.format(name, id, &declared, &print_fmt)
     }
 
     /// A format file with its offsets, as the kernel's compiler would lay the fields out.
-    fn format(&self, name: &str, id: u16, fields: &[Field], print_fmt: &str) -> String {
+    fn format(&self, name: &str, id: u16, fields: &[Field<'_>], print_fmt: &str) -> String {
         let mut text = format!("name: {name}\nID: {id}\nformat:\n");
         let mut offset = 0;
         self.put_fields(&mut text, &COMMON, &mut offset);
@@ -206,7 +211,7 @@ impl FormatTexts {
         text
     }
 
-    fn put_fields(&self, text: &mut String, fields: &[Field], offset: &mut usize) {
+    fn put_fields(&self, text: &mut String, fields: &[Field<'_>], offset: &mut usize) {
         for &(declaration, size, signed) in fields {
             let long = usize::from(self.abi.long_size);
             let (size, align) = match size {

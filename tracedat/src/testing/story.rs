@@ -5,6 +5,8 @@ use std::io::Cursor;
 use super::formats::event_id;
 use super::{FormatTexts, SubBufferBuilder, TraceBuilder, Workload};
 use crate::abi::{Abi, ByteOrder};
+use crate::metadata::{Guest, VirtualCpu};
+use crate::write::option::RawOption;
 use crate::write::{BufferData, CpuSource, Settings, System, Version, Writer, option};
 
 const ABI: Abi = Abi { byte_order: ByteOrder::Little, long_size: 8 };
@@ -14,6 +16,8 @@ const SYS_EXIT: u16 = 348;
 const KERNEL_STACK: u16 = 4;
 const BEGIN: u16 = 900;
 const END: u16 = 901;
+const KVM_ENTRY: u16 = 902;
+const KVM_EXIT: u16 = 903;
 
 /// Where the function with number 0 starts; the others follow every 4096 bytes.
 const FUNCTIONS: u64 = 0xffff_ffff_8100_0000;
@@ -25,7 +29,7 @@ pub struct Story {
     time: u64,
     cpu: u32,
     missed: bool,
-    hooks: Vec<String>,
+    options: Vec<RawOption>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +65,16 @@ impl Story {
     /// Leaves a hook in the trace's options.
     #[must_use]
     pub fn hook(mut self, text: &str) -> Self {
-        self.hooks.push(text.to_owned());
+        self.options.push(option::hook(text));
+        self
+    }
+
+    /// Tells in the trace's options which threads run the CPUs of a guest, from 0.
+    #[must_use]
+    pub fn guest(mut self, name: &str, threads: &[i32]) -> Self {
+        let cpus = (0..).zip(threads).map(|(cpu, &pid)| VirtualCpu { cpu, pid }).collect();
+        let guest = Guest { name: name.to_owned(), trace_id: 1, cpus };
+        self.options.push(option::guest(&guest, ABI.byte_order));
         self
     }
 
@@ -78,9 +91,15 @@ impl Story {
     /// `sched_wakeup` of a task by another.
     #[must_use]
     pub fn wake(self, by: i32, woken: i32) -> Self {
+        self.wake_on(0, by, woken)
+    }
+
+    /// `sched_wakeup` of a task by another, to run on a CPU.
+    #[must_use]
+    pub fn wake_on(self, cpu: u32, by: i32, woken: i32) -> Self {
         let mut data = Vec::new();
         put_task(&mut data, woken);
-        data.extend([0; 4]);
+        data.extend(cpu.to_le_bytes());
         self.event(SCHED_WAKEUP, by, &data)
     }
 
@@ -116,6 +135,19 @@ impl Story {
     #[must_use]
     pub fn irq_exit(self, pid: i32, irq: i32) -> Self {
         self.pair(IRQ_HANDLER_EXIT, pid, irq, 1)
+    }
+
+    /// `kvm_entry` of a virtual CPU by its thread.
+    #[must_use]
+    pub fn kvm_entry(self, thread: i32, vcpu: i32) -> Self {
+        self.event(KVM_ENTRY, thread, &vcpu.to_le_bytes())
+    }
+
+    /// `kvm_exit` of a virtual CPU of an Intel machine.
+    #[must_use]
+    pub fn kvm_exit(self, thread: i32, vcpu: i32, reason: i32) -> Self {
+        let data = [reason.to_le_bytes(), 1_i32.to_le_bytes(), vcpu.to_le_bytes()].concat();
+        self.event(KVM_EXIT, thread, &data)
     }
 
     /// `story:begin` with the fields `a` and `b`.
@@ -158,8 +190,10 @@ impl Story {
             ("sched", texts.sched_wakeup(SCHED_WAKEUP)),
             ("irq", texts.irq_handler_exit(IRQ_HANDLER_EXIT)),
             ("raw_syscalls", texts.sys_exit(SYS_EXIT)),
-            ("story", texts.two_numbers("begin", BEGIN)),
-            ("story", texts.two_numbers("end", END)),
+            ("kvm", texts.numbers("kvm_entry", KVM_ENTRY, &["vcpu_id"])),
+            ("kvm", texts.numbers("kvm_exit", KVM_EXIT, &["exit_reason", "isa", "vcpu_id"])),
+            ("story", texts.numbers("begin", BEGIN, &["a", "b"])),
+            ("story", texts.numbers("end", END, &["a", "b"])),
         ] {
             match head.systems.iter_mut().find(|known| known.name == system) {
                 Some(known) => known.formats.push(text.into_bytes()),
@@ -171,7 +205,7 @@ impl Story {
         let functions = (0..16).map(|n| format!("{:016x} T f{n}\n", FUNCTIONS + n * 0x1000));
         head.kallsyms = functions.collect::<String>().into_bytes();
         head.cmdlines.clear();
-        head.options.extend(self.hooks.iter().map(|text| option::hook(text)));
+        head.options.extend(self.options.iter().cloned());
         let settings = Settings { version: Version::V6, ..Settings::new(ABI, page_size) };
         let mut file = Cursor::new(Vec::new());
         let writer = Writer::create(&mut file, settings, &head).expect("a head");

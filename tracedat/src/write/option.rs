@@ -4,7 +4,7 @@
 //! made by the writer itself, as only it knows the offsets.
 
 use crate::abi::ByteOrder;
-use crate::clock::{ClockSample, TimeShift};
+use crate::clock::{ClockSample, TimeError, TimeShift};
 use crate::layout::OptionId;
 use crate::metadata::{Guest, ProcMaps, RecorderStat, TscToNsec};
 
@@ -95,6 +95,17 @@ pub fn time_shift(shift: &TimeShift, order: ByteOrder) -> RawOption {
     let samples = shift.cpus.iter().flatten();
     data.extend(samples.flat_map(|sample| order.put_u64(sample.fraction_bits)));
     (OptionId::TIME_SHIFT, data)
+}
+
+/// How wrong that correction may be.
+pub fn time_error(error: &TimeError, order: ByteOrder) -> RawOption {
+    let mut data = order.put_u32(error.cpus.len() as u32).to_vec();
+    for cpu in &error.cpus {
+        data.extend_from_slice(&order.put_u32(cpu.len() as u32));
+        let numbers = cpu.iter().flat_map(|sample| [sample.time, sample.error, sample.between]);
+        data.extend(numbers.flat_map(|number| order.put_u64(number)));
+    }
+    (OptionId::TIME_ERROR, data)
 }
 
 /// A guest traced together with this host; a thread that is not known is -1.

@@ -7,8 +7,8 @@ use trace_transport::message::{ExecRule, Message, Totals};
 
 use super::{CONNECT_TIME, GuestState, HostError, Step, connect_server, link};
 use crate::protocol::clean;
-use crate::setup::{MAX_CPUS, VirtDir};
-use crate::vcpu_threads::{VcpuThread, vcpu_threads};
+use crate::setup::{GuestName, MAX_CPUS, VirtDir};
+use crate::vcpu::VcpuThreads;
 
 /// Guests that are told of at most; a server has fewer.
 const MAX_GUESTS: usize = 4096;
@@ -26,7 +26,7 @@ pub struct ConnectedGuest {
     /// Since when that is connected.
     pub connected: Duration,
     /// Which threads run its CPUs, as far as that can be found.
-    pub vcpus: Vec<VcpuThread>,
+    pub vcpus: VcpuThreads,
     /// What its client said of itself; `None` while none answers.
     pub client: Option<ClientStatus>,
     /// The recording that has it.
@@ -109,7 +109,9 @@ pub fn status(dir: &VirtDir) -> Result<Vec<ConnectedGuest>, HostError> {
         }
     }
     for guest in &mut guests {
-        guest.vcpus = vcpu_threads(guest.qemu);
+        let set_up = || GuestName::new(&guest.name).map_or(0, |name| dir.cpus(&name).unwrap_or(0));
+        let cpus = guest.client.as_ref().map_or_else(set_up, |client| client.cpus);
+        guest.vcpus = VcpuThreads::of_process(guest.qemu, cpus);
     }
     guests.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(guests)
@@ -145,7 +147,7 @@ fn read(guest: &trace_transport::message::GuestStatus<'_>) -> Option<ConnectedGu
         state,
         qemu: pid(guest.qemu),
         connected: Duration::from_millis(guest.connected_ms),
-        vcpus: Vec::new(),
+        vcpus: VcpuThreads::default(),
         client,
         session,
     })

@@ -81,6 +81,12 @@ impl Clock {
         seconds.checked_mul(1_000_000_000)?.checked_add(ns)
     }
 
+    /// Whether it may be set, so that a time comes twice: by an administrator, or where a machine was moved.
+    #[must_use]
+    pub fn can_be_set(self) -> bool {
+        matches!(self, Self::Tai | Self::X86Tsc)
+    }
+
     pub(super) fn number(self) -> u32 {
         self.entry().2
     }

@@ -1,5 +1,9 @@
 //! From probes to samples: pure arithmetic.
 
+mod bound;
+
+use super::Clock;
+
 /// One probe that was answered: two host times and the guest's in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
@@ -91,6 +95,9 @@ pub struct Sample {
     pub offset: i64,
     /// Bound of the error.
     pub error: u64,
+    /// What is to be added to the interpolated `error` between this sample and the next: a clock that was set, a machine that
+    /// was paused, or another speed in the meantime. Of the last sample, behind it.
+    pub between: u64,
 }
 
 impl Sample {
@@ -108,12 +115,8 @@ impl Sample {
     }
 }
 
-/// How the offset changes with guest time, and how well that is known.
-#[derive(Clone, Copy)]
-struct Drift {
-    rate: f64,
-    uncertainty: f64,
-}
+/// No two clocks that are only slewed drift faster apart: 500 ppm on each side.
+const MAX_DRIFT: f64 = 1e-3;
 
 /// A drift is not quite the same all the time: what is allowed on top of what was measured.
 const WANDER: f64 = 20e-6;
@@ -121,46 +124,63 @@ const WANDER: f64 = 20e-6;
 /// The line at an end is steady when its samples are this many times further apart than they are uncertain (200 ppm).
 const END_SLOPE: u128 = 5_000;
 
-/// Turns rounds into samples in order of guest time. Between samples the result is to be interpolated; the corrected time
+/// Turns rounds, in which the `guest`'s clock was read, into samples in order of guest time. Between samples the result is to be interpolated; the corrected time
 /// never runs backwards.
 #[must_use]
-pub fn estimate(rounds: &[Round]) -> Vec<Sample> {
+pub fn estimate(rounds: &[Round], guest: Clock) -> Vec<Sample> {
     let mut rounds: Vec<(Probe, &Round)> =
         rounds.iter().filter_map(|round| Some((round.best()?, round))).collect();
-    rounds.sort_by_key(|(best, _)| best.guest);
-    rounds.dedup_by_key(|(best, _)| best.guest);
+    rounds.sort_by_key(|(best, _)| best.sent);
 
     let bests: Vec<Probe> = rounds.iter().map(|(best, _)| *best).collect();
-    let samples = rounds
+    let measured: Vec<Sample> = rounds
         .iter()
         .enumerate()
         .filter_map(|(index, (best, round))| overlap(*best, round, drift_around(&bests, index)))
         .collect();
-    widen_ends(keep_monotone(remove_outliers(samples)))
+    let mut samples = measured.clone();
+    samples.sort_by_key(|sample| sample.guest_time);
+    let mut samples = widen_ends(keep_monotone(remove_outliers(samples)));
+    bound::state(&mut samples, &measured, guest.can_be_set());
+    samples
 }
 
-/// The drift seen by the neighbours of a round.
-fn drift_around(bests: &[Probe], index: usize) -> Option<Drift> {
-    let a = bests.get(index.saturating_sub(1))?;
-    let b = bests.get(index + 1).or_else(|| bests.get(index))?;
-    let span = b.guest.checked_sub(a.guest).filter(|&span| span > 0)? as f64;
-    Some(Drift {
-        rate: (b.middle() - a.middle()) as f64 / span,
-        uncertainty: (a.trip() as f64 + b.trip() as f64) / 2.0 / span + WANDER,
-    })
+/// Between which speeds the offset changes with guest time.
+#[derive(Clone, Copy)]
+struct Drift {
+    slowest: f64,
+    fastest: f64,
+}
+
+/// The drift seen by the neighbours of a round. Where a clock was set in between, they say nothing.
+fn drift_around(bests: &[Probe], index: usize) -> Drift {
+    let neighbours = [index.checked_sub(1).map(|before| (before, index)), Some((index, index + 1))];
+    let seen = neighbours.into_iter().flatten().filter_map(|(a, b)| {
+        let (a, b) = (bests.get(a)?, bests.get(b)?);
+        let span = b.guest.checked_sub(a.guest).filter(|&span| span > 0)? as f64;
+        let rate = (b.middle() - a.middle()) as f64 / span;
+        let uncertainty = (a.trip() as f64 + b.trip() as f64) / 2.0 / span + WANDER;
+        let drift = Drift {
+            slowest: (rate - uncertainty).max(-MAX_DRIFT),
+            fastest: (rate + uncertainty).min(MAX_DRIFT),
+        };
+        (drift.slowest <= drift.fastest).then_some(drift)
+    });
+    let wider = |a: Drift, b: Drift| Drift {
+        slowest: a.slowest.min(b.slowest),
+        fastest: a.fastest.max(b.fastest),
+    };
+    seen.reduce(wider).unwrap_or(Drift { slowest: -MAX_DRIFT, fastest: MAX_DRIFT })
 }
 
 /// Where the intervals of all probes overlap, moved to the time of the best one.
-fn overlap(best: Probe, round: &Round, drift: Option<Drift>) -> Option<Sample> {
+fn overlap(best: Probe, round: &Round, drift: Drift) -> Option<Sample> {
     let (mut low, mut high) = (best.low(), best.high());
-    if let Some(drift) = drift {
-        for probe in &round.0 {
-            let apart = (i128::from(probe.guest) - i128::from(best.guest)) as f64;
-            let moved = apart * drift.rate;
-            let slack = apart.abs() * drift.uncertainty;
-            low = low.max(probe.low().saturating_sub((moved + slack).ceil() as i128));
-            high = high.min(probe.high().saturating_sub((moved - slack).floor() as i128));
-        }
+    for probe in &round.0 {
+        let apart = (i128::from(best.guest) - i128::from(probe.guest)) as f64;
+        let (a, b) = (apart * drift.slowest, apart * drift.fastest);
+        low = low.max(probe.low().saturating_add(a.min(b).floor() as i128));
+        high = high.min(probe.high().saturating_add(a.max(b).ceil() as i128));
     }
     if low > high {
         // A clock was set in the middle: only a single probe says anything.
@@ -170,6 +190,7 @@ fn overlap(best: Probe, round: &Round, drift: Option<Drift>) -> Option<Sample> {
         guest_time: best.guest,
         offset: i64::try_from(i128::midpoint(low, high)).ok()?,
         error: u64::try_from((high - low + 1) / 2).ok()?,
+        between: 0,
     })
 }
 
@@ -306,7 +327,7 @@ mod tests {
             let mut random = Random(seed);
             let rounds: Vec<_> =
                 (0..=seconds).map(|s| self.round(START + s * 1_000_000_000, &mut random)).collect();
-            estimate(&rounds)
+            estimate(&rounds, Clock::Mono)
         }
     }
 
@@ -398,7 +419,7 @@ mod tests {
             received: late + 41_000_000,
         });
         rounds[4] = held_up;
-        let samples = estimate(&rounds);
+        let samples = estimate(&rounds, Clock::Mono);
         assert_eq!(samples.len(), 8);
         assert!(samples.iter().all(|sample| sample.error < 50_000));
     }
@@ -412,7 +433,7 @@ mod tests {
             let ms = [0, 100, 400, 1_000, 2_000, 3_000, 4_000, 5_000, 5_010];
             let rounds: Vec<_> =
                 ms.iter().map(|ms| machine.round(START + ms * 1_000_000, &mut random)).collect();
-            let samples = estimate(&rounds);
+            let samples = estimate(&rounds, Clock::Mono);
             for outside in [START - 200_000_000, START + 5_300_000_000] {
                 let found = Sample::host_time(&samples, machine.guest(outside)).unwrap();
                 assert!(found.abs_diff(outside) < 300_000, "{}", found.abs_diff(outside));
@@ -422,7 +443,7 @@ mod tests {
 
     #[test]
     fn corrected_time_never_runs_backwards() {
-        let sample = |guest_time, offset, error| Sample { guest_time, offset, error };
+        let sample = |guest_time, offset, error| Sample { guest_time, offset, error, between: 0 };
         let kept = keep_monotone(vec![
             sample(1_000, 500, 10),
             sample(2_000, -600, 900),
@@ -443,11 +464,11 @@ mod tests {
                 rounds.push(round);
             }
         }
-        let samples = estimate(&rounds);
+        let samples = estimate(&rounds, Clock::Mono);
         for time in [0, 77, u64::MAX] {
             let _ = Sample::host_time(&samples, time);
         }
-        assert_eq!(estimate(&[]), []);
+        assert_eq!(estimate(&[], Clock::Mono), []);
         assert_eq!(Sample::host_time(&[], 1), None);
     }
 }

@@ -124,6 +124,11 @@ impl Ping {
         self.host
     }
 
+    /// The guest's clock.
+    pub(crate) fn guest_clock(&self) -> Clock {
+        self.guest
+    }
+
     /// The guest cannot answer.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed
@@ -154,7 +159,7 @@ mod tests {
             assert!(ping.take(Clock::Mono.now(), protocol, id, payload));
             assert!(!ping.take(Clock::Mono.now(), protocol, id, payload), "an answer counts once");
         }
-        let samples = super::super::estimate(&[ping.finish()]);
+        let samples = super::super::estimate(&[ping.finish()], Clock::Mono);
         assert_eq!(samples.len(), 1);
         assert!(samples[0].offset.unsigned_abs() <= samples[0].error, "{samples:?}");
     }

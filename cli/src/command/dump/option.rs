@@ -93,6 +93,7 @@ pub(super) fn print(
         }
         OptionId::GUEST => print_guest(data, option, out),
         OptionId::TIME_SHIFT => print_time_shift(data, option, out),
+        OptionId::TIME_ERROR => print_time_error(data, out),
         _ => print_line(&option.data, out),
     }
 }
@@ -123,6 +124,7 @@ fn name(id: OptionId) -> Option<&'static str> {
         OptionId::BTF_FILE => "BTF",
         OptionId::LAST_BOOT_INFO => "LAST BOOT INFO",
         OptionId::MODULES_FILE => "MODULES",
+        OptionId::TIME_ERROR => "TimeError",
         _ => return None,
     })
 }
@@ -223,6 +225,18 @@ fn print_time_shift(data: &Metadata, option: &OptionValue, out: &mut dyn Write) 
             out,
             "\t{offset} {scaling} {fraction} {time}[offset * scaling >> fraction @ time]"
         )?;
+    }
+    Ok(())
+}
+
+fn print_time_error(data: &Metadata, out: &mut dyn Write) -> io::Result<()> {
+    let Some(error) = data.time_error() else { return Ok(()) };
+    writeln!(out, "0x{:x} [CPU count]", error.cpus.len())?;
+    for (cpu, samples) in error.cpus.iter().enumerate() {
+        writeln!(out, "{} [samples count for CPU {cpu}]", samples.len())?;
+    }
+    for s in error.cpus.iter().flatten() {
+        writeln!(out, "\t{} {} {} [bound, more up to the next, time]", s.error, s.between, s.time)?;
     }
     Ok(())
 }

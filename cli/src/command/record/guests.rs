@@ -10,12 +10,13 @@ use trace_virt::host::{
 };
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
+use trace_virt::vcpu::{self, VcpuThreads};
 use tracedat::Abi;
-use tracedat::clock::{ClockSample, TimeShift};
 use tracedat::layout::OptionId;
 use tracedat::metadata::VirtualCpu;
 use tracedat::write::{self, Placement};
 
+use super::guest_clock::{Counters, GuestClock};
 use super::guest_file::{Closed, GuestFile};
 use super::guest_output::GuestOutput;
 use super::output::Output;
@@ -23,6 +24,9 @@ use super::plan::{GuestPlan, guest_output};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
+
+/// The clock that counts ticks of the processor.
+const COUNTER: &str = "x86-tsc";
 
 /// A guest that is not recorded, or whose file cannot be made.
 #[derive(Debug)]
@@ -86,6 +90,8 @@ fn side_by_side<T: Send, R: Send>(
 struct ReadyGuest {
     guest: PreparedGuest,
     output: Output,
+    threads: VcpuThreads,
+    counters: Option<Counters>,
 }
 
 impl ReadyGuest {
@@ -104,8 +110,14 @@ impl ReadyGuest {
             guest_clock: plan.clock.clone(),
             ..StartRequest::default()
         };
+        let cpus = guest.info().cpus;
+        let process = vcpu::of_guest(guest.name());
+        let threads =
+            process.map_or_else(VcpuThreads::default, |pid| VcpuThreads::of_process(pid, cpus));
+        let has_counters = plan.clock.as_deref() == Some(COUNTER);
+        let counters = process.filter(|_| has_counters).and_then(|pid| Counters::read(pid, cpus));
         let guest = guest.prepare(&request).map_err(guest_error)?;
-        Ok(Self { guest, output })
+        Ok(Self { guest, output, threads, counters })
     }
 
     /// Starts the recording in the guest and the flow of its data.
@@ -125,7 +137,9 @@ impl ReadyGuest {
             name: plan.title().to_owned(),
             session,
             file,
-            unit: if plan.clock.as_deref() == Some("x86-tsc") { "cycles" } else { "ns" },
+            threads: self.threads,
+            counters: self.counters,
+            unit: if plan.clock.as_deref() == Some(COUNTER) { "cycles" } else { "ns" },
             has_command: plan.exec.is_some(),
             exec: Exec::None,
             started,
@@ -147,6 +161,9 @@ pub(crate) struct RunningGuest {
     name: String,
     session: GuestSession,
     file: GuestFile,
+    threads: VcpuThreads,
+    /// What KVM says of their clocks, if that is what they record.
+    counters: Option<Counters>,
     unit: &'static str,
     has_command: bool,
     exec: Exec,
@@ -176,6 +193,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) trace_id: u64,
     pub(crate) end: SessionEnd,
     pub(crate) cpus: Vec<GuestCpu>,
+    /// The host's threads that run them.
+    pub(crate) threads: VcpuThreads,
     /// Where data is, by instance and CPU.
     pub(crate) placements: Vec<Placement>,
     /// Events that its kernel lost, as far as it told.
@@ -183,6 +202,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) exec: Exec,
     pub(crate) started: Started,
     pub(crate) samples: Vec<Sample>,
+    /// By how much its corrected time may be wrong; `None` where the clocks were not compared.
+    pub(crate) clock_error: Option<u64>,
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
     /// How often and how long its command waited for this side.
@@ -251,13 +272,15 @@ impl RunningGuest {
     /// Ends the recording in the guest and completes its file.
     pub(crate) fn finish(mut self, host_trace_id: u64) -> Result<FinishedGuest, LostGuest> {
         self.take_news();
-        let Self { name, session, file, unit, exec, started, .. } = self;
+        let Self { name, session, file, threads, counters, unit, exec, started, .. } = self;
         let lost = |error| LostGuest { name: name.clone(), error };
         let count = session.cpus;
         let end = session.close().map_err(|error| lost(guest_error(error)))?;
-        let shift = time_shift(&end.samples, host_trace_id, count);
+        let clock = GuestClock::new(&end.samples, counters.as_ref(), host_trace_id, count);
         let order = file.byte_order();
-        let options = shift.iter().map(|shift| write::option::time_shift(shift, order));
+        let options = clock.iter().flat_map(|GuestClock { shift, error }| {
+            [write::option::time_shift(shift, order), write::option::time_error(error, order)]
+        });
         let (path, trace_id) = (file.output().path().to_owned(), file.trace_id());
         let closed = file.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
         let Closed { placements, lost_events, discarded, problem } = closed;
@@ -277,6 +300,7 @@ impl RunningGuest {
             trace_id,
             end: end.end,
             cpus,
+            threads,
             placements,
             lost_events,
             // What came with the end is not among the news.
@@ -286,6 +310,7 @@ impl RunningGuest {
             },
             started,
             samples: end.samples,
+            clock_error: clock.as_ref().map(GuestClock::worst),
             unit,
             held: end.held,
             problems,
@@ -314,30 +339,13 @@ impl FinishedGuest {
 
     /// What the host's file says of this guest.
     pub(crate) fn option(&self) -> (OptionId, Vec<u8>) {
-        // Which host thread runs which vCPU is not known here.
-        let cpus = self.cpus.iter().map(|cpu| VirtualCpu { cpu: cpu.cpu, pid: -1 });
+        let thread = |cpu| self.threads.get(cpu).unwrap_or(-1);
+        let cpus = self.cpus.iter().map(|one| VirtualCpu { cpu: one.cpu, pid: thread(one.cpu) });
         let cpus = cpus.collect();
         let guest =
             tracedat::metadata::Guest { name: self.name.clone(), trace_id: self.trace_id, cpus };
         write::option::guest(&guest, Abi::NATIVE.byte_order)
     }
-}
-
-/// All vCPUs read one clock, so each gets the same samples; readers interpolate between them.
-fn time_shift(samples: &[Sample], host_trace_id: u64, cpus: u32) -> Option<TimeShift> {
-    if samples.is_empty() {
-        return None;
-    }
-    let samples: Vec<ClockSample> = samples
-        .iter()
-        .map(|sample| ClockSample {
-            time: sample.guest_time,
-            offset: sample.offset,
-            scaling: 1,
-            fraction_bits: 0,
-        })
-        .collect();
-    Some(TimeShift { peer: host_trace_id, interpolate: true, cpus: vec![samples; cpus as usize] })
 }
 
 /// The result of a thread; a panic in it goes on in this one.

@@ -11,6 +11,7 @@ mod destination;
 pub(super) mod dry_run;
 mod extras;
 pub(super) mod file;
+mod guest_clock;
 mod guest_file;
 mod guest_output;
 pub(crate) mod guest_policy;

@@ -165,6 +165,7 @@ fn json_of_guest(guest: &FinishedGuest) -> Json {
         ("discarded_bytes", guest.discarded_bytes().into()),
         ("missing_bytes", guest.missing_bytes().into()),
         ("clock_samples", (guest.samples.len() as u64).into()),
+        ("clock_error", guest.clock_error.into()),
         ("problems", guest.problems.iter().map(String::as_str).collect()),
         ("cpus", guest.cpus.iter().map(of_cpu).collect()),
         ("instances", instances.map(of_instance).collect()),
@@ -234,7 +235,7 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
     if !quiet {
         let mut out = output::stdout();
         writeln!(out, "{name}: {} CPUs in {}", guest.cpus.len(), guest.path.display())?;
-        if let Some(worst) = guest.samples.iter().map(|sample| sample.error).max() {
+        if let Some(worst) = guest.clock_error {
             let (times, unit) = (guest.samples.len(), guest.unit);
             writeln!(out, "{name}: clock compared {times} times, wrong by {worst} {unit} at most")?;
         }
@@ -262,7 +263,7 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
             ));
         }
     }
-    if guest.samples.is_empty() {
+    if guest.clock_error.is_none() {
         tell(&format!(
             "{name}: its clock could not be compared with this one; stamps are the guest's own"
         ));

@@ -32,6 +32,7 @@ pub(crate) struct ReportArgs {
     pub(crate) align_time: bool,
     pub(crate) time_differences: bool,
     pub(crate) check_time: bool,
+    pub(crate) time_errors: bool,
     pub(crate) boundaries: bool,
     pub(crate) wakeups: bool,
     pub(crate) no_hard_irq: bool,
@@ -74,6 +75,8 @@ pub(crate) enum Action {
     Events,
     /// Where the time of each task goes.
     Profile,
+    /// What became of the time of guests' CPUs.
+    Vcpu,
     /// Statistics of the ring buffers, and where the data is.
     Statistics,
     /// The traced machine, and the recorder's version.
@@ -116,14 +119,16 @@ Examples:
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
   trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   time in timers too
+  trace-cmd report --vcpu                     running, halted, preempted by whom; recorded with -e kvm -e sched
   trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'
 
-A line of --json has ts (nanoseconds; ticks where unit says so), cpu, pid, comm, flags, system, event, fields,
+A line of --json has ts (nanoseconds; ticks where unit says so), ts_error with --ts-error, cpu, pid, comm, flags, system, event, fields,
 symbols (what is known at the addresses among the fields), text if asked for, file and instance where there are several.
 Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are lists of bits; a byte that is no UTF-8 is
 \\xNN. {\"lost\":17,\"cpu\":0} stands where records were lost, null for an unknown number; {\"losses\":{...},\"cpu\":0}
 at the end says what a CPU lost in the kernel and on the way to the file. The layout of the text does not matter to
-it: every record has its line.";
+it: every record has its line.
+--vcpu --json has an object for each CPU of a guest instead, with its times in nanoseconds.";
 
 /// What changes lines of text, or prints something else, and so makes no sense with `--json`.
 const TEXT_ONLY: [&str; 21] = [
@@ -300,6 +305,12 @@ pub(crate) fn command() -> Command {
         )
         .arg(flag("ts-diff").long("ts-diff").help("Time since the line before"))
         .arg(flag("ts-check").long("ts-check").help("Warn where time goes backwards"))
+        .arg(
+            flag("ts-error")
+                .long("ts-error")
+                .conflicts_with_all(["raw-ts", "align-ts"])
+                .help("By how much the time of a guest's events may be wrong"),
+        )
         .arg(flag("nodate").long("nodate").help("Ignore the recorded date"))
         .arg(flag("raw-ts").long("raw-ts").help("Time stamps as recorded, without any correction"))
         .arg(flag("align-ts").long("align-ts").help("Start at 0"))
@@ -331,6 +342,11 @@ pub(crate) fn command() -> Command {
             flag("check-events")
                 .long("check-events")
                 .help("Whether all event formats are understood; the exit code is 22 if not"),
+        )
+        .arg(
+            flag("vcpu").long("vcpu").conflicts_with_all(TEXT_ONLY).help(
+                "Why guests were not running: the time of each of their CPUs, from the events of their host",
+            ),
         )
         .next_help_heading("Profile")
         .arg(
@@ -425,6 +441,7 @@ impl ReportArgs {
             align_time: matches.get_flag("align-ts"),
             time_differences: matches.get_flag("ts-diff"),
             check_time: matches.get_flag("ts-check"),
+            time_errors: matches.get_flag("ts-error"),
             wakeups: matches.get_flag("wakeups"),
             no_hard_irq: matches.get_flag("no-hard-irq"),
             no_soft_irq: matches.get_flag("no-soft-irq"),
@@ -561,6 +578,7 @@ fn action(matches: &ArgMatches) -> Action {
         ("first-event", Action::Cpus { first, last }),
         ("last-event", Action::Cpus { first, last }),
         ("profile", Action::Profile),
+        ("vcpu", Action::Vcpu),
     ];
     actions
         .iter()

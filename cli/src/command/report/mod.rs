@@ -6,6 +6,7 @@ pub(super) mod args;
 pub(super) mod filters;
 mod info;
 mod profile;
+mod vcpu;
 
 use std::io::{self, Write};
 
@@ -42,12 +43,22 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
 fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error> {
     let mut options = options(args)?;
     let mut readers = Vec::new();
+    let mut clocks = Vec::new();
     let mut reading = Reading::default();
     for input in &args.inputs {
         // The others are moved against the first file, which stays where it is.
         let offset = if readers.is_empty() { 0 } else { input.offset };
-        readers.push(open(input, offset, args, &mut reading, out)?);
+        let clock = ClockOptions {
+            raw: args.raw_time,
+            no_date: args.no_date,
+            offset,
+            ticks_per_second: input.frequency.unwrap_or(0),
+            floating: args.compat == Compat::V3_1_6,
+        };
+        readers.push(open(input, &clock, args, &mut reading, out)?);
+        clocks.push(clock);
     }
+    options.time_errors = args.time_errors.then_some(clocks);
     let (files, mut records) = Merge::new(readers);
     let names: Vec<String> = args.inputs.iter().map(file_name).collect();
     let inputs: Vec<ReportInput<'_>> =
@@ -70,6 +81,7 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
                 if args.quiet || !output::is_file() { None } else { reading.show("report") };
             print_events(&report, &inputs, &mut records, progress, out)
         }
+        Action::Vcpu => vcpu::print(args, &report, &inputs, &mut records, out),
         Action::Profile => profile::print(args, &report, &inputs, &mut records, out),
         _ => info::print(args, &report, &inputs, &mut records, out),
     };
@@ -124,7 +136,7 @@ fn print_events(
 /// Opens a file and sets how its time stamps are made.
 fn open(
     input: &Input,
-    offset: i64,
+    clock: &ClockOptions,
     args: &ReportArgs,
     reading: &mut Reading,
     out: &mut dyn Write,
@@ -137,14 +149,7 @@ fn open(
         })?;
         reader.metadata.add_kallsyms(&text);
     }
-    let clock = ClockOptions {
-        raw: args.raw_time,
-        no_date: args.no_date,
-        offset,
-        ticks_per_second: input.frequency.unwrap_or(0),
-        floating: args.compat == Compat::V3_1_6,
-    };
-    reader.records.set_clock(&reader.metadata, &clock);
+    reader.records.set_clock(&reader.metadata, clock);
     if args.compat == Compat::V3_1_6 {
         reader.set_damage(Damage::AsFound);
         reader.check_as_3_1_6().or_else(|damage| refuse(input, damage, out))?;

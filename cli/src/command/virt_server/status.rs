@@ -107,7 +107,7 @@ fn row(name: &str, guest: Option<&ConnectedGuest>) -> [String; 12] {
     let Some(guest) = guest else { return cells };
     put("QEMU", guest.qemu.to_string());
     if !guest.vcpus.is_empty() {
-        let threads = guest.vcpus.iter().map(|one| format!("{}:{}", one.cpu, one.tid));
+        let threads = guest.vcpus.iter().map(|(cpu, thread)| format!("{cpu}:{thread}"));
         put("THREADS", threads.collect::<Vec<_>>().join(","));
     }
     if let Some(client) = &guest.client {
@@ -137,8 +137,8 @@ fn json_of(name: &str, guest: Option<&ConnectedGuest>) -> Json {
     let Some(guest) = guest else { return Json::object(members) };
     members.push(("qemu_pid", number(guest.qemu)));
     members.push(("connected_ms", ms(guest.connected)));
-    let vcpus = guest.vcpus.iter().map(|one| {
-        Json::object([("cpu", Json::Number(one.cpu.into())), ("thread", number(one.tid))])
+    let vcpus = guest.vcpus.iter().map(|(cpu, thread)| {
+        Json::object([("cpu", Json::Number(cpu.into())), ("thread", number(thread))])
     });
     members.push(("vcpus", vcpus.collect()));
     members.push((

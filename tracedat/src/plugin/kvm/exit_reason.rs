@@ -1,7 +1,7 @@
 //! Why a guest was left, by number.
 
 /// The name of a reason on Intel (1) or AMD (2) machines; what is unknown is `None`.
-pub(super) fn name(isa: u64, reason: u64) -> Option<&'static str> {
+pub(crate) fn name(isa: u64, reason: u64) -> Option<&'static str> {
     let reason = u32::try_from(reason).ok()?;
     let table = if isa == 1 { VMX } else { SVM };
     Some(table.get(table.binary_search_by_key(&reason, |(number, _)| *number).ok()?)?.1)

@@ -3,6 +3,7 @@
 mod exit_reason;
 mod mmu_page;
 
+pub(crate) use exit_reason::name as exit_reason_name;
 pub(super) use mmu_page::{bind_get_page, bind_page};
 
 use super::{Binding, HandledRecord, Handler, IntField};

@@ -12,6 +12,7 @@
 //! | `instance` | name of the buffer, but for the top-level one |
 //! | `ts` | nanoseconds; ticks where the clock does not count those |
 //! | `unit` | `"ticks"`, only where `ts` is no nanoseconds |
+//! | `ts_error` | by how much `ts` of a guest may be wrong, if asked for and known |
 //! | `cpu`, `pid` | numbers |
 //! | `comm` | name of the task, `null` when nobody told it |
 //! | `flags` | the letters of the flags column |
@@ -122,6 +123,11 @@ impl JsonRecord<'_, '_, '_> {
         let buffer = self.file.buffers.get(self.header.buffer as usize);
         if buffer.is_some_and(|buffer| !buffer.nanoseconds) {
             out.extend_from_slice(b",\"unit\":\"ticks\"");
+        }
+        let errors = self.file.errors.as_ref();
+        if let Some(bound) = errors.and_then(|e| e.at(self.header.cpu, self.header.time)) {
+            out.extend_from_slice(b",\"ts_error\":");
+            number::decimal(out, bound);
         }
         out.extend_from_slice(b",\"cpu\":");
         number::decimal(out, u64::from(self.header.cpu));
