@@ -196,22 +196,22 @@ fn doctor() -> Result<(), Failed> {
     let temp = TempDir::new()?;
     let dir = temp.path();
     let ill = |words: &[&str]| -> Result<String, Failed> {
-        let output = virt_server(dir).args(["--doctor", "guest1"]).args(words).output()?;
+        let output = virt_server(dir).args(["--doctor", "examined"]).args(words).output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         check(output.status.code() == Some(5), || format!("{}: {said}", output.status))?;
         Ok(said)
     };
     let said = ill(&[])?;
-    for words in ["no directory", "no virt-server runs", "no VM called guest1", "3 faults"] {
+    for words in ["no directory", "no virt-server runs", "no VM called examined", "3 faults"] {
         check(said.contains(words), || format!("no {words:?} in {said}"))?;
     }
-    let arguments = success(virt_server(dir).args(["--dom", "guest1", "-c", "2", "--qemu"]))?;
+    let arguments = success(virt_server(dir).args(["--dom", "examined", "-c", "2", "--qemu"]))?;
     // The VM has the ports of one CPU, and does not come back to a server.
     let fewer: Vec<_> =
         arguments.lines().take(5).map(|line| line.replace(",reconnect=1", "")).collect();
     let server = Server::start(dir)?;
-    let guest = firmware("guest1", words(&fewer.join(" ")))?;
-    server.wait_for("guest guest1: QEMU")?;
+    let guest = firmware("examined", words(&fewer.join(" ")))?;
+    server.wait_for("guest examined: QEMU")?;
     let socket = guest.qmp_socket();
     for asked in [&["--qmp".as_ref(), socket.as_os_str()][..], &[]] {
         let asked: Vec<_> = asked.iter().map(|word| word.to_string_lossy()).collect();
@@ -301,11 +301,11 @@ fn hotplug_in_guest() -> Result<(), Failed> {
     let found = doctor().output()?;
     let said = String::from_utf8_lossy(&found.stdout).into_owned();
     check(found.status.code() == Some(5), || format!("{}: {said}", found.status))?;
-    check(said.contains("no-client") && said.contains("\"recordable\": false"), || said.clone())?;
+    check(said.contains("no-client") && said.contains("\"recordable\":false"), || said.clone())?;
     guest.run("trace-cmd virt-server --client >/run/client.log 2>&1 &")?;
     server.wait_for("its client answers")?;
     let said = success(&mut doctor())?;
-    check(said.contains("\"recordable\": true"), || said.clone())
+    check(said.contains("\"recordable\":true"), || said.clone())
 }
 
 fn attach() -> Result<(), Failed> {
