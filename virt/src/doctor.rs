@@ -69,6 +69,10 @@ impl Doctor {
         let mut faults = Vec::new();
         let fifos = files::examine(&self.dir, &self.guest, &mut faults);
         let mut vms = vm::find(&self.proc, &self.guest);
+        // A VM of the same name may belong to another directory.
+        if vms.iter().any(|vm| ports::belongs(&self.dir, &self.guest, vm)) {
+            vms.retain(|vm| ports::belongs(&self.dir, &self.guest, vm));
+        }
         let asked = self.ask_qemu(&mut faults);
         if let ([vm], Some((_, vcpus))) = (vms.as_mut_slice(), &asked) {
             vm.vcpus = Some(*vcpus);
@@ -386,6 +390,9 @@ mod tests {
         let host = Host::new();
         host.vm(PID + 1, &[]);
         assert_eq!(host.found_besides(), ["two-vms"]);
+        // Without anything of this directory it is somebody else's.
+        fs::remove_dir_all(host.process(PID + 1).join("fd")).unwrap();
+        assert!(host.found_besides().is_empty());
         fs::remove_dir_all(&host.proc).unwrap();
         assert_eq!(host.found_besides(), ["vm-not-running"]);
         // Another program that looks for the name is no VM.

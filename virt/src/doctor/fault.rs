@@ -5,94 +5,211 @@ use std::path::PathBuf;
 use crate::setup::DATA_PORTS;
 
 /// Something that keeps a guest from being recorded, or makes less of it.
-#[allow(missing_docs, reason = "fields are named for what the text says of them")]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
     /// Nobody set the guest up.
     #[error("no directory {} for guest {guest}", path.display())]
-    NoDirectory { guest: String, path: PathBuf },
+    NoDirectory {
+        /// The guest.
+        guest: String,
+        /// Its path.
+        path: PathBuf,
+    },
     /// Something is in the way, or may not be looked at.
     #[error("{} cannot be used: {why}", path.display())]
-    Unusable { path: PathBuf, why: String },
+    Unusable {
+        /// Its path.
+        path: PathBuf,
+        /// What the system or the peer said.
+        why: String,
+    },
     /// A directory without FIFOs.
     #[error("no FIFO for guest {guest}")]
-    NoFifos { guest: String },
+    NoFifos {
+        /// The guest.
+        guest: String,
+    },
     /// One of a pair, or a CPU between others.
     #[error("FIFO {} is missing", path.display())]
-    FifoMissing { guest: String, path: PathBuf, cpus: u32 },
+    FifoMissing {
+        /// The guest.
+        guest: String,
+        /// Its path.
+        path: PathBuf,
+        /// CPUs to set the guest up for.
+        cpus: u32,
+    },
     /// Something else has the name of a FIFO.
     #[error("{} is not a FIFO", path.display())]
-    NotFifo { path: PathBuf },
+    NotFifo {
+        /// Its path.
+        path: PathBuf,
+    },
     /// FIFOs of both names for one CPU.
     #[error("CPU {cpu} has FIFOs of both names, {}{cpu} and {}{cpu}", DATA_PORTS[0], DATA_PORTS[1])]
-    BothNames { cpu: u32 },
+    BothNames {
+        /// The CPU.
+        cpu: u32,
+    },
     /// Some CPUs have one name, some the other.
     #[error("some FIFOs are called {}N, some {}N", DATA_PORTS[0], DATA_PORTS[1])]
     MixedNames,
     /// The VM has more CPUs than were thought of.
     #[error("guest {guest} has {vcpus} vCPUs but FIFOs for {fifos}")]
-    FewerFifos { guest: String, fifos: u32, vcpus: u32 },
+    FewerFifos {
+        /// The guest.
+        guest: String,
+        /// CPUs that have FIFOs.
+        fifos: u32,
+        /// CPUs that the VM has.
+        vcpus: u32,
+    },
     /// QEMU's user may not search a directory.
     #[error("QEMU's user {uid} may not enter {}", path.display())]
-    NotSearchable { path: PathBuf, uid: u32 },
+    NotSearchable {
+        /// Its path.
+        path: PathBuf,
+        /// Id of the user.
+        uid: u32,
+    },
     /// QEMU's user may not use a FIFO that it has to open.
     #[error("QEMU's user {uid} may not read and write {}", path.display())]
-    FifoAccess { guest: String, path: PathBuf, uid: u32 },
+    FifoAccess {
+        /// The guest.
+        guest: String,
+        /// Its path.
+        path: PathBuf,
+        /// Id of the user.
+        uid: u32,
+    },
     /// QEMU's user may not connect to the server.
     #[error("QEMU's user {uid} may not connect to {}", path.display())]
-    SocketAccess { path: PathBuf, uid: u32 },
+    SocketAccess {
+        /// Its path.
+        path: PathBuf,
+        /// Id of the user.
+        uid: u32,
+    },
     /// No server.
     #[error("no virt-server runs for {}", path.display())]
-    ServerNotRunning { path: PathBuf },
+    ServerNotRunning {
+        /// Its path.
+        path: PathBuf,
+    },
     /// A killed server's socket.
     #[error("{} was left by a virt-server that is gone", path.display())]
-    StaleSocket { path: PathBuf },
+    StaleSocket {
+        /// Its path.
+        path: PathBuf,
+    },
     /// The server may not be asked, or does not answer.
     #[error("the virt-server does not answer: {why}")]
-    Server { why: String },
+    Server {
+        /// What the system or the peer said.
+        why: String,
+    },
     /// No QEMU of that name.
     #[error("no VM called {guest} runs")]
-    VmNotRunning { guest: String },
+    VmNotRunning {
+        /// The guest.
+        guest: String,
+    },
     /// The server takes only one.
     #[error("several VMs are called {guest}: processes {pids:?}")]
-    TwoVms { guest: String, pids: Vec<i32> },
+    TwoVms {
+        /// The guest.
+        guest: String,
+        /// Ids of their processes.
+        pids: Vec<i32>,
+    },
     /// The server does not know the VM.
     #[error("the VM of {guest} (process {pid}) is not connected to the virt-server")]
-    VmNotConnected { guest: String, pid: i32 },
+    VmNotConnected {
+        /// The guest.
+        guest: String,
+        /// Id of its process.
+        pid: i32,
+    },
     /// No port for control messages.
     #[error("the VM has no port {port}")]
-    PortMissing { guest: String, port: String, cpus: u32 },
+    PortMissing {
+        /// The guest.
+        guest: String,
+        /// The port, or several.
+        port: String,
+        /// CPUs to set the guest up for.
+        cpus: u32,
+    },
     /// The port's socket or FIFO is another.
     #[error("the VM's port {port} leads to {} instead of {}", found.display(), wanted.display())]
-    PortElsewhere { port: String, found: PathBuf, wanted: PathBuf },
+    PortElsewhere {
+        /// The port, or several.
+        port: String,
+        /// What was found.
+        found: PathBuf,
+        /// What should be there.
+        wanted: PathBuf,
+    },
     /// The FIFO was made anew after the VM had opened it.
     #[error("the VM has an older {} open than the one that is there now", path.display())]
-    FifoReplaced { path: PathBuf },
+    FifoReplaced {
+        /// Its path.
+        path: PathBuf,
+    },
     /// The VM gives up when the server is not there.
     #[error("the VM's chardev {chardev} has no 'reconnect'")]
-    NoReconnect { chardev: String },
+    NoReconnect {
+        /// Its id in QEMU.
+        chardev: String,
+    },
     /// Nobody in the guest answers.
     #[error("no client answers in guest {guest}")]
-    NoClient { guest: String },
+    NoClient {
+        /// The guest.
+        guest: String,
+    },
     /// The client is older than the host's program.
     #[error("the guest's client is {found:?}, older than {wanted:?} here")]
-    ClientTooOld { found: String, wanted: String },
+    ClientTooOld {
+        /// What was found.
+        found: String,
+        /// What should be there.
+        wanted: String,
+    },
     /// The client's version cannot be told.
     #[error("the guest's client calls itself {found:?}, not {wanted:?}")]
-    ClientUnknown { found: String, wanted: String },
+    ClientUnknown {
+        /// What was found.
+        found: String,
+        /// What should be there.
+        wanted: String,
+    },
     /// CPUs that cannot send.
     #[error("the guest has data ports for {ports} of its {vcpus} CPUs")]
-    FewerPorts { guest: String, ports: u32, vcpus: u32 },
+    FewerPorts {
+        /// The guest.
+        guest: String,
+        /// CPUs that have ports.
+        ports: u32,
+        /// CPUs that the VM has.
+        vcpus: u32,
+    },
     /// A recording has it.
     #[error("guest {guest} is busy with another recording")]
-    Busy { guest: String },
+    Busy {
+        /// The guest.
+        guest: String,
+    },
     /// Clocks have nothing in common.
     #[error(
         "host and guest have no trace clock that could be compared (the guest's: {})",
         list(clocks)
     )]
-    NoClock { clocks: Vec<String> },
+    NoClock {
+        /// Those of the guest.
+        clocks: Vec<String>,
+    },
     /// The exact clock is missing.
     #[error("the guest has no time stamp counter as a trace clock (x86-tsc)")]
     NoTsc,
@@ -101,16 +218,30 @@ pub enum Fault {
     NoExec,
     /// The host's kernel does not trace KVM.
     #[error("the host's kernel has no kvm events in {}", path.display())]
-    NoKvmEvents { path: PathBuf },
+    NoKvmEvents {
+        /// Its path.
+        path: PathBuf,
+    },
     /// No tracing on the host.
     #[error("tracefs is not mounted on {}", path.display())]
-    NoTracefs { path: PathBuf },
+    NoTracefs {
+        /// Its path.
+        path: PathBuf,
+    },
     /// QEMU is confined.
     #[error("QEMU (process {pid}) is confined by {profile}")]
-    Confined { pid: i32, profile: String },
+    Confined {
+        /// Id of its process.
+        pid: i32,
+        /// What confines it.
+        profile: String,
+    },
     /// QEMU could not be asked.
     #[error("QEMU could not be asked: {why}")]
-    Qmp { why: String },
+    Qmp {
+        /// What the system or the peer said.
+        why: String,
+    },
 }
 
 fn list(words: &[String]) -> String {

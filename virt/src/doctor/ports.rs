@@ -11,6 +11,16 @@ use crate::setup::{CONTROL_PORT, DATA_PORTS, GuestName, VirtDir};
 /// Missing ports that are named; the others are counted.
 const MAX_NAMED: usize = 4;
 
+/// Whether a VM has something of this guest: its port leads to the directory's socket, or a FIFO is open.
+pub(super) fn belongs(dir: &VirtDir, guest: &GuestName, vm: &Vm) -> bool {
+    let chardev = vm.ports.get(CONTROL_PORT).and_then(|id| vm.chardevs.get(id));
+    let path = chardev.and_then(|chardev| chardev.path.as_deref()).map(Path::new);
+    let fifos = (0..dir.cpus(guest).unwrap_or(0)).filter_map(|cpu| dir.data_fifo(guest, cpu));
+    let mut metas = fifos.filter_map(|fifo| fs::metadata(fifo).ok());
+    path.is_some_and(|path| is_same(path, &dir.agent_socket()))
+        || metas.any(|meta| vm.has_open(&meta) == Some(true))
+}
+
 /// `machine` is what QEMU itself said, where it was asked: it knows ports that were added later.
 pub(super) fn examine(
     dir: &VirtDir,

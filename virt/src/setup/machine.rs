@@ -119,8 +119,12 @@ pub(super) fn free_pcie_ports(qmp: &mut Qmp) -> Result<Vec<String>, QmpError> {
         .collect())
 }
 
+/// A property of a device; null where this kind of device has none of the name.
 fn property(qmp: &mut Qmp, path: &str, name: &str) -> Result<Value, QmpError> {
-    qmp.execute("qom-get", &json!({ "path": path, "property": name }))
+    match qmp.execute("qom-get", &json!({ "path": path, "property": name })) {
+        Err(QmpError::Refused { .. }) => Ok(Value::Null),
+        result => result,
+    }
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
