@@ -117,7 +117,10 @@ fn guest_with_rules() -> Result<(), Failed> {
     refusals(virt_dir, out)?;
     full(&guest, virt_dir, "drop")?;
     full(&guest, virt_dir, "block")?;
-    let left = guest.run("cat /sys/kernel/tracing/set_event /sys/kernel/tracing/current_tracer")?;
+    // Where the client mounted it.
+    let script = "dir=$(mount | awk '/type tracefs/ { print $3; exit }'); \
+                  cat $dir/set_event $dir/current_tracer";
+    let left = guest.run(script)?;
     check(left.trim() == "nop", || format!("left in the guest: {left}"))?;
     guest.power_off(Duration::from_secs(60))?;
     Ok(())
