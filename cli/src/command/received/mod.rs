@@ -15,7 +15,7 @@ use tracedat::write::{
 use tracedat::{ByteOrder, Metadata};
 
 use super::record::close_up::close_up;
-use super::record::live::block_size;
+use super::record::live::{block_size, keep_room};
 use super::record::output::Output;
 use crate::error::Error;
 
@@ -153,6 +153,14 @@ impl ReceivedFile {
         };
         writer.reserve(&layout).map_err(failed)?;
         Ok(Created { writer, layout, settings, trace_id: metadata.trace_id() })
+    }
+
+    /// Takes room on the disk for what is written at the end, so that a full one is no reason to lose it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn keep_room(&self) -> Result<(), Error> {
+        keep_room(&self.output, self.writer.head_len())
     }
 
     /// Where the data of each CPU goes, by buffer, then CPU.

@@ -77,6 +77,7 @@ impl GuestFile {
         let mut head = ArrivingHead::new(output)?;
         head.add(sent.get(at..).unwrap_or_default())?;
         let file = head.complete(buffers)?;
+        file.keep_room()?;
         let headers = (0..cpus).map(|_| Arc::default()).collect();
         Ok(Self { file, page_sizes, has_frames, pending: Vec::new(), headers })
     }

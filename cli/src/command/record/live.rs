@@ -123,13 +123,7 @@ impl LiveFile {
 
     /// Takes room on the disk for what has to be written at the end; `texts` bytes of it are known.
     fn keep_room(&self, texts: u64) -> Result<(), Error> {
-        let room = self.writer.head_len().saturating_add(texts).saturating_add(LAST_LEN);
-        let room = off_t(room).map_err(|error| self.output.failed(error))?;
-        match fallocate(self.output.file(), FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, room) {
-            Err(error @ (Errno::ENOSPC | Errno::EDQUOT)) => Err(self.output.failed(error)),
-            // What a file system cannot promise is hoped for.
-            _ => Ok(()),
-        }
+        keep_room(&self.output, self.writer.head_len().saturating_add(texts))
     }
 
     fn sinks(
@@ -335,6 +329,16 @@ impl Lender for Chunks {
 
     fn take_lent(&mut self) -> io::Result<()> {
         self.sink.take_lent(self.lent)
+    }
+}
+
+/// Takes room on the disk for what has to be written at the end, behind `len` bytes that are known.
+pub(crate) fn keep_room(output: &Output, len: u64) -> Result<(), Error> {
+    let room = off_t(len.saturating_add(LAST_LEN)).map_err(|error| output.failed(error))?;
+    match fallocate(output.file(), FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, room) {
+        Err(error @ (Errno::ENOSPC | Errno::EDQUOT)) => Err(output.failed(error)),
+        // What a file system cannot promise is hoped for.
+        _ => Ok(()),
     }
 }
 
