@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
@@ -18,6 +19,15 @@ const CLIENTS: usize = 200;
 
 /// KiB of memory that a recorder may cost the listener.
 const MOST: u64 = 1024;
+
+/// Over so many seconds each sends its data: `LISTEN_SECONDS`, or at once.
+fn duration() -> Duration {
+    let seconds = std::env::var("LISTEN_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0))
+}
+
+/// Pieces in which the data of a CPU is sent.
+const PIECES: u32 = 50;
 
 /// All are connected before the first one ends.
 pub(crate) fn plain() -> Result<(), Failed> {
@@ -70,9 +80,18 @@ fn client(port: u16, trace: &Trace, all_are_there: &Barrier) -> Result<u16, Stri
     });
     all_are_there.wait();
     let (recorder, data) = recorder?;
-    for (mut data, bytes) in data.into_iter().zip(trace.streams()) {
-        std::io::Write::write_all(&mut data, bytes).map_err(|error| error.to_string())?;
+    let streams = trace.streams();
+    let piece = |bytes: &[u8]| bytes.len().div_ceil(PIECES as usize).max(1);
+    let mut left: Vec<_> =
+        data.into_iter().zip(streams.iter().map(|bytes| bytes.chunks(piece(bytes)))).collect();
+    for _ in 0..PIECES {
+        for (data, pieces) in &mut left {
+            let bytes = pieces.next().unwrap_or_default();
+            std::io::Write::write_all(data, bytes).map_err(|error| error.to_string())?;
+        }
+        thread::sleep(duration() / PIECES);
     }
+    drop(left);
     let name = recorder.port().map_err(|_| "no port")?;
     let account = recorder.close(trace)?;
     if account.bytes == trace.size() && account.lost == 0 {

@@ -73,7 +73,8 @@ impl fmt::Debug for KeyedSession {
 }
 
 /// Whether both are the same, in a time that does not tell where they differ.
-pub(super) fn same(a: &Proof, b: &Proof) -> bool {
+#[must_use]
+pub fn same_proof(a: &Proof, b: &Proof) -> bool {
     let difference = a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b));
     std::hint::black_box(difference) == 0
 }

@@ -91,7 +91,7 @@ use std::fmt;
 pub use error::{SequenceError, SessionError};
 pub use extensions::Extensions;
 pub use instance::Instance;
-pub use key::{Nonce, Proof, Prove, SessionKey};
+pub use key::{Nonce, Proof, Prove, SessionKey, same_proof};
 pub use limits::Limits;
 pub use receiver::{Receiver, ReceiverConfig, ReceiverEvent, Start};
 pub use refuse_code::RefuseCode;

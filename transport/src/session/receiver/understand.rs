@@ -115,7 +115,7 @@ impl Receiver {
             }
             (State::Proof(start), Message::Proof { proof }) => {
                 let known = self.keyed.as_ref().map(KeyedSession::recorder_proof);
-                if !known.is_some_and(|known| key::same(&known, &proof)) {
+                if !known.is_some_and(|known| key::same_proof(&known, &proof)) {
                     return Err(SessionError::KeyWrong);
                 }
                 let start = start.clone();

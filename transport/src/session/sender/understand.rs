@@ -150,7 +150,7 @@ impl Sender {
                     recorder_nonce: *own,
                     listener_nonce: nonce,
                 };
-                if !key::same(&keyed.listener_proof(), &proof) {
+                if !key::same_proof(&keyed.listener_proof(), &proof) {
                     return Err(SessionError::KeyWrong);
                 }
                 Message::Proof { proof: keyed.recorder_proof() }.encode(self.output.tail())?;
