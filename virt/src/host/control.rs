@@ -415,7 +415,7 @@ mod tests {
             }
         });
         let clock = || Clock::of_trace_clock("mono").unwrap();
-        let mut link = Link::new("guest".to_owned(), Connection::new(ours));
+        let mut link = Link::new("guest".to_owned(), Connection::new(ours), false);
         link.set_ping(Ping::new(clock(), clock()));
         let (orders, received) = unbounded();
         let (events, _taken) = bounded(MAX_EVENTS);

@@ -298,7 +298,7 @@ mod tests {
                 .into_iter()
                 .map(|end| {
                     scope.spawn(|| {
-                        let mut link = Link::new("g".to_owned(), Connection::new(end));
+                        let mut link = Link::new("g".to_owned(), Connection::new(end), false);
                         link.set_ping(Ping::new(Clock::Mono, Clock::Mono));
                         link.compare_clocks().unwrap();
                         let samples = link.samples();
