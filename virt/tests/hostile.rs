@@ -119,9 +119,10 @@ impl Scene {
         self.is_alive();
         let (session, paths) = self.good.take().unwrap();
         let finished = session.close().unwrap();
+        // Before the test itself reads what the good guest sent all the time.
+        let grown = high_water().saturating_sub(self.memory);
         assert_clean(&finished);
         check_data(&paths, &finished);
-        let grown = high_water().saturating_sub(self.memory);
         assert!(grown <= allowed, "{} MiB more", grown >> 20);
     }
 }
@@ -367,7 +368,7 @@ fn anything() -> impl Strategy<Value = Vec<u8>> {
 fn whatever_a_guest_sends_costs_its_own_recording_only() {
     let scene = Scene::new();
     let config =
-        ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() };
+        ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let session = (
