@@ -1,5 +1,7 @@
 //! How wrong a guest's corrected time stamps may be.
 
+use std::sync::Arc;
+
 use super::{ClockCorrection, ClockOptions};
 use crate::metadata::Metadata;
 
@@ -42,20 +44,44 @@ pub struct ErrorBounds {
 }
 
 impl ErrorBounds {
-    /// The bounds for a CPU of a file whose stamps are corrected as `options` say, in the unit of corrected stamps. `None` where
-    /// the file does not tell.
-    pub fn new(metadata: &Metadata, options: &ClockOptions, cpu: u32) -> Option<Self> {
-        let shift = metadata.time_shift()?;
+    /// The bounds for each virtual CPU of a file whose stamps are corrected as `options` say, in the unit of corrected stamps.
+    /// `None` where the file does not tell.
+    pub fn of_cpus(metadata: &Metadata, options: &ClockOptions) -> Vec<Option<Arc<Self>>> {
+        let (Some(shift), Some(error)) = (metadata.time_shift(), metadata.time_error()) else {
+            return Vec::new();
+        };
+        let lists = error.cpus.iter().take(shift.cpus.len());
+        let mut all: Vec<_> = (0..)
+            .zip(lists)
+            .map(|(cpu, samples)| Self::of_cpu(metadata, options, cpu, samples).map(Arc::new))
+            .collect();
+        // One list for many CPUs is for those that have one clock.
+        if let Some(last) = all.len().checked_sub(1)
+            && let Some(clock) = shift.cpus.get(last)
+        {
+            let shared = all.last().cloned().flatten();
+            let others = shift.cpus.iter().skip(all.len());
+            all.extend(others.map(|other| shared.clone().filter(|_| other == clock)));
+        }
+        all
+    }
+
+    fn of_cpu(
+        metadata: &Metadata,
+        options: &ClockOptions,
+        cpu: u32,
+        samples: &[ErrorSample],
+    ) -> Option<Self> {
+        let interpolate = metadata.time_shift()?.interpolate;
         let clock = ClockCorrection::new(metadata, options, cpu);
         let unit = ClockCorrection::unit(metadata, options);
-        let error = metadata.time_error()?;
-        let samples = error.samples(cpu).iter().map(|sample| ErrorSample {
+        let samples = samples.iter().map(|sample| ErrorSample {
             time: clock.apply(sample.time),
             // Never less than was stated.
             error: unit.nanoseconds(sample.error).saturating_add(unit.rounding()),
             between: unit.nanoseconds(sample.between),
         });
-        Self::of(shift.interpolate, samples.collect())
+        Self::of(interpolate, samples.collect())
     }
 
     /// Bounds that are given.
@@ -137,6 +163,11 @@ fn beyond(a: &ErrorSample, b: &ErrorSample, apart: u64, bound: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::ByteOrder;
+    use crate::clock::{ClockSample, TimeShift};
+    use crate::read::Reader;
+    use crate::testing::Story;
+    use crate::write::option;
 
     fn sample(time: u64, error: u64, between: u64) -> ErrorSample {
         ErrorSample { time, error, between }
@@ -168,6 +199,22 @@ mod tests {
         let bounds = ErrorBounds::of(false, vec![sample(100, 1, 0), sample(200, 5, 2)]).unwrap();
         assert_eq!([0, 150, 200, 900].map(|time| bounds.at(time)), [1, 1, 7, 7]);
         assert_eq!(ErrorBounds::of(false, vec![]), None);
+    }
+
+    #[test]
+    fn one_list_is_for_all_cpus_of_one_clock() {
+        let clock = |offset| vec![ClockSample { time: 1000, offset, scaling: 1, fraction_bits: 0 }];
+        let cpus = vec![clock(1), clock(2), clock(2), clock(3)];
+        let shift = TimeShift { peer: 1, interpolate: false, cpus };
+        let error = TimeError { cpus: vec![vec![sample(1000, 7, 0)], vec![sample(1000, 8, 1)]] };
+        let order = ByteOrder::Little;
+        let story = Story::default().option(option::time_shift(&shift, order));
+        let metadata = |story: Story| Reader::parse(story.build()).unwrap().metadata;
+        let told = metadata(story.clone().option(option::time_error(&error, order)));
+        let bounds = ErrorBounds::of_cpus(&told, &ClockOptions::default());
+        let bounds: Vec<_> = bounds.iter().map(|cpu| Some(cpu.as_ref()?.at(2000))).collect();
+        assert_eq!(bounds, [Some(7), Some(9), Some(9), None]);
+        assert_eq!(ErrorBounds::of_cpus(&metadata(story), &ClockOptions::default()), []);
     }
 
     #[test]

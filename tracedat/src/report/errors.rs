@@ -1,17 +1,19 @@
 //! How wrong time stamps of guests may be: `report --ts-error`.
 
+use std::sync::Arc;
+
 use super::{ReportInput, ReportOptions, number};
 use crate::clock::ErrorBounds;
 
 /// Columns of the bound, its unit and a blank included.
 const WIDTH: usize = 14;
-/// More virtual CPUs than any guest has; a damaged file may tell of more.
-const MAX_CPUS: usize = 1 << 16;
 
 /// The bounds of a file's time stamps, CPU by CPU.
 #[derive(Debug)]
 pub(crate) struct TimeErrors {
-    cpus: Vec<Option<ErrorBounds>>,
+    cpus: Vec<Option<Arc<ErrorBounds>>>,
+    /// Whether its clock was corrected, well or not.
+    corrected: bool,
     unit: &'static str,
 }
 
@@ -24,11 +26,9 @@ impl TimeErrors {
         nanoseconds: bool,
     ) -> Option<Self> {
         let clock = options.time_errors.as_ref()?.get(index)?;
-        let shifted = input.metadata.time_shift().map_or(0, |shift| shift.cpus.len());
-        let cpus = (0..shifted.min(MAX_CPUS) as u32)
-            .map(|cpu| ErrorBounds::new(input.metadata, clock, cpu))
-            .collect();
-        Some(Self { cpus, unit: if nanoseconds { "ns" } else { "" } })
+        let corrected = input.metadata.time_shift().is_some();
+        let cpus = ErrorBounds::of_cpus(input.metadata, clock);
+        Some(Self { cpus, corrected, unit: if nanoseconds { "ns" } else { "" } })
     }
 
     /// The bound of a CPU's time stamp; `None` where the file does not tell.
@@ -50,7 +50,9 @@ impl TimeErrors {
 
     /// What the file as a whole has to say, in a line.
     pub(crate) fn summary(&self) -> String {
-        let known: Vec<&ErrorBounds> = self.cpus.iter().flatten().collect();
+        let mut known: Vec<&ErrorBounds> = self.cpus.iter().flatten().map(Arc::as_ref).collect();
+        // Those of one clock are one.
+        known.dedup_by(|a, b| std::ptr::eq(*a, *b));
         let unit = self.unit;
         let worst = known.iter().map(|bounds| bounds.worst()).max();
         match (worst, known.iter().map(|bounds| bounds.median()).max()) {
@@ -59,7 +61,7 @@ impl TimeErrors {
                     "clock: corrected to the host's within ±{worst}{unit}, ±{median}{unit} most of the time\n"
                 )
             }
-            _ if self.cpus.is_empty() => "clock: not corrected\n".to_owned(),
+            _ if !self.corrected => "clock: not corrected\n".to_owned(),
             _ => "clock: corrected to the host's, how well is not known\n".to_owned(),
         }
     }

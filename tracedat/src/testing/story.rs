@@ -64,18 +64,23 @@ impl Story {
 
     /// Leaves a hook in the trace's options.
     #[must_use]
-    pub fn hook(mut self, text: &str) -> Self {
-        self.options.push(option::hook(text));
+    pub fn hook(self, text: &str) -> Self {
+        self.option(option::hook(text))
+    }
+
+    /// Leaves an option in the trace.
+    #[must_use]
+    pub fn option(mut self, option: RawOption) -> Self {
+        self.options.push(option);
         self
     }
 
     /// Tells in the trace's options which threads run the CPUs of a guest, from 0.
     #[must_use]
-    pub fn guest(mut self, name: &str, threads: &[i32]) -> Self {
+    pub fn guest(self, name: &str, threads: &[i32]) -> Self {
         let cpus = (0..).zip(threads).map(|(cpu, &pid)| VirtualCpu { cpu, pid }).collect();
         let guest = Guest { name: name.to_owned(), trace_id: 1, cpus };
-        self.options.push(option::guest(&guest, ABI.byte_order));
-        self
+        self.option(option::guest(&guest, ABI.byte_order))
     }
 
     /// `sched_switch`, from a task in a state to another.
