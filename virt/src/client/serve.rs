@@ -387,6 +387,7 @@ impl<'a> Serving<'a> {
                     trace_id: request.trace_id,
                     time_sync: time_sync::PROTOCOL,
                     time_sync_port: 0,
+                    accepted: 0,
                     ports: Words::all(&[], "ports"),
                 };
                 (self.log)(ClientEvent::Started { args: std::mem::take(&mut request.args) });
