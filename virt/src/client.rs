@@ -19,10 +19,10 @@
 //! A HELLO request of the server ends whatever goes on: the recording is aborted and everything put back. So does a host
 //! that goes away. What is refused is answered with REFUSE and the reason.
 
-mod exec;
-mod request;
+pub(crate) mod exec;
+pub(crate) mod request;
 mod serve;
-mod worker;
+pub(crate) mod worker;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -81,6 +81,9 @@ pub trait GuestRecorder: Send {
 pub trait GuestRecording: Send {
     /// Bytes per sub-buffer on the data ports.
     fn sub_buffer_size(&self) -> u32;
+
+    /// The number in the head by which other files refer to this one.
+    fn trace_id(&self) -> u64;
 
     /// What the host's file needs before the CPU data; sent while the recording already runs.
     ///

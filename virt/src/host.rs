@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agent;
 mod collect;
 mod control;
 mod error;
@@ -38,11 +39,12 @@ use trace_transport::{Connection, Deadline, MessageError, fifo, unix};
 
 use crate::protocol::{MARK_SIZE, RefuseCode, clean};
 use crate::setup::{GuestName, MAX_CPUS, SetupError, VirtDir};
-use crate::time_sync::{self, Clock, NotComparable, Ping, Sample};
+use crate::time_sync::{self, Clock, ClockSample, NotComparable, Ping, Sample};
 use collect::{Collector, Totals};
 use control::Control;
 use link::{Incoming, Link};
 
+pub use agent::{AgentGuest, AgentTarget, SyncInterval};
 pub use collect::{CpuReport, Sink};
 pub use error::{HostError, Step};
 
@@ -230,6 +232,7 @@ impl Guest {
             totals,
             collecting: false,
             problems,
+            sync: None,
         })
     }
 
@@ -253,7 +256,7 @@ impl Guest {
                 })?;
                 // Less is only slower.
                 let _ = fifo::set_capacity(&stream, fifo::WANTED_CAPACITY);
-                Collector::spawn(cpu, stream, mark, totals.clone())
+                Collector::spawn(cpu, stream, Some(mark), totals.clone())
                     .map_err(|source| self.io(source))
             })
             .collect()
@@ -353,6 +356,8 @@ pub struct GuestSession {
     totals: Arc<Totals>,
     collecting: bool,
     problems: Vec<HostError>,
+    /// The time sync connection of an agent.
+    sync: Option<agent::Sync>,
 }
 
 /// How a session ended.
@@ -365,6 +370,8 @@ pub struct Finished {
     pub tail: Vec<u8>,
     /// Guest clock to host clock, to be interpolated; empty when they were not compared.
     pub samples: Vec<Sample>,
+    /// The same for each vCPU, as an agent told it, without a bound.
+    pub vcpu_samples: Vec<Vec<ClockSample>>,
     /// How the guest's command ended, if that was told.
     pub exec: Option<ExecStatus>,
     /// What went wrong on the way and left the rest of use.
@@ -436,6 +443,8 @@ impl GuestSession {
             let sinks = sinks.map_err(failed)?;
             self.collect(sinks, Some(0))?;
         }
+        // The last round goes on beside the end of the recording.
+        let sync = self.sync.map(agent::Sync::end);
         let closed = self.control.close();
         let mut problems = self.problems;
         problems.extend(closed.problems);
@@ -462,7 +471,9 @@ impl GuestSession {
             cpus.push(report);
         }
         let samples = time_sync::estimate(&closed.rounds);
-        Ok(Finished { cpus, tail: closed.tail, samples, exec: closed.exec, problems })
+        let (vcpu_samples, problem) = sync.map(agent::EndingSync::finish).unwrap_or_default();
+        problems.extend(problem);
+        Ok(Finished { cpus, tail: closed.tail, samples, vcpu_samples, exec: closed.exec, problems })
     }
 }
 

@@ -378,7 +378,10 @@ impl<'a> Serving<'a> {
             }
             // What an aborted session still brings is of no use.
             (_, Session::Aborting { .. } | Session::Idle) | (Report::Aborted, _) => {}
-            (Report::Started { sub_buffer_size }, Session::Starting { request, cpus, close }) => {
+            (
+                Report::Started { sub_buffer_size, .. },
+                Session::Starting { request, cpus, close },
+            ) => {
                 let (cpus, close) = (*cpus, *close);
                 let response = Message::TraceResp {
                     flags: Message::USE_FIFOS,

@@ -61,6 +61,10 @@ fn extra(trace_id: u64) -> Extra {
 }
 
 impl GuestRecording for Recording {
+    fn trace_id(&self) -> u64 {
+        self.trace_id
+    }
+
     fn sub_buffer_size(&self) -> u32 {
         self.sub_buffer_size
     }
