@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use trace_transport::Address;
+use trace_virt::host::SyncInterval;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tracefs::Way;
@@ -44,6 +45,7 @@ pub(crate) struct Args {
     /// This is the process in the background.
     pub(crate) daemonized: bool,
     pub(crate) virt_dir: Option<String>,
+    pub(crate) agents: AgentArgs,
     /// The data goes to a listener.
     pub(crate) remote: Option<RemoteArgs>,
     pub(crate) command: Vec<String>,
@@ -55,6 +57,15 @@ pub(crate) struct RemoteArgs {
     pub(crate) address: Address,
     /// `-t`: over connections rather than in datagrams.
     pub(crate) tcp: bool,
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// How agents of guests are asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AgentArgs {
+    /// `--tsync-interval`
+    pub(crate) interval: SyncInterval,
+    pub(crate) no_fifos: bool,
     pub(crate) key_file: Option<PathBuf>,
 }
 
@@ -128,6 +139,8 @@ Examples:
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
 
+  trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest with vsock CID 3, where 'trace-cmd agent' runs
+
 The guests' events go to OUTPUT-GUEST (trace.dat and trace-guest1.dat); print all on one clock with
   trace-cmd report -i trace.dat -i trace-guest1.dat";
 
@@ -140,6 +153,7 @@ pub(crate) fn command() -> Command {
         .args(options::args())
         .args(options::guest_args())
         .arg(virt_dir().help_heading(options::heading::GUESTS))
+        .args(agent_args())
         .args(file_args())
         .args(remote_args())
         .args(recorder_args())
@@ -223,7 +237,7 @@ fn remote_args() -> [Arg; 4] {
             .long("key-file")
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
-            .help("With -N or -V: a key that the listener must have too; data then goes over TCP"),
+            .help("With -N, -V or -A: a key that the other side must have too; data then goes over TCP"),
     ]
     .map(|arg| arg.help_heading(REMOTE))
 }
@@ -261,6 +275,49 @@ pub(crate) fn recorder_args() -> [Arg; 7] {
     .map(|arg| arg.help_heading(RECORDER))
 }
 
+/// Options for agents.
+fn agent_args() -> [Arg; 2] {
+    [
+        Arg::new("tsync-interval")
+            .long("tsync-interval")
+            .value_name("MS")
+            .allow_hyphen_values(true)
+            .value_parser(value_parser!(i64))
+            .help(
+                "Compare clocks with -A guests this often, in milliseconds; 0 for at start and end, -1 for never \
+                 [default: all the time, with agents of the C version at start and end]",
+            ),
+        switch("nofifos", "With -A: do not fetch data through the guest's FIFOs"),
+    ]
+    .map(|arg| arg.help_heading(options::heading::GUESTS))
+}
+
+impl AgentArgs {
+    fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let interval = matches.get_one::<i64>("tsync-interval").copied();
+        let no_fifos = matches.get_flag("nofifos");
+        if !matches.contains_id("agent") {
+            if interval.is_some() || no_fifos {
+                let option = if no_fifos { "--nofifos" } else { "--tsync-interval" };
+                return Err(Error::usage(format!("{option} belongs to -A")).hint(
+                    "clocks of --dom are compared all the time, and their data comes in FIFOs",
+                ));
+            }
+            return Ok(Self::default());
+        }
+        let interval = match interval {
+            None => SyncInterval::Default,
+            Some(0) => SyncInterval::Ends,
+            Some(ms) => match u64::try_from(ms) {
+                Ok(ms) => SyncInterval::Every(Duration::from_millis(ms)),
+                Err(_) => SyncInterval::Off,
+            },
+        };
+        let key_file = matches.get_one::<PathBuf>("key-file").cloned();
+        Ok(Self { interval, no_fifos, key_file })
+    }
+}
+
 fn said_args() -> [Arg; 8] {
     [
         flag("quiet", 'q', "Print errors and losses only").long("quiet"),
@@ -285,11 +342,8 @@ fn said_args() -> [Arg; 8] {
 }
 
 /// Options of the C version that have no meaning here, or none so far.
-const REFUSED: [Refused; 7] = [
-    refused("A", "agents are not available yet: record guests with --dom, through virt-server"),
-    refused("proxy", "agents are not available yet: record guests with --dom, through virt-server"),
-    refused("tsync-interval", "clocks of --dom are compared all the time"),
-    refused("nofifos", "it belongs to -A, which is not available yet"),
+const REFUSED: [Refused; 4] = [
+    refused("proxy", "the host asks for guests: record there with -A or --dom"),
     refused("G", "it changes how a profile is printed: give it to 'trace-cmd report --profile'"),
     refused(
         "by-comm",
@@ -326,7 +380,7 @@ impl RemoteArgs {
         let vsock = text("vsock").map(|place| format!("vsock:{place}"));
         let Some(place) = text("network").or(vsock) else {
             let option = if tcp { "-t" } else { "--key-file" };
-            if tcp || key_file.is_some() {
+            if tcp || (key_file.is_some() && !matches.contains_id("agent")) {
                 return Err(Error::usage(format!("{option} belongs to -N"))
                     .hint("say who listens: -N HOST:PORT"));
             }
@@ -378,6 +432,7 @@ impl Args {
             daemonize: matches.get_flag("daemonize"),
             daemonized: matches.get_flag("daemonized"),
             virt_dir: text("virt-dir"),
+            agents: AgentArgs::from_matches(matches)?,
             remote: RemoteArgs::from_matches(matches)?,
             command: command_of(matches),
         })
@@ -479,8 +534,9 @@ mod tests {
     #[test]
     fn options_of_other_times_and_places_say_where_to_go() {
         for (words, part) in [
-            (&["-A", "g1", "-e", "x"][..], "--dom"),
+            (&["--proxy", "2", "-e", "x"][..], "-A or --dom"),
             (&["--tsync-interval", "-1"], "compared all the time"),
+            (&["--nofifos", "-e", "x"], "belongs to -A"),
             (&["-t", "-e", "x"], "belongs to -N"),
             (&["--key-file", "k", "-e", "x"], "belongs to -N"),
             (&["-N", "host", "-e", "x"], "no port at character 5"),

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 
 use trace_virt::host::{
-    ExecStatus, Guest, GuestSession, HostError, SessionEvent, Sink, StartRequest,
+    AgentGuest, ExecStatus, Finished, Guest, GuestSession, HostError, SessionEvent, Sink,
+    StartRequest,
 };
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
@@ -14,18 +15,45 @@ use tracedat::layout::OptionId;
 use tracedat::metadata::VirtualCpu;
 use tracedat::write::{self, Placement};
 
+use super::agents;
+use super::args::AgentArgs;
 use super::file::GuestFile;
+use super::marker_clock::mark_clock;
 use super::output::Output;
 use super::plan::GuestPlan;
 use super::spool::Spool;
 use crate::error::Error;
 use crate::exit_code::Exit;
 
-/// Reaches a guest through the running server.
-pub(crate) fn connect(dir: &VirtDir, plan: &GuestPlan) -> Result<Guest, Error> {
+/// Reaches a guest through the running server, or its agent.
+pub(crate) fn connect(dir: &VirtDir, plan: &GuestPlan, args: &AgentArgs) -> Result<Reached, Error> {
+    if let Some(address) = &plan.agent {
+        let agent = agents::connect(dir, &plan.name, address, args)?;
+        return Ok(Reached::Agent(agent));
+    }
     let name = GuestName::new(&plan.name)
         .map_err(|error| Error::usage(format!("--dom {}", plan.name)).because(error))?;
-    Guest::connect(dir, &name).map_err(guest_error)
+    Guest::connect(dir, &name).map(Reached::Server).map_err(guest_error)
+}
+
+/// A guest that answers.
+pub(crate) enum Reached {
+    /// By way of the running server.
+    Server(Guest),
+    /// Its agent.
+    Agent(AgentGuest),
+}
+
+impl Reached {
+    fn start(self, request: &StartRequest) -> Result<GuestSession, HostError> {
+        match self {
+            Self::Server(guest) => guest.start(request),
+            Self::Agent(guest) => {
+                let clock = request.host_clock.as_deref();
+                guest.start(request, clock.and_then(|clock| mark_clock(clock).ok()))
+            }
+        }
+    }
 }
 
 /// A guest that records.
@@ -62,6 +90,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) exec: Exec,
     pub(crate) missing_bytes: u64,
     pub(crate) samples: Vec<Sample>,
+    /// How often an agent of the C version told its clock.
+    pub(crate) vcpu_samples: usize,
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
     pub(crate) problems: Vec<HostError>,
@@ -70,7 +100,7 @@ pub(crate) struct FinishedGuest {
 impl RunningGuest {
     /// Starts the recording in the guest and the flow of its data, by way of files at `spools_at`.
     pub(crate) fn start(
-        guest: Guest,
+        guest: Reached,
         plan: &GuestPlan,
         path: &Path,
         spools_at: &Path,
@@ -158,7 +188,7 @@ impl RunningGuest {
             Err(error) => return Err(self.output.lost(self.spools, guest_error(error))),
         };
         let file = GuestFile { guest: &self.name, head: &head, tail: &end.tail, sub_buffer_size };
-        let shift = time_shift(&end.samples, host_trace_id, cpus);
+        let shift = time_shift(&end, host_trace_id, cpus);
         let (trace_id, placements) = match file.write(&self.output, &self.spools, shift.as_ref()) {
             Ok(written) => written,
             Err(error) => return Err(self.output.lost(self.spools, error)),
@@ -171,6 +201,7 @@ impl RunningGuest {
             placements,
             exec: self.exec,
             missing_bytes: end.cpus.iter().map(|cpu| cpu.missing + cpu.discarded).sum(),
+            vcpu_samples: end.vcpu_samples.iter().map(Vec::len).sum(),
             samples: end.samples,
             unit: self.unit,
             problems: end.problems,
@@ -189,21 +220,21 @@ impl FinishedGuest {
     }
 }
 
-/// All vCPUs read one clock, so each gets the same samples; readers interpolate between them.
-fn time_shift(samples: &[Sample], host_trace_id: u64, cpus: u32) -> Option<TimeShift> {
-    if samples.is_empty() {
-        return None;
-    }
-    let samples: Vec<ClockSample> = samples
-        .iter()
-        .map(|sample| ClockSample {
-            time: sample.guest_time,
-            offset: sample.offset,
-            scaling: 1,
-            fraction_bits: 0,
-        })
-        .collect();
-    Some(TimeShift { peer: host_trace_id, interpolate: true, cpus: vec![samples; cpus as usize] })
+/// All vCPUs read one clock, so each gets the same samples where no agent told them apart; readers interpolate between
+/// them.
+fn time_shift(end: &Finished, host_trace_id: u64, cpus: u32) -> Option<TimeShift> {
+    let sample = |time, offset| ClockSample { time, offset, scaling: 1, fraction_bits: 0 };
+    let cpus = if end.samples.is_empty() {
+        let of_vcpu = |samples: &Vec<trace_virt::time_sync::ClockSample>| {
+            samples.iter().map(|one| sample(one.time, one.offset)).collect()
+        };
+        end.vcpu_samples.iter().map(of_vcpu).collect()
+    } else {
+        let samples = end.samples.iter().map(|one| sample(one.guest_time, one.offset)).collect();
+        vec![samples; cpus as usize]
+    };
+    let is_empty = cpus.iter().all(Vec::is_empty);
+    (!is_empty).then_some(TimeShift { peer: host_trace_id, interpolate: true, cpus })
 }
 
 /// The result of a thread; a panic in it goes on in this one.
@@ -211,6 +242,6 @@ pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn guest_error(error: HostError) -> Error {
+pub(super) fn guest_error(error: HostError) -> Error {
     Error::new(Exit::Guest, "").because(error)
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use trace_transport::Address;
+
+use super::agents::AgentPlace;
 use super::args::Args;
 use crate::command::tracing_plan::{Before, MachinePlan, Word};
 use crate::error::Error;
@@ -20,6 +23,8 @@ pub(crate) struct Plan {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct GuestPlan {
     pub(crate) name: String,
+    /// Where its agent is; without one it is reached through virt-server.
+    pub(crate) agent: Option<Address>,
     /// What it is called in files, if not by its name.
     title: Option<String>,
     /// Its part of the command line, for its own `record` parser.
@@ -38,12 +43,22 @@ impl Plan {
         let mut host = MachinePlan::default();
         let mut guests: Vec<GuestPlan> = Vec::new();
         for word in &args.words {
-            if let Word::Guest(name) = word {
-                if guests.iter().any(|guest| guest.name == *name) {
-                    return Err(Error::usage(format!("--dom {name} is given twice"))
-                        .hint("put all its options behind one --dom"));
+            let guest = match word {
+                Word::Guest(name) => Some(("--dom", GuestPlan::new(name, args))),
+                Word::Agent(place) => {
+                    let AgentPlace { name, address } = AgentPlace::parse(place)?;
+                    let guest = GuestPlan { agent: Some(address), ..GuestPlan::new(&name, args) };
+                    Some(("-A", guest))
                 }
-                guests.push(GuestPlan::new(name, args));
+                _ => None,
+            };
+            if let Some((option, new)) = guest {
+                let name = &new.name;
+                if guests.iter().any(|guest| guest.name == *name) {
+                    return Err(Error::usage(format!("{option} {name} is given twice"))
+                        .hint(format!("put all its options behind one {option}")));
+                }
+                guests.push(new);
             } else if let Some(guest) = guests.last_mut() {
                 guest.add(word)?;
             } else {
@@ -148,6 +163,7 @@ impl GuestPlan {
         let compression = args.compression.clone().unwrap_or_else(|| "any".to_owned());
         Self {
             name: name.to_owned(),
+            agent: None,
             title: None,
             arguments: vec!["--compression".to_owned(), compression],
             exec: None,

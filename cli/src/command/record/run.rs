@@ -4,7 +4,6 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use trace_virt::host::Guest;
 use trace_virt::setup::VirtDir;
 use tracedat::write::Version;
 use tracefs::TracingDir;
@@ -13,7 +12,7 @@ use super::args::Args;
 use super::destination::{Closed, Destination};
 use super::extras;
 use super::file::{Extra, Format};
-use super::guests::{self, FinishedGuest, RunningGuest, joined};
+use super::guests::{self, FinishedGuest, Reached, RunningGuest, joined};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::{GuestPlan, Plan, guest_output};
@@ -42,7 +41,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     // Guests are reached before anything is changed here: most that can go wrong goes wrong there.
     let mut connected = Vec::new();
     for guest in &plan.guests {
-        connected.push(guests::connect(&virt_dir, guest)?);
+        connected.push(guests::connect(&virt_dir, guest, &args.agents)?);
     }
 
     let options = extras::before(args, plan)?;
@@ -176,14 +175,14 @@ impl Session {
     /// Starts all guests side by side, then their commands, then that of this machine.
     fn begin(
         &mut self,
-        connected: Vec<Guest>,
+        connected: Vec<Reached>,
         plan: &Plan,
         args: &Args,
         trace_id: u64,
     ) -> Result<(), Error> {
         let output = args.output_path();
         let started: Vec<Result<RunningGuest, Error>> = thread::scope(|scope| {
-            let start = |(guest, plan): (Guest, &GuestPlan)| {
+            let start = |(guest, plan): (Reached, &GuestPlan)| {
                 let path = guest_output(&output, plan.title());
                 RunningGuest::start(guest, plan, &path, &args.temp_path(&path), trace_id)
             };

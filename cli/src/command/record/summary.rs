@@ -213,7 +213,7 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
     if guest.missing_bytes > 0 {
         tell(&format!("{name}: {} bytes of its data are missing", guest.missing_bytes));
     }
-    if guest.samples.is_empty() {
+    if guest.samples.is_empty() && guest.vcpu_samples == 0 {
         tell(&format!(
             "{name}: its clock could not be compared with this one; stamps are the guest's own"
         ));

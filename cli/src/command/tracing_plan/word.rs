@@ -47,6 +47,8 @@ pub(crate) enum Word {
     Instance(String),
     /// `--dom NAME`
     Guest(String),
+    /// `-A GUEST`
+    Agent(String),
     /// `--name NAME`
     GuestTitle(String),
     /// `--exec COMMAND ARGUMENT… ;`
@@ -80,7 +82,11 @@ impl Word {
             Self::CpuMask(mask) => option("-M", mask),
             Self::Clock(clock) => option("-C", clock),
             Self::CmdlinesSize(count) => number("--cmdlines-size", *count),
-            Self::Instance(_) | Self::Guest(_) | Self::GuestTitle(_) | Self::Exec(_) => Vec::new(),
+            Self::Instance(_)
+            | Self::Guest(_)
+            | Self::Agent(_)
+            | Self::GuestTitle(_)
+            | Self::Exec(_) => Vec::new(),
         }
     }
 }
