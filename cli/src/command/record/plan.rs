@@ -118,6 +118,10 @@ impl Plan {
         if self.guests.is_empty() {
             return Ok(self);
         }
+        if !self.host.traces_something() && self.host.top.clock.is_none() {
+            // The host has no events of its own whose clock it could be.
+            self.host.top.clock = self.guests.iter().find_map(|guest| guest.clock.clone());
+        }
         let clock = self.host.top.clock.get_or_insert_with(|| CLOCK_WITH_GUESTS.to_owned()).clone();
         for guest in &mut self.guests {
             match &guest.clock {
