@@ -56,8 +56,8 @@ pub fn set_peer_timeout(stream: &Stream, timeout: Duration) -> Result<(), Error>
     })
 }
 
-/// Has what was received be acknowledged at once, this time: a peer that sends in pieces waits for it, 40 ms each time. To
-/// be called again after every read, as the kernel forgets it. Does nothing where the stream is not TCP.
+/// Has what comes next be acknowledged at once: a peer that sends in pieces waits for it, 40 ms each time. To be called
+/// before every wait, as the kernel forgets it with what is sent. Does nothing where the stream is not TCP.
 pub fn acknowledge_at_once(stream: &Stream) {
     // Without it all is the same, only slower.
     let _ = sys::set_quick_ack(stream.as_fd());

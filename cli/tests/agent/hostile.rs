@@ -33,8 +33,8 @@ pub(crate) fn none() -> Result<(), Failed> {
     let at = 12 + 16 + 8;
     claimed[at..at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
     let words: [(&[u8], &str); 6] = [
-        (b"GET / HTTP/1.1\r\n\r\n", "message of 1195725856 bytes"),
-        (&[0xff; 4096], "bytes"),
+        (b"GET / HTTP/1.1\r\n\r\n", "message size 1195725856"),
+        (&[0xff; 4096], "message size 4294967295"),
         (half, "ended while waiting for TRACE_REQ"),
         (&claimed, "arguments"),
         (&Message::Close.to_bytes()?, "CLOSE while waiting for TRACE_REQ"),

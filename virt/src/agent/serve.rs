@@ -144,7 +144,7 @@ impl<'a> Session<'a> {
             self.take_events(turn)?;
             self.take_reports()?;
             self.watch_exec();
-            self.end_if_sent();
+            self.end_if_sent(turn);
         }
     }
 
@@ -423,7 +423,7 @@ impl<'a> Session<'a> {
     }
 
     /// Tells how the recording ended, once its data was sent and its command has ended or had its time.
-    fn end_if_sent(&mut self) {
+    fn end_if_sent(&mut self, turn: &Turn<'_>) {
         self.done.note();
         let State::Draining { until, .. } = &self.state else { return };
         let exec_ended = self.exec.is_none() || until.has_passed();
@@ -447,6 +447,7 @@ impl<'a> Session<'a> {
         } else if let Err(reason) = end {
             (self.log)(AgentNews::Broken { peer: self.peer, reason });
         }
+        turn.is_leaving();
         self.agent.closed();
         self.take_output();
         self.tell(ClientEvent::Stopped);

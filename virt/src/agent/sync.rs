@@ -110,6 +110,7 @@ impl Thread {
             let deadline = deadline.map_or(Deadline::NEVER, |at| {
                 Deadline::after(at.saturating_duration_since(Instant::now()))
             });
+            tcp::acknowledge_at_once(stream);
             self.wait(stream.as_fd(), deadline).map_err(|error| error.to_string())?;
             if self.abort.is_raised() {
                 return Ok(());
@@ -121,7 +122,6 @@ impl Thread {
                 Ok(None) => {}
                 Err(error) => return Err(error.to_string()),
             }
-            tcp::acknowledge_at_once(stream);
         }
     }
 

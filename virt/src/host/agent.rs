@@ -26,6 +26,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long an agent may take to start: enabling all events of an emulated guest takes seconds.
 const START: Duration = Duration::from_secs(60);
 
+/// Agents of the C version turn events on once they have sent the head, and do not say when they have.
+const SETTLE: Duration = Duration::from_millis(250);
+
 /// How often clocks are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SyncInterval {
@@ -94,6 +97,7 @@ impl AgentGuest {
         clock: Option<Box<dyn MarkClock>>,
     ) -> Result<GuestSession, HostError> {
         let Self { target, mut connection } = self;
+        let clock = clock.filter(|_| target.interval != SyncInterval::Off);
         let mut problems = Vec::new();
         let ping = match super::clocks(request).filter(|_| target.interval != SyncInterval::Off) {
             Some(Ok((host, guest))) => Some((host, guest)),
@@ -124,6 +128,12 @@ impl AgentGuest {
             problems.push(HostError::TimeSync { guest: target.guest.clone(), reason });
         }
         let head = receive_head(&mut link)?;
+        if let Some(sync) = &sync {
+            sync.wait_for_first_round();
+        }
+        if opened.extensions == AgentExtensions::NONE {
+            std::thread::sleep(SETTLE);
+        }
         let interval = match target.interval {
             SyncInterval::Default => request.sync_interval.unwrap_or(Duration::from_secs(1)),
             SyncInterval::Every(interval) => interval,

@@ -67,6 +67,8 @@ pub(crate) struct AgentArgs {
     pub(crate) interval: SyncInterval,
     pub(crate) no_fifos: bool,
     pub(crate) key_file: Option<PathBuf>,
+    /// One of these options that was given. Hosts of the C version send them to their guests, which have no use for them.
+    pub(crate) named: Option<&'static str>,
 }
 
 /// How sub-buffers are taken.
@@ -293,28 +295,26 @@ fn agent_args() -> [Arg; 2] {
 }
 
 impl AgentArgs {
-    fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
+    fn from_matches(matches: &ArgMatches) -> Self {
         let interval = matches.get_one::<i64>("tsync-interval").copied();
         let no_fifos = matches.get_flag("nofifos");
-        if !matches.contains_id("agent") {
-            if interval.is_some() || no_fifos {
-                let option = if no_fifos { "--nofifos" } else { "--tsync-interval" };
-                return Err(Error::usage(format!("{option} belongs to -A")).hint(
-                    "clocks of --dom are compared all the time, and their data comes in FIFOs",
-                ));
-            }
-            return Ok(Self::default());
-        }
-        let interval = match interval {
-            None => SyncInterval::Default,
-            Some(0) => SyncInterval::Ends,
-            Some(ms) => match u64::try_from(ms) {
-                Ok(ms) => SyncInterval::Every(Duration::from_millis(ms)),
-                Err(_) => SyncInterval::Off,
+        Self {
+            interval: match interval {
+                None => SyncInterval::Default,
+                Some(0) => SyncInterval::Ends,
+                Some(ms) => match u64::try_from(ms) {
+                    Ok(ms) => SyncInterval::Every(Duration::from_millis(ms)),
+                    Err(_) => SyncInterval::Off,
+                },
             },
-        };
-        let key_file = matches.get_one::<PathBuf>("key-file").cloned();
-        Ok(Self { interval, no_fifos, key_file })
+            no_fifos,
+            key_file: matches.get_one::<PathBuf>("key-file").cloned(),
+            named: match (interval, no_fifos) {
+                (Some(_), _) => Some("--tsync-interval"),
+                (None, true) => Some("--nofifos"),
+                (None, false) => None,
+            },
+        }
     }
 }
 
@@ -432,7 +432,7 @@ impl Args {
             daemonize: matches.get_flag("daemonize"),
             daemonized: matches.get_flag("daemonized"),
             virt_dir: text("virt-dir"),
-            agents: AgentArgs::from_matches(matches)?,
+            agents: AgentArgs::from_matches(matches),
             remote: RemoteArgs::from_matches(matches)?,
             command: command_of(matches),
         })
@@ -535,8 +535,6 @@ mod tests {
     fn options_of_other_times_and_places_say_where_to_go() {
         for (words, part) in [
             (&["--proxy", "2", "-e", "x"][..], "-A or --dom"),
-            (&["--tsync-interval", "-1"], "compared all the time"),
-            (&["--nofifos", "-e", "x"], "belongs to -A"),
             (&["-t", "-e", "x"], "belongs to -N"),
             (&["--key-file", "k", "-e", "x"], "belongs to -N"),
             (&["-N", "host", "-e", "x"], "no port at character 5"),

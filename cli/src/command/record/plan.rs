@@ -82,6 +82,11 @@ impl Plan {
             return Err(Error::usage("no event was specified")
                 .hint("name what to record, for instance -e sched, or -p TRACER"));
         }
+        let has_agents = self.guests.iter().any(|guest| guest.agent.is_some());
+        if let Some(option) = args.agents.named.filter(|_| !has_agents) {
+            return Err(Error::usage(format!("{option} belongs to -A"))
+                .hint("clocks of --dom are compared all the time, and their data comes in FIFOs"));
+        }
         if host.wants_command() && args.command.is_empty() {
             return Err(Error::usage("-F traces the command, and there is none")
                 .hint("put a command at the end, or name tasks with -P"));
@@ -241,6 +246,20 @@ mod tests {
     }
 
     #[test]
+    fn agents_are_guests_whose_clock_is_the_hosts_unless_that_has_no_events() {
+        let guests = plan("-e kvm -A 3:99 -e all --name g1 --tsync-interval 0").unwrap().guests;
+        assert_eq!(
+            guests[0].agent.as_ref().map(ToString::to_string).as_deref(),
+            Some("vsock:3:99")
+        );
+        assert_eq!(guests[0].title(), "g1");
+        assert_eq!(guests[0].arguments, ["-C", "mono", "--compression", "any", "-e", "all"]);
+        let guests = plan("-A host -C local -e all").unwrap().guests;
+        assert_eq!(guests[0].clock.as_deref(), Some("local"));
+        assert!(plan("-e kvm -A host -C local -e all").is_err());
+    }
+
+    #[test]
     fn without_a_clock_guests_and_host_use_one_that_can_be_compared() {
         let plan = plan("-e kvm --dom g1 -e all").unwrap();
         assert_eq!(plan.host.top.clock.as_deref(), Some("mono"));
@@ -267,6 +286,10 @@ mod tests {
             ("-e x -v -B foo -e y", "would delete it"),
             ("-N 1 -e x --dom g -e y", "not to a listener"),
             ("-N 1 -p wakeup", "which no listener takes"),
+            ("-A g -e a -A g -e b", "-A g is given twice"),
+            ("-A g", "no event was specified for guest"),
+            ("--tsync-interval -1 -e x --dom g -e y", "belongs to -A"),
+            ("--nofifos -e x", "belongs to -A"),
         ] {
             let error = plan(words).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains("; "), "{words}: {error}");

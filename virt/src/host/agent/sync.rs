@@ -4,7 +4,7 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use trace_transport::session::agent::{SyncEvent, SyncHost};
 use trace_transport::{Deadline, Interest, Stream, tcp};
 
@@ -24,6 +24,8 @@ const MAX_SAMPLES: usize = 1 << 20;
 #[derive(Debug)]
 pub(in crate::host) struct Sync {
     orders: Sender<()>,
+    /// Ends with the first round.
+    first: Receiver<()>,
     thread: JoinHandle<Outcome>,
     guest: String,
 }
@@ -47,11 +49,17 @@ impl Sync {
         interval: SyncInterval,
     ) -> io::Result<Self> {
         let (orders, received) = bounded(1);
+        let (begun, first) = bounded(1);
         let rounds = Rounds { stream, clock, sync: SyncHost::new(ROUND) };
         let thread = std::thread::Builder::new()
             .name("guest time sync".to_owned())
-            .spawn(move || rounds.run(vcpus, interval, &received))?;
-        Ok(Self { orders, thread, guest: guest.to_owned() })
+            .spawn(move || rounds.run(vcpus, interval, &received, begun))?;
+        Ok(Self { orders, first, thread, guest: guest.to_owned() })
+    }
+
+    /// Waits until the first round is over, whatever it brought.
+    pub(super) fn wait_for_first_round(&self) {
+        let _ = self.first.recv();
     }
 
     /// Has the last round begin.
@@ -81,12 +89,15 @@ impl Rounds {
         mut self,
         vcpus: u32,
         interval: SyncInterval,
-        orders: &crossbeam_channel::Receiver<()>,
+        orders: &Receiver<()>,
+        begun: Sender<()>,
     ) -> Outcome {
+        let mut begun = Some(begun);
         let mut samples = vec![Vec::new(); vcpus as usize];
         let mut all = || -> Result<(), String> {
             loop {
                 self.round(&mut samples)?;
+                drop(begun.take());
                 let ended = match interval {
                     SyncInterval::Every(interval) => {
                         orders.recv_timeout(interval) == Err(RecvTimeoutError::Disconnected)
@@ -137,6 +148,7 @@ impl Rounds {
             let deadline = self.sync.next_deadline().map_or(Deadline::NEVER, |at| {
                 Deadline::after(at.saturating_duration_since(Instant::now()))
             });
+            tcp::acknowledge_at_once(&self.stream);
             let waited = self.stream.wait(Interest::Read, deadline);
             waited.map_err(|error| error.to_string())?;
             self.sync.on_time(Instant::now()).map_err(|error| error.to_string())?;
@@ -146,7 +158,6 @@ impl Rounds {
                 Ok(None) => {}
                 Err(error) => return Err(error.to_string()),
             }
-            tcp::acknowledge_at_once(&self.stream);
         }
     }
 

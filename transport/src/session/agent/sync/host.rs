@@ -115,9 +115,12 @@ impl SyncHost {
             Mark::Received(number) => Some((*number, *time)),
             Mark::Sent(_) => None,
         });
+        // The reference reads them beside its own, so they stand in the order of the probes.
+        let mut received: Vec<_> = received.take(MAX_STAMPS).collect();
+        received.sort_unstable();
         let mut payload = [series.to_be_bytes(), [0; 4]].concat();
         let mut count = 0_u32;
-        for (number, time) in received.take(MAX_STAMPS) {
+        for (number, time) in received {
             payload.extend_from_slice(&time.to_be_bytes());
             payload.extend_from_slice(&number.to_be_bytes());
             count += 1;
