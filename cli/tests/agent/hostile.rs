@@ -46,7 +46,9 @@ pub(crate) fn none() -> Result<(), Failed> {
         let mut host = TcpStream::connect(agent.address())?;
         host.set_read_timeout(Some(ANSWER))?;
         host.write_all(bytes)?;
-        host.shutdown(std::net::Shutdown::Write)?;
+        if bytes == half {
+            host.shutdown(std::net::Shutdown::Write)?;
+        }
         let mut answer = Vec::new();
         // What was not read of what was sent makes the end of the connection an error.
         let _ = host.read_to_end(&mut answer);
