@@ -108,7 +108,7 @@ fn sync_host(_: u8, said: &[u8], piece: usize) -> Understood {
             loop {
                 let count = sync.push(rest);
                 rest = rest.get(count..).unwrap_or_default();
-                while let Some(event) = sync.next()? {
+                while let Some(event) = sync.next_event()? {
                     match event {
                         SyncEvent::Mark(mark) => stamps.push((mark, stamps.len() as u64)),
                         SyncEvent::Stamps => sync.stamps(&std::mem::take(&mut stamps))?,
@@ -143,7 +143,7 @@ fn sync_guest(_: u8, said: &[u8], piece: usize) -> Understood {
             loop {
                 let count = sync.push(rest);
                 rest = rest.get(count..).unwrap_or_default();
-                while let Some(event) = sync.next(now)? {
+                while let Some(event) = sync.next_event(now)? {
                     match event {
                         SyncGuestEvent::Mark(mark) => stamps.push((mark, stamps.len() as u64)),
                         SyncGuestEvent::Stamps => sync.stamps(&std::mem::take(&mut stamps))?,

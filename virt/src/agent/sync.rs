@@ -85,7 +85,9 @@ impl Thread {
     fn serve(&mut self, stream: &mut Stream) -> Result<(), String> {
         let mut sync = SyncGuest::new(ROUND);
         loop {
-            while let Some(event) = sync.next(Instant::now()).map_err(|error| error.to_string())? {
+            while let Some(event) =
+                sync.next_event(Instant::now()).map_err(|error| error.to_string())?
+            {
                 match event {
                     SyncGuestEvent::Mark(mark) => self.clock.mark(mark),
                     SyncGuestEvent::Round(cpu) => {

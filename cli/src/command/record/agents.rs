@@ -146,16 +146,13 @@ pub(super) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         let threads: Vec<_> = running.into_iter().map(finish).collect();
         threads.into_iter().map(joined).collect()
     });
-    conclude(args, finished)
+    conclude(args, &finished)
 }
 
 /// Says what became of each guest.
-fn conclude(
-    args: &Args,
-    finished: Vec<Result<guests::FinishedGuest, Error>>,
-) -> Result<Exit, Error> {
+fn conclude(args: &Args, finished: &[Result<guests::FinishedGuest, Error>]) -> Result<Exit, Error> {
     let mut exit = Exit::Success;
-    for guest in &finished {
+    for guest in finished {
         match guest {
             Ok(guest) if guest.missing_bytes > 0 && args.fail_on_loss => exit = Exit::Lost,
             Ok(_) => {}
@@ -166,7 +163,7 @@ fn conclude(
         exit = Exit::Guest;
     }
     if args.json {
-        summary::print_json(&args.output_path(), &[], &[], 0, &finished, None)?;
+        summary::print_json(&args.output_path(), &[], &[], 0, finished, None)?;
     }
     for guest in finished.iter().flatten() {
         summary::of_guest(guest, args.quiet || args.json)?;

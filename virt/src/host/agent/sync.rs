@@ -134,7 +134,7 @@ impl Rounds {
     fn wait(&mut self) -> Result<ClockSample, String> {
         self.clock.take()?;
         loop {
-            while let Some(event) = self.sync.next().map_err(|error| error.to_string())? {
+            while let Some(event) = self.sync.next_event().map_err(|error| error.to_string())? {
                 match event {
                     SyncEvent::Mark(mark) => self.clock.mark(mark),
                     SyncEvent::Stamps => {

@@ -143,7 +143,7 @@ impl SyncGuest {
     /// # Errors
     ///
     /// What the host said makes no sense here; the connection is then of no use any more.
-    pub fn next(&mut self, now: Instant) -> Result<Option<SyncGuestEvent>, SessionError> {
+    pub fn next_event(&mut self, now: Instant) -> Result<Option<SyncGuestEvent>, SessionError> {
         if let State::Next(number) = self.state {
             if number <= PROBES {
                 return self.probe(number).map(Some);

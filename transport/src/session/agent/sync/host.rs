@@ -184,7 +184,7 @@ impl SyncHost {
     /// # Errors
     ///
     /// What the guest said makes no sense here; the connection is then of no use any more.
-    pub fn next(&mut self) -> Result<Option<SyncEvent>, SessionError> {
+    pub fn next_event(&mut self) -> Result<Option<SyncEvent>, SessionError> {
         loop {
             if matches!(self.state, State::Stamps(_)) {
                 return Ok(None);

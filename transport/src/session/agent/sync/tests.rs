@@ -41,7 +41,7 @@ impl World {
     ) -> Result<Option<(u64, i64)>, SessionError> {
         let mut result = None;
         loop {
-            while let Some(event) = self.host.next()? {
+            while let Some(event) = self.host.next_event()? {
                 match event {
                     SyncEvent::Mark(mark) => self.host_stamps.push((mark, self.now)),
                     SyncEvent::Stamps => {
@@ -51,7 +51,7 @@ impl World {
                     SyncEvent::Offset { time, offset } => result = Some((time, offset)),
                 }
             }
-            while let Some(event) = self.guest.next(self.start)? {
+            while let Some(event) = self.guest.next_event(self.start)? {
                 let guest_now = self.now.wrapping_sub(self.offset.cast_unsigned());
                 match event {
                     SyncGuestEvent::Mark(mark) => self.guest_stamps.push((mark, guest_now)),
@@ -95,7 +95,7 @@ fn the_fastest_probe_counts_and_stop_ends_it() {
         assert!(time > 0);
         world.host.stop().unwrap();
         assert_eq!(world.run(usize::MAX, || 1).unwrap(), None);
-        assert_eq!(world.host.next().unwrap(), None);
+        assert_eq!(world.host.next_event().unwrap(), None);
     }
 }
 
@@ -130,25 +130,25 @@ fn what_the_reference_sent_is_understood() {
     let mut guest = SyncGuest::new(PATIENCE);
     let now = Instant::now();
     assert_eq!(guest.push(request), request.len());
-    assert_eq!(guest.next(now).unwrap(), Some(SyncGuestEvent::Round(0)));
+    assert_eq!(guest.next_event(now).unwrap(), Some(SyncGuestEvent::Round(0)));
     assert_eq!(guest.output(), start);
     let mut host = SyncHost::new(PATIENCE);
     host.begin(0, now).unwrap();
     assert_eq!(host.output(), request);
     host.sent(request.len());
     host.push(start);
-    assert_eq!(host.next().unwrap(), None);
+    assert_eq!(host.next_event().unwrap(), None);
     assert_eq!(host.output(), start);
     // An offset 0x61e at the end, and one that is below zero.
     host.push(b"\0\0\0\x20\0\0\0\x09\0\0\0\x14ptp\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05");
-    assert_eq!(host.next().unwrap(), Some(SyncEvent::Stamps));
+    assert_eq!(host.next_event().unwrap(), Some(SyncEvent::Stamps));
     host.stamps(&[]).unwrap();
     host.push(
         b"\0\0\0\x30\0\0\0\x09\0\0\0\x14ptp\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\
         \0\0\x16\x71\x7f\xb9\xfb\x0f\xff\xff\xff\xff\xff\xff\xfd\x07",
     );
     let expected = SyncEvent::Offset { time: 0x1671_7fb9_fb0f, offset: -761 };
-    assert_eq!(host.next().unwrap(), Some(expected));
+    assert_eq!(host.next_event().unwrap(), Some(expected));
 }
 
 proptest! {
@@ -185,10 +185,10 @@ proptest! {
         let mut guest = SyncGuest::new(PATIENCE);
         guest.push(&bytes);
         for _ in 0..20 {
-            if host.next().is_err() { break }
+            if host.next_event().is_err() { break }
         }
         for _ in 0..20 {
-            if guest.next(now).is_err() { break }
+            if guest.next_event(now).is_err() { break }
         }
         prop_assert!(host.output().len() < 10_000 && guest.output().len() < 10_000);
     }
@@ -202,12 +202,12 @@ proptest! {
         let mut ended = false;
         while !ended {
             let result = (|| -> Result<bool, SessionError> {
-                while let Some(event) = world.guest.next(world.start)? {
+                while let Some(event) = world.guest.next_event(world.start)? {
                     if let SyncGuestEvent::Stamps = event {
                         world.guest.stamps(&[])?;
                     }
                 }
-                while let Some(event) = world.host.next()? {
+                while let Some(event) = world.host.next_event()? {
                     match event {
                         SyncEvent::Stamps => world.host.stamps(&[(Mark::Received(1), 5)])?,
                         SyncEvent::Offset { .. } => return Ok(true),
