@@ -115,6 +115,6 @@ pub(crate) fn keyed() -> Result<(), Failed> {
 
 fn save(path: &Path, key: &[u8]) -> Result<(), Failed> {
     use std::io::Write;
-    let mut file = fs::File::options().create(true).write(true).mode(0o600).open(path)?;
+    let mut file = fs::File::options().create_new(true).write(true).mode(0o600).open(path)?;
     Ok(file.write_all(key)?)
 }
