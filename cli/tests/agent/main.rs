@@ -69,6 +69,14 @@ impl Bench {
         })
     }
 
+    fn has_same_instances(&self) -> Result<(), Failed> {
+        let after = tracing_state(&self.dir);
+        let instances = |state: &[String]| -> Vec<String> {
+            state.iter().filter(|line| line.starts_with("instance ")).cloned().collect()
+        };
+        check(instances(&self.before) == instances(&after), || format!("{after:#?}"))
+    }
+
     /// `record -A` of ours; the file is `trace-NAME.dat`.
     fn record(&self, agent: &str, words: &[&str]) -> Command {
         let mut record = trace_cmd();

@@ -49,7 +49,8 @@ pub(crate) fn agent() -> Result<(), Failed> {
     agent.is_alone()?;
     drop(agent);
     drop(left);
-    bench.is_as_before()
+    // What the C agent makes of the rest is its own.
+    bench.has_same_instances()
 }
 
 pub(crate) fn host() -> Result<(), Failed> {

@@ -193,7 +193,7 @@ mod tests {
             let place = AgentPlace::parse(text).unwrap();
             assert_eq!((place.name.as_str(), place.address.to_string().as_str()), (name, address));
         }
-        for bad in ["", "@3", "host:x", "g1@host", "3:99999999999"] {
+        for bad in ["", "@3", "host:x", "g1@nowhere", "3:99999999999"] {
             assert!(AgentPlace::parse(bad).is_err(), "{bad}");
         }
     }
