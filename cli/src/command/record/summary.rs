@@ -206,6 +206,10 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
             let (times, unit) = (guest.samples.len(), guest.unit);
             writeln!(out, "{name}: clock compared {times} times, wrong by {worst} {unit} at most")?;
         }
+        if guest.vcpu_samples > 0 {
+            let times = guest.vcpu_samples;
+            writeln!(out, "{name}: clock compared {times} times; its agent states no bound")?;
+        }
         out.flush()?;
         drop(out);
         placements(&guest.placements, true)?;
