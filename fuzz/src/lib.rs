@@ -1,6 +1,7 @@
 //! Entry points of the fuzzer. Each takes any bytes, runs all there is for them, and panics when
 //! something does not hold. `tests/replay.rs` runs them on a stable toolchain.
 
+pub mod agent;
 pub mod session;
 
 use std::num::NonZeroUsize;

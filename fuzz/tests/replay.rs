@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use trace_fuzz::{filter, session, trace_file};
+use trace_fuzz::{agent, filter, session, trace_file};
 
 /// Damaged forms are tried for so long for each seed.
 const TIME_PER_SEED: Duration = Duration::from_millis(300);
@@ -120,6 +120,11 @@ fn sessions_that_are_whole_come_to_their_end() {
         let told = session::recorder(&seed);
         assert_eq!(told.is_done && told.error.is_none(), is_whole(&name), "{name}: {told:?}");
     }
+    for (name, seed) in seeds("agent") {
+        let understood = agent::agent(&seed);
+        let is_well = understood.is_closed && understood.error.is_none();
+        assert_eq!(is_well, is_whole(&name), "{name}: {understood:?}");
+    }
     for (name, seed) in streams {
         let received = session::datagrams(&seed);
         let is_complete = received.lost_bytes == 0 && received.bytes == 210;
@@ -130,7 +135,8 @@ fn sessions_that_are_whole_come_to_their_end() {
 #[test]
 fn sessions_that_are_cut_or_damaged_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 3] = [
+    let targets: [(&str, Target); 4] = [
+        ("agent", |data| drop(agent::agent(data))),
         ("listener", |data| drop(session::listener(data))),
         ("recorder", |data| drop(session::recorder(data))),
         ("datagrams", |data| {
@@ -140,7 +146,12 @@ fn sessions_that_are_cut_or_damaged_hold() {
     for (target, run) in targets {
         for (name, seed) in seeds(target) {
             eprintln!("{target} {name}");
-            for at in 0..seed.len() {
+            // Of long ones the beginning, and a place here and there.
+            let step = |at: usize| if at < 300 { 1 } else { 997 };
+            for at in std::iter::successors(Some(0), |at| Some(at + step(*at))) {
+                if at >= seed.len() {
+                    break;
+                }
                 run(&seed[..at]);
                 for value in [0, 1, b'-', 0x80, 0xff] {
                     let mut damaged = seed.clone();

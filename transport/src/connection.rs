@@ -33,6 +33,15 @@ impl Connection {
         self.stream.write_all(&self.out, deadline)
     }
 
+    /// Sends messages that are encoded already.
+    ///
+    /// # Errors
+    ///
+    /// The peer takes them too late or not at all.
+    pub fn send_bytes(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
+        self.stream.write_all(bytes, deadline)
+    }
+
     /// Waits for the next message.
     ///
     /// # Errors

@@ -40,6 +40,11 @@ pub(crate) fn set_vsock_buffer(socket: BorrowedFd<'_>, bytes: u64) -> io::Result
     set_option(socket, libc::AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, bytes)
 }
 
+/// Has the kernel acknowledge what was received without waiting for more.
+pub(crate) fn set_quick_ack(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option::<c_int>(socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1)
+}
+
 /// Has the kernel hand over datagrams of one sender together.
 pub(crate) fn set_coalescing(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_option::<c_int>(socket, libc::IPPROTO_UDP, UDP_GRO, 1)

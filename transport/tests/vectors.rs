@@ -57,8 +57,16 @@ fn trace_resp_is_packed() {
         kvm\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\x37\
         1024\x001025\0";
     let frame = Frame::parse(bytes, 0).unwrap();
-    let Message::TraceResp { flags, cpus, page_size, trace_id, time_sync, time_sync_port, ports } =
-        Message::decode(&frame).unwrap()
+    let Message::TraceResp {
+        flags,
+        cpus,
+        page_size,
+        trace_id,
+        time_sync,
+        time_sync_port,
+        accepted: 0,
+        ports,
+    } = Message::decode(&frame).unwrap()
     else {
         panic!("{frame:?}")
     };

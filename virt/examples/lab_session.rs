@@ -144,6 +144,10 @@ fn pump(mut from: File, mut port: Stream, stop: &AtomicBool) -> u64 {
 }
 
 impl GuestRecording for Recording {
+    fn trace_id(&self) -> u64 {
+        77
+    }
+
     fn sub_buffer_size(&self) -> u32 {
         4096
     }

@@ -20,11 +20,11 @@
 //! that goes away. What is refused is answered with REFUSE and the reason.
 
 mod brake;
-mod exec;
+pub(crate) mod exec;
 mod policy;
-mod request;
+pub(crate) mod request;
 mod serve;
-mod worker;
+pub(crate) mod worker;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -62,6 +62,9 @@ pub trait GuestRecorder: Send {
 pub trait GuestRecording: Send {
     /// Bytes per sub-buffer on the data ports.
     fn sub_buffer_size(&self) -> u32;
+
+    /// The number in the head by which other files refer to this one.
+    fn trace_id(&self) -> u64;
 
     /// What the host's file needs before the CPU data; sent while the recording already runs.
     ///

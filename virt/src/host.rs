@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agent;
 mod collect;
 mod control;
 mod error;
@@ -40,11 +41,12 @@ use trace_transport::{Connection, Deadline, MessageError, fifo, unix};
 
 use crate::protocol::{MARK_SIZE, RefuseCode, clean};
 use crate::setup::{GuestName, MAX_CPUS, SetupError, VirtDir};
-use crate::time_sync::{Clock, NotComparable, Ping, Sample};
+use crate::time_sync::{Clock, ClockSample, NotComparable, Ping, Sample};
 use collect::{Collector, Target, Totals};
 use control::Control;
 use link::{Incoming, Link};
 
+pub use agent::{AgentGuest, AgentTarget, SyncInterval};
 pub use collect::{CpuReport, Sink};
 pub use error::{HostError, Step};
 pub use status::{ClientStatus, ConnectedGuest, ExecAllowed, SessionStatus, status};
@@ -266,7 +268,7 @@ impl Guest {
                 })?;
                 // Less is only slower.
                 let _ = fifo::set_capacity(&stream, fifo::WANTED_CAPACITY);
-                Collector::spawn(cpu, stream, mark, totals.clone())
+                Collector::spawn(cpu, stream, Some(mark), totals.clone())
                     .map_err(|source| self.io(source))
             })
             .collect()
@@ -392,6 +394,7 @@ impl PreparedGuest {
             totals,
             collecting: false,
             problems,
+            sync: None,
         })
     }
 }
@@ -417,6 +420,8 @@ pub struct GuestSession {
     totals: Arc<Totals>,
     collecting: bool,
     problems: Vec<HostError>,
+    /// The time sync connection of an agent.
+    sync: Option<agent::Sync>,
 }
 
 /// Who ended a session.
@@ -443,6 +448,8 @@ pub struct Finished {
     pub tail: Vec<u8>,
     /// Guest clock to host clock, to be interpolated; empty when they were not compared.
     pub samples: Vec<Sample>,
+    /// The same for each vCPU, as an agent told it, without a bound.
+    pub vcpu_samples: Vec<Vec<ClockSample>>,
     /// How the guest's command ended, if that was told.
     pub exec: Option<ExecStatus>,
     /// How often and how long the guest's command waited for this side to take data; `None` where it was not to wait.
@@ -533,6 +540,8 @@ impl GuestSession {
             let sinks = sinks.map_err(failed)?;
             self.collect(sinks, Some(0))?;
         }
+        // The last round goes on beside the end of the recording.
+        let sync = self.sync.map(agent::Sync::end);
         let closed = self.control.close();
         let mut problems = self.problems;
         problems.extend(closed.problems);
@@ -558,8 +567,11 @@ impl GuestSession {
             }
             cpus.push(report);
         }
+        let (vcpu_samples, problem) = sync.map(agent::EndingSync::finish).unwrap_or_default();
+        problems.extend(problem);
         let (end, tail, samples, exec) = (closed.end, closed.tail, closed.samples, closed.exec);
-        Ok(Finished { end, cpus, tail, samples, exec, held: closed.held, problems })
+        let held = closed.held;
+        Ok(Finished { end, cpus, tail, samples, vcpu_samples, exec, held, problems })
     }
 }
 

@@ -16,6 +16,7 @@
 //! * [`doctor`] finds out why a guest cannot be recorded.
 //! * [`server`] is the process that QEMU and host tools connect to, and [`identity`] how it tells guests apart.
 //! * [`client`] runs in the guest and is handed what records ([`client::GuestRecorder`]).
+//! * [`agent`] is the same over vsock and TCP, and speaks trace-cmd's agent protocol.
 //! * [`host`] records a guest: it gives the head of its trace, moves its data to descriptors, and compares clocks.
 //! * [`time_sync`] turns probes into samples with a stated error.
 //! * [`vcpu`] finds the host's threads that run a guest's CPUs, and how KVM makes their counters.
@@ -23,6 +24,7 @@
 //! Nothing here knows what a recording contains: heads, tails and data are bytes. Bytes from a guest are hostile: they name
 //! no path and no size that is allocated, and every step that waits for a guest has a deadline.
 
+pub mod agent;
 pub mod client;
 pub mod doctor;
 pub mod host;

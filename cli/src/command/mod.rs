@@ -1,5 +1,6 @@
 //! The table of subcommands; each has its own file with its arguments, help and `run`.
 
+mod agent;
 mod attach;
 mod check_events;
 mod clear;
@@ -8,6 +9,7 @@ mod data_file;
 mod dump;
 mod extract;
 mod follow;
+mod guest_rules;
 mod hist;
 mod list;
 mod listen;
@@ -54,6 +56,7 @@ struct Subcommand {
 }
 
 const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand { name: "agent", command: agent::command, run: agent::run },
     Subcommand { name: "attach", command: attach::command, run: attach::run },
     Subcommand { name: "check-events", command: check_events::command, run: check_events::run },
     Subcommand { name: "clear", command: clear::command, run: clear::run },

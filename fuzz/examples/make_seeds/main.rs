@@ -1,5 +1,6 @@
 //! Writes the seeds of `corpus` but those of `filter`, which are written by hand: `cargo run -p trace-fuzz --example make_seeds`.
 
+mod agents;
 mod sessions;
 
 use std::path::Path;
@@ -36,7 +37,8 @@ fn main() -> io::Result<()> {
     save("bad-v6-commit-too-large", &commit_too_large(v6.clone()))?;
     save("bad-v6-huge-size", &huge_size(v6))?;
     save("bad-v7-unknown-codec", &replaced(&v7, b"zstd\0", b"zstx\0"))?;
-    sessions::save()
+    sessions::save()?;
+    agents::save()
 }
 
 fn small(seed: u64) -> Workload {

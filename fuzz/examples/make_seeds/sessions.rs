@@ -17,13 +17,13 @@ pub(super) fn save() -> io::Result<()> {
     datagrams()
 }
 
-fn write(target: &str, name: &str, setup: u8, parts: &[&[u8]]) -> io::Result<()> {
+pub(super) fn write(target: &str, name: &str, setup: u8, parts: &[&[u8]]) -> io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(name), [&[setup][..], &parts.concat()].concat())
 }
 
-fn bytes(messages: &[Message<'_>]) -> io::Result<Vec<u8>> {
+pub(super) fn bytes(messages: &[Message<'_>]) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     for message in messages {
         message.encode(&mut out).map_err(io::Error::other)?;

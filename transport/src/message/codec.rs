@@ -59,6 +59,8 @@ pub enum Message<'a> {
         time_sync: ProtocolName,
         /// Port of the time sync connection.
         time_sync_port: u32,
+        /// Extensions that are taken up, a bit each; 0 is not sent, as old peers know no such field.
+        accepted: u32,
         /// A decimal port for each CPU, unless through FIFOs.
         ports: Words<'a>,
     },
@@ -241,6 +243,7 @@ impl<'a> Message<'a> {
                 trace_id: fixed.u64(12),
                 time_sync: ProtocolName(fixed.bytes(20)),
                 time_sync_port: fixed.u32(36),
+                accepted: fixed.u32(40),
                 ports: Words::all(data, "ports"),
             },
             Command::CLOSE_RESP => Self::CloseResp,
@@ -450,11 +453,15 @@ impl<'a> Message<'a> {
                 trace_id,
                 time_sync,
                 time_sync_port,
+                accepted,
                 ports,
             } => {
                 put(&[flags, cpus, page_size, high(trace_id), low(trace_id)]);
                 out.extend_from_slice(&time_sync.0);
                 out.extend_from_slice(&time_sync_port.to_be_bytes());
+                if accepted != 0 {
+                    out.extend_from_slice(&accepted.to_be_bytes());
+                }
                 ports.bytes()
             }
             Self::TimeSync { protocol, id, payload } => {

@@ -133,6 +133,10 @@ impl ParameterId {
     pub const EXEC: Self = Self(64);
     /// Bytes that the guest sends first on each data stream, so that what an earlier session left there is told apart.
     pub const STREAM_MARK: Self = Self(65);
+    /// Extensions that the host asks an agent for: a count, then that many words.
+    pub const EXTENSIONS: Self = Self(66);
+    /// The host has a key, and this is its nonce: the agent must prove that it knows the key too.
+    pub const KEY_NONCE: Self = Self(67);
 }
 
 /// One parameter as it came.

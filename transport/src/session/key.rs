@@ -61,7 +61,7 @@ impl KeyedSession {
         self.proof(&role)
     }
 
-    fn proof(&self, role: &[u8; 8]) -> Proof {
+    pub(super) fn proof(&self, role: &[u8; 8]) -> Proof {
         (self.prove)(role, &self.recorder_nonce, &self.listener_nonce)
     }
 }

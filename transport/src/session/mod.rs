@@ -70,6 +70,7 @@
 //! | `instances` | further buffers, each introduced by INSTANCE and answered by an RINIT; streams are numbered on |
 //! | `key=HEX` | both sides prove that they know a key before a port is opened; data connections start with a token |
 
+pub mod agent;
 mod cpu_list;
 mod error;
 mod extensions;

@@ -19,7 +19,7 @@ const PIECE: usize = 4096;
 
 /// A running command; killed with all its group when it is dropped.
 #[derive(Debug)]
-pub(super) struct Exec {
+pub(crate) struct Exec {
     child: Child,
     /// Readable when the command has ended; `None` on kernels without it.
     pidfd: Option<OwnedFd>,
@@ -28,7 +28,7 @@ pub(super) struct Exec {
 }
 
 impl Exec {
-    pub(super) fn spawn(command: &[String], user: Option<&ExecUser>) -> std::io::Result<Self> {
+    pub(crate) fn spawn(command: &[String], user: Option<&ExecUser>) -> std::io::Result<Self> {
         let Some((program, args)) = command.split_first() else {
             return Err(std::io::ErrorKind::InvalidInput.into());
         };
@@ -52,21 +52,21 @@ impl Exec {
         Ok(Self { child, pidfd, output: [stdout, stderr], status: None })
     }
 
-    pub(super) fn end_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn end_fd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
-    pub(super) fn output_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn output_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.output.iter().flatten().map(AsFd::as_fd)
     }
 
     /// Sends what was written as long as there is room.
-    pub(super) fn pump(&mut self, out: &mut OutQueue) {
+    pub(crate) fn pump(&mut self, out: &mut OutQueue) {
         self.copy_output(out, OutQueue::has_room);
     }
 
     /// The message that tells how it ended, once it has.
-    pub(super) fn poll_end(&mut self, out: &mut OutQueue) -> bool {
+    pub(crate) fn poll_end(&mut self, out: &mut OutQueue) -> bool {
         if self.status.is_none() {
             self.status = self.child.try_wait().ok().flatten();
         }
@@ -80,7 +80,7 @@ impl Exec {
         true
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // Not yet waited for, so the number still is this group's.
         if self.status.is_none()
             && let Ok(pid) = i32::try_from(self.child.id())
@@ -90,7 +90,7 @@ impl Exec {
     }
 
     /// Ends it for good.
-    pub(super) fn kill(&mut self, out: &mut OutQueue) {
+    pub(crate) fn kill(&mut self, out: &mut OutQueue) {
         self.signal(Signal::SIGKILL);
         self.status = self.child.wait().ok().or(self.status);
         self.poll_end(out);

@@ -31,16 +31,22 @@ impl ExecPolicy {
     }
 
     /// Why this command may not run, in words for the host.
-    pub(super) fn check(&self, command: &[String]) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, command: &[String]) -> Result<(), Refusal> {
         if self.allows(command) {
             return Ok(());
         }
         let program = command.first().map_or("", String::as_str);
         Err(Refusal::not_allowed(match self {
             Self::Only(allowed) => {
-                format!("this guest does not allow {program:?} to be run, only {}", allowed.join(", "))
+                format!(
+                    "this guest does not allow {program:?} to be run, only {}",
+                    allowed.join(", ")
+                )
             }
-            _ => "this guest does not allow commands to be run (its client was started without --allow-exec)".to_owned(),
+            _ => {
+                "this guest does not allow commands to be run (it was started without --allow-exec)"
+                    .to_owned()
+            }
         }))
     }
 }

@@ -6,15 +6,15 @@ use trace_transport::message::{ParameterId, Parameters};
 use crate::protocol::{MARK_SIZE, MAX_TEXT};
 
 /// A request to record, copied out of its message.
-pub(super) struct Request {
-    pub(super) trace_id: u64,
-    pub(super) args: Vec<String>,
-    pub(super) exec: Option<Vec<String>>,
-    pub(super) mark: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) trace_id: u64,
+    pub(crate) args: Vec<String>,
+    pub(crate) exec: Option<Vec<String>>,
+    pub(crate) mark: Vec<u8>,
 }
 
 impl Request {
-    pub(super) fn read(trace_id: u64, parameters: Parameters<'_>) -> Result<Self, MessageError> {
+    pub(crate) fn read(trace_id: u64, parameters: Parameters<'_>) -> Result<Self, MessageError> {
         let words = |id, what| match parameters.find(id)? {
             Some(parameter) => parameter.counted_words(what)?.to_vec().map(Some),
             None => Ok(None),
@@ -38,7 +38,7 @@ impl Request {
 }
 
 /// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -49,7 +49,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-pub(super) fn cut(text: &str) -> &str {
+pub(crate) fn cut(text: &str) -> &str {
     let end = (0..=MAX_TEXT.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     text.get(..end.unwrap_or(0)).unwrap_or(text)
 }

@@ -391,7 +391,7 @@ impl<'a> Serving<'a> {
             // What an aborted session still brings is of no use.
             (_, Session::Aborting { .. } | Session::Idle) | (Report::Aborted, _) => {}
             (
-                Report::Started { sub_buffer_size, backlog },
+                Report::Started { sub_buffer_size, backlog, .. },
                 Session::Starting { request, cpus, close },
             ) => {
                 let (cpus, close) = (*cpus, *close);
@@ -402,6 +402,7 @@ impl<'a> Serving<'a> {
                     trace_id: request.trace_id,
                     time_sync: time_sync::PROTOCOL,
                     time_sync_port: 0,
+                    accepted: 0,
                     ports: Words::all(&[], "ports"),
                 };
                 (self.log)(ClientEvent::Started { args: std::mem::take(&mut request.args) });

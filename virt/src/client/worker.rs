@@ -20,17 +20,18 @@ const MARK_TIME: Duration = Duration::from_secs(10);
 const AHEAD: usize = 8;
 
 /// What the recorder shall do; each session has a number.
-pub(super) enum Job {
+pub(crate) enum Job {
     Start { session: u64, args: Vec<String>, data: Vec<Stream>, mark: Vec<u8> },
     Stop { session: u64 },
     Abort,
 }
 
 /// What the recorder did.
-pub(super) enum Report {
+pub(crate) enum Report {
     Started {
         sub_buffer_size: u32,
         backlog: Option<Backlog>,
+        trace_id: u64,
     },
     Refused(Refusal),
     Head(Vec<u8>),
@@ -42,7 +43,7 @@ pub(super) enum Report {
 }
 
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(crate) struct Worker {
     jobs: Sender<Job>,
     reports: Receiver<(u64, Report)>,
     wake: Arc<EventFd>,
@@ -52,7 +53,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn spawn(recorder: Box<dyn GuestRecorder>) -> Result<Self, ClientError> {
+    pub(crate) fn spawn(recorder: Box<dyn GuestRecorder>) -> Result<Self, ClientError> {
         const ACTION: &str = "starting the recorder's thread";
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = EventFd::from_flags(flags)
@@ -76,17 +77,17 @@ impl Worker {
         Ok(Self { jobs, reports, wake, cancelled, sessions: AtomicU64::new(0) })
     }
 
-    pub(super) fn send(&self, job: Job) -> Result<(), ClientError> {
+    pub(crate) fn send(&self, job: Job) -> Result<(), ClientError> {
         self.jobs.send(job).map_err(|_| ClientError::Recorder)
     }
 
     /// Ends a session as soon as possible; `Report::Aborted` follows.
-    pub(super) fn abort(&self, session: u64) -> Result<(), ClientError> {
+    pub(crate) fn abort(&self, session: u64) -> Result<(), ClientError> {
         self.cancelled.store(session, Ordering::Release);
         self.send(Job::Abort)
     }
 
-    pub(super) fn next(&self) -> Result<Option<(u64, Report)>, ClientError> {
+    pub(crate) fn next(&self) -> Result<Option<(u64, Report)>, ClientError> {
         match self.reports.try_recv() {
             Ok(report) => Ok(Some(report)),
             Err(TryRecvError::Empty) => Ok(None),
@@ -95,17 +96,17 @@ impl Worker {
     }
 
     /// Waits for the next report.
-    pub(super) fn wait(&self, time: Duration) -> Option<(u64, Report)> {
+    pub(crate) fn wait(&self, time: Duration) -> Option<(u64, Report)> {
         self.reports.recv_timeout(time).ok()
     }
 
     /// A number that no session had.
-    pub(super) fn new_session(&self) -> u64 {
+    pub(crate) fn new_session(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// To be called before looking for reports, so that none is missed.
-    pub(super) fn clear_wake(&self) {
+    pub(crate) fn clear_wake(&self) {
         let _ = self.wake.read();
     }
 }
@@ -162,7 +163,8 @@ impl Thread {
             Err(refusal) => return self.report(session, Report::Refused(refusal)),
         };
         let (sub_buffer_size, backlog) = (recording.sub_buffer_size(), recording.backlog());
-        self.report(session, Report::Started { sub_buffer_size, backlog });
+        let trace_id = recording.trace_id();
+        self.report(session, Report::Started { sub_buffer_size, backlog, trace_id });
         let head = recording.head();
         self.current = Some((session, recording));
         let sent = match head {

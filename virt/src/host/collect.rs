@@ -105,7 +105,7 @@ impl Collector {
     pub(super) fn spawn(
         cpu: u32,
         fifo: Stream,
-        mark: [u8; MARK_SIZE],
+        mark: Option<[u8; MARK_SIZE]>,
         totals: Arc<Totals>,
     ) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
@@ -175,7 +175,7 @@ impl Drop for Collector {
 
 struct Thread {
     fifo: Stream,
-    mark: [u8; MARK_SIZE],
+    mark: Option<[u8; MARK_SIZE]>,
     totals: Arc<Totals>,
     orders: Receiver<Order>,
     wake: Arc<EventFd>,
@@ -245,6 +245,7 @@ impl Thread {
 
     /// Skips what an earlier session left; returns what came right behind the mark.
     fn find_mark(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(mark) = self.mark else { return Ok(Some(Vec::new())) };
         let mut window = Vec::new();
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -252,7 +253,7 @@ impl Thread {
                 Some(0) => return Ok(None),
                 Some(count) => {
                     window.extend_from_slice(buffer.get(..count).unwrap_or_default());
-                    if let Some(at) = window.windows(MARK_SIZE).position(|here| here == self.mark) {
+                    if let Some(at) = window.windows(MARK_SIZE).position(|here| here == mark) {
                         return Ok(window.get(at + MARK_SIZE..).map(<[u8]>::to_vec));
                     }
                     // The mark may be cut by the border of what was read.
@@ -472,7 +473,7 @@ mod tests {
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
         let totals = Arc::new(Totals::with_quota(quota));
         let stream = Stream::new(read, "fifo").unwrap();
-        (Collector::spawn(0, stream, MARK, totals.clone()).unwrap(), write.into(), totals)
+        (Collector::spawn(0, stream, Some(MARK), totals.clone()).unwrap(), write.into(), totals)
     }
 
     fn sink() -> (Sink, tempfile::NamedTempFile) {

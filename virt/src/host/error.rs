@@ -204,6 +204,32 @@ pub enum HostError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// An agent and this side do not agree.
+    #[error("guest {guest}: {step}")]
+    Session {
+        /// The guest.
+        guest: String,
+        /// What went on.
+        step: Step,
+        /// What is wrong.
+        source: trace_transport::session::SessionError,
+    },
+    /// An agent closed the connection without a word, as one that is old does when another session has it.
+    #[error(
+        "guest {guest}: its agent closed the connection: it is busy with another recording, or cannot record this; its own messages say more"
+    )]
+    ClosedByAgent {
+        /// The guest.
+        guest: String,
+    },
+    /// Clocks of host and guest cannot be compared.
+    #[error("guest {guest}: {step}: {reason}", step = Step::TimeSync)]
+    TimeSync {
+        /// The guest.
+        guest: String,
+        /// Why not.
+        reason: String,
+    },
     /// A stream failed.
     #[error("guest {guest}: {step}")]
     Stream {

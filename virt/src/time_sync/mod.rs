@@ -22,10 +22,12 @@
 //! | 3 | CANNOT | u64 number: the guest has no such clock |
 
 mod clock;
+mod clock_sample;
 mod estimate;
 mod ping;
 
 pub use clock::{Clock, NotComparable};
+pub use clock_sample::ClockSample;
 pub use estimate::{Probe, Round, Sample, estimate};
 pub use ping::PROTOCOL;
 pub(crate) use ping::{Ping, answer};

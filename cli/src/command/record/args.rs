@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trace_transport::Address;
+use trace_virt::host::SyncInterval;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tracefs::Way;
@@ -43,6 +44,7 @@ pub(crate) struct Args {
     /// This is the process in the background.
     pub(crate) daemonized: bool,
     pub(crate) virt_dir: Option<String>,
+    pub(crate) agents: AgentArgs,
     /// The data goes to a listener.
     pub(crate) remote: Option<RemoteArgs>,
     pub(crate) command: Vec<String>,
@@ -57,6 +59,17 @@ pub(crate) struct RemoteArgs {
     pub(crate) key_file: Option<PathBuf>,
     /// How long the listener may answer nothing, or take nothing.
     pub(crate) peer_timeout: Duration,
+}
+
+/// How agents of guests are asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AgentArgs {
+    /// `--tsync-interval`
+    pub(crate) interval: SyncInterval,
+    pub(crate) no_fifos: bool,
+    pub(crate) key_file: Option<PathBuf>,
+    /// One of these options that was given. Hosts of the C version send them to their guests, which have no use for them.
+    pub(crate) named: Option<&'static str>,
 }
 
 /// How sub-buffers are taken.
@@ -129,6 +142,8 @@ Examples:
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
 
+  trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest with vsock CID 3, where 'trace-cmd agent' runs
+
 The guests' events go to OUTPUT-GUEST (trace.dat and trace-guest1.dat); print all on one clock with
   trace-cmd report -i trace.dat -i trace-guest1.dat";
 
@@ -141,6 +156,7 @@ pub(crate) fn command() -> Command {
         .args(options::args())
         .args(options::guest_args())
         .arg(virt_dir().help_heading(options::heading::GUESTS))
+        .args(agent_args())
         .args(file_args())
         .args(remote_args())
         .args(recorder_args())
@@ -225,7 +241,7 @@ fn remote_args() -> [Arg; 5] {
             .long("key-file")
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
-            .help("With -N or -V: a key that the listener must have too; data then goes over TCP"),
+            .help("With -N, -V or -A: a key that the other side must have too; data then goes over TCP"),
         peer_timeout::arg(
             "With -N or -V: end once the listener answers nothing, or takes nothing, for so long [default: 30]",
         ),
@@ -266,6 +282,47 @@ pub(crate) fn recorder_args() -> [Arg; 7] {
     .map(|arg| arg.help_heading(RECORDER))
 }
 
+/// Options for agents.
+fn agent_args() -> [Arg; 2] {
+    [
+        Arg::new("tsync-interval")
+            .long("tsync-interval")
+            .value_name("MS")
+            .allow_hyphen_values(true)
+            .value_parser(value_parser!(i64))
+            .help(
+                "Compare clocks with -A guests this often, in milliseconds; 0 for at start and end, -1 for never \
+                 [default: all the time, with agents of the C version at start and end]",
+            ),
+        switch("nofifos", "With -A: do not fetch data through the guest's FIFOs"),
+    ]
+    .map(|arg| arg.help_heading(options::heading::GUESTS))
+}
+
+impl AgentArgs {
+    fn from_matches(matches: &ArgMatches) -> Self {
+        let interval = matches.get_one::<i64>("tsync-interval").copied();
+        let no_fifos = matches.get_flag("nofifos");
+        Self {
+            interval: match interval {
+                None => SyncInterval::Default,
+                Some(0) => SyncInterval::Ends,
+                Some(ms) => match u64::try_from(ms) {
+                    Ok(ms) => SyncInterval::Every(Duration::from_millis(ms)),
+                    Err(_) => SyncInterval::Off,
+                },
+            },
+            no_fifos,
+            key_file: matches.get_one::<PathBuf>("key-file").cloned(),
+            named: match (interval, no_fifos) {
+                (Some(_), _) => Some("--tsync-interval"),
+                (None, true) => Some("--nofifos"),
+                (None, false) => None,
+            },
+        }
+    }
+}
+
 fn said_args() -> [Arg; 8] {
     [
         flag("quiet", 'q', "Print errors and losses only").long("quiet"),
@@ -290,11 +347,8 @@ fn said_args() -> [Arg; 8] {
 }
 
 /// Options of the C version that have no meaning here, or none so far.
-const REFUSED: [Refused; 7] = [
-    refused("A", "agents are not available yet: record guests with --dom, through virt-server"),
-    refused("proxy", "agents are not available yet: record guests with --dom, through virt-server"),
-    refused("tsync-interval", "clocks of --dom are compared all the time"),
-    refused("nofifos", "it belongs to -A, which is not available yet"),
+const REFUSED: [Refused; 4] = [
+    refused("proxy", "the host asks for guests: record there with -A or --dom"),
     refused("G", "it changes how a profile is printed: give it to 'trace-cmd report --profile'"),
     refused(
         "by-comm",
@@ -333,7 +387,7 @@ impl RemoteArgs {
         let Some(place) = text("network").or(vsock) else {
             let alone = [
                 ("-t", tcp),
-                ("--key-file", key_file.is_some()),
+                ("--key-file", key_file.is_some() && !matches.contains_id("agent")),
                 ("--peer-timeout", peer_timeout.is_some()),
             ];
             if let Some((option, _)) = alone.into_iter().find(|(_, is_there)| *is_there) {
@@ -388,6 +442,7 @@ impl Args {
             daemonize: matches.get_flag("daemonize"),
             daemonized: matches.get_flag("daemonized"),
             virt_dir: text("virt-dir"),
+            agents: AgentArgs::from_matches(matches),
             remote: RemoteArgs::from_matches(matches)?,
             command: command_of(matches),
         })
@@ -481,8 +536,7 @@ mod tests {
     #[test]
     fn options_of_other_times_and_places_say_where_to_go() {
         for (words, part) in [
-            (&["-A", "g1", "-e", "x"][..], "--dom"),
-            (&["--tsync-interval", "-1"], "compared all the time"),
+            (&["--proxy", "2", "-e", "x"][..], "-A or --dom"),
             (&["-t", "-e", "x"], "belongs to -N"),
             (&["--key-file", "k", "-e", "x"], "belongs to -N"),
             (&["--peer-timeout", "9", "-e", "x"], "belongs to -N"),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trace_virt::time_sync::Sample;
+use trace_virt::time_sync::{self, Sample};
 use trace_virt::vcpu::{KvmVm, TscToHost};
 use tracedat::clock::{ClockSample, ErrorSample, TimeError, TimeShift};
 
@@ -101,6 +101,19 @@ impl GuestClock {
         let cpus = vec![samples.collect(); cpus as usize];
         Some(Self { shift: TimeShift { peer, interpolate: true, cpus }, error })
     }
+}
+
+/// The clocks of vCPUs as an agent of the C version told them, each for itself.
+pub(crate) fn of_vcpus(told: &[Vec<time_sync::ClockSample>], peer: u64) -> Option<TimeShift> {
+    let sample = |one: &time_sync::ClockSample| ClockSample {
+        time: one.time,
+        offset: one.offset,
+        scaling: 1,
+        fraction_bits: 0,
+    };
+    let cpus: Vec<Vec<_>> = told.iter().map(|cpu| cpu.iter().map(sample).collect()).collect();
+    let is_empty = cpus.iter().all(Vec::is_empty);
+    (!is_empty).then_some(TimeShift { peer, interpolate: true, cpus })
 }
 
 #[cfg(test)]

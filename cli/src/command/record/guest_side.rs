@@ -20,6 +20,8 @@ use crate::output::tell;
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(crate) policy: GuestPolicy,
+    /// The host takes the data of several instances from one stream.
+    pub(crate) has_frames: bool,
 }
 
 struct Recording {
@@ -44,6 +46,9 @@ impl GuestRecorder for Recorder {
         check_words(&args)?;
         let failed = |error: Error| Refusal::failed(error.to_string());
         let plan = plan::of_guest(&args).map_err(failed)?;
+        if !self.has_frames && !plan.instances.is_empty() {
+            return Err(Refusal::failed("-B is not available in a guest that is reached by -A"));
+        }
         let mut settings = Settings::from(&args);
         if self.policy.limits() {
             let dir = TracingDir::find_or_mount().map_err(kernel_error).map_err(failed)?;
@@ -83,6 +88,10 @@ fn extra(trace_id: u64) -> Extra {
 }
 
 impl GuestRecording for Recording {
+    fn trace_id(&self) -> u64 {
+        self.trace_id
+    }
+
     fn sub_buffer_size(&self) -> u32 {
         self.sub_buffer_size
     }

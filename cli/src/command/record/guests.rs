@@ -5,8 +5,8 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use trace_virt::host::{
-    CpuReport, ExecStatus, Guest, GuestSession, HostError, PreparedGuest, SessionEnd, SessionEvent,
-    StartRequest,
+    AgentGuest, CpuReport, ExecStatus, Guest, GuestSession, HostError, PreparedGuest, SessionEnd,
+    SessionEvent, StartRequest,
 };
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
@@ -16,11 +16,15 @@ use tracedat::layout::OptionId;
 use tracedat::metadata::VirtualCpu;
 use tracedat::write::{self, Placement};
 
-use super::guest_clock::{Counters, GuestClock};
+use super::agents;
+use super::args::AgentArgs;
+use super::guest_clock::{self, Counters, GuestClock};
 use super::guest_file::{Closed, GuestFile};
 use super::guest_output::GuestOutput;
+use super::marker_clock::mark_clock;
 use super::output::Output;
-use super::plan::{GuestPlan, guest_output};
+use super::plan::{GuestPlan, Plan, guest_output};
+use super::summary;
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
@@ -35,35 +39,50 @@ pub(crate) struct LostGuest {
     pub(crate) error: Error,
 }
 
-/// Reaches all guests of a plan through the running server, side by side.
+/// A guest that answers.
+pub(crate) enum Reached {
+    /// By way of the running server.
+    Server(Guest),
+    /// Its agent.
+    Agent(AgentGuest),
+}
+
+/// Reaches all guests of a plan through the running server, or their agents, side by side.
 ///
 /// # Errors
 /// A name that no guest can have.
 pub(crate) fn connect(
     dir: &VirtDir,
     plans: &[GuestPlan],
-) -> Result<Vec<Result<Guest, LostGuest>>, Error> {
+    args: &AgentArgs,
+) -> Result<Vec<Result<Reached, LostGuest>>, Error> {
     let mut names = Vec::with_capacity(plans.len());
     for plan in plans {
-        let name = GuestName::new(&plan.name);
-        names.push(
-            name.map_err(|error| Error::usage(format!("--dom {}", plan.name)).because(error))?,
-        );
+        let usage = |error| Error::usage(format!("--dom {}", plan.name)).because(error);
+        let name = plan.agent.is_none().then(|| GuestName::new(&plan.name));
+        names.push(name.transpose().map_err(usage)?);
     }
-    let connect = |(name, plan): (GuestName, &GuestPlan)| {
-        Guest::connect(dir, &name).map_err(|error| plan.lost(guest_error(error)))
+    let connect = |(name, plan): (Option<GuestName>, &GuestPlan)| {
+        let reached = match (name, &plan.agent) {
+            (Some(name), _) => Guest::connect(dir, &name).map(Reached::Server).map_err(guest_error),
+            (None, Some(address)) => {
+                agents::connect(dir, &plan.name, address, args).map(Reached::Agent)
+            }
+            (None, None) => Err(Error::failure("a guest without a name")),
+        };
+        reached.map_err(|error| plan.lost(error))
     };
     Ok(side_by_side(names.into_iter().zip(plans), connect))
 }
 
 /// Starts the recording in those that were reached: all are asked at the same time, once all are ready.
 pub(crate) fn start(
-    connected: Vec<Result<Guest, LostGuest>>,
+    connected: Vec<Result<Reached, LostGuest>>,
     plans: &[GuestPlan],
     output: &Path,
     trace_id: u64,
 ) -> Vec<Result<RunningGuest, LostGuest>> {
-    let prepare = |(guest, plan): (Result<Guest, LostGuest>, &GuestPlan)| {
+    let prepare = |(guest, plan): (Result<Reached, LostGuest>, &GuestPlan)| {
         ReadyGuest::prepare(guest?, plan, output, trace_id).map_err(|error| plan.lost(error))
     };
     let ready = side_by_side(connected.into_iter().zip(plans), prepare);
@@ -72,6 +91,64 @@ pub(crate) fn start(
         guest?.start(plan, begin).map_err(|error| plan.lost(error))
     };
     side_by_side(ready.into_iter().zip(plans), start)
+}
+
+/// What is left to record is recorded; who cannot be is told.
+///
+/// # Errors
+/// Nothing is left.
+pub(super) fn with_something_left<T>(
+    guests: Vec<Result<T, LostGuest>>,
+    plan: &Plan,
+) -> Result<Vec<Result<T, LostGuest>>, Error> {
+    let is_left = plan.host.traces_something() || guests.iter().any(Result::is_ok);
+    if is_left || guests.is_empty() {
+        return Ok(guests);
+    }
+    let mut errors = guests.into_iter().filter_map(Result::err).map(|lost| lost.error);
+    let first = errors.next().unwrap_or_else(|| Error::failure("nothing is recorded"));
+    errors.for_each(|error| tell(&error.to_string()));
+    Err(first)
+}
+
+/// Ends all side by side; each is asked for what it has, whatever became of the others.
+pub(super) fn finish(
+    running: Vec<RunningGuest>,
+    trace_id: u64,
+) -> Vec<Result<FinishedGuest, LostGuest>> {
+    let finished = side_by_side(running.into_iter(), |guest| guest.finish(trace_id));
+    for lost in finished.iter().filter_map(|guest| guest.as_ref().err()) {
+        tell(&format!("{}: {}", lost.name, lost.error));
+    }
+    finished
+}
+
+/// What the guests make of a recording's outcome.
+pub(super) struct Conclusion {
+    pub(super) exit: Exit,
+    pub(super) has_losses: bool,
+}
+
+/// Says what became of each.
+pub(super) fn conclude(
+    guests: &[Result<FinishedGuest, LostGuest>],
+    quiet: bool,
+) -> Result<Conclusion, Error> {
+    let (mut exit, mut has_losses) = (Exit::Success, false);
+    for guest in guests {
+        let Ok(guest) = guest else {
+            exit = Exit::Guest;
+            continue;
+        };
+        has_losses |= guest.has_losses();
+        summary::of_guest(guest, quiet)?;
+        if guest.end != SessionEnd::Complete {
+            exit = Exit::Guest;
+        } else if guest.has_failed && exit == Exit::Success {
+            exit = Exit::Failure;
+        }
+    }
+    Ok(Conclusion { exit, has_losses })
 }
 
 /// A thread for each; the results in order.
@@ -88,15 +165,33 @@ fn side_by_side<T: Send, R: Send>(
 
 /// A guest that waits to be asked to record.
 struct ReadyGuest {
-    guest: PreparedGuest,
+    guest: Prepared,
     output: Output,
     threads: VcpuThreads,
     counters: Option<Counters>,
 }
 
+/// What is left to do is to ask.
+enum Prepared {
+    Server(PreparedGuest),
+    Agent(AgentGuest, StartRequest),
+}
+
+impl Prepared {
+    fn start(self) -> Result<GuestSession, HostError> {
+        match self {
+            Self::Server(guest) => guest.start(),
+            Self::Agent(guest, request) => {
+                let clock = request.host_clock.as_deref();
+                guest.start(&request, clock.and_then(|clock| mark_clock(clock).ok()))
+            }
+        }
+    }
+}
+
 impl ReadyGuest {
     fn prepare(
-        guest: Guest,
+        guest: Reached,
         plan: &GuestPlan,
         output: &Path,
         trace_id: u64,
@@ -110,13 +205,20 @@ impl ReadyGuest {
             guest_clock: plan.clock.clone(),
             ..StartRequest::default()
         };
+        let guest = match guest {
+            Reached::Server(guest) => guest,
+            Reached::Agent(guest) => {
+                let guest = Prepared::Agent(guest, request);
+                return Ok(Self { guest, output, threads: VcpuThreads::default(), counters: None });
+            }
+        };
         let cpus = guest.info().cpus;
         let process = vcpu::of_guest(guest.name());
         let threads =
             process.map_or_else(VcpuThreads::default, |pid| VcpuThreads::of_process(pid, cpus));
         let has_counters = plan.clock.as_deref() == Some(COUNTER);
         let counters = process.filter(|_| has_counters).and_then(|pid| Counters::read(pid, cpus));
-        let guest = guest.prepare(&request).map_err(guest_error)?;
+        let guest = Prepared::Server(guest.prepare(&request).map_err(guest_error)?);
         Ok(Self { guest, output, threads, counters })
     }
 
@@ -204,6 +306,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) samples: Vec<Sample>,
     /// By how much its corrected time may be wrong; `None` where the clocks were not compared.
     pub(crate) clock_error: Option<u64>,
+    /// How often an agent of the C version told its clock, which states no bound.
+    pub(crate) vcpu_samples: usize,
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
     /// How often and how long its command waited for this side.
@@ -278,9 +382,13 @@ impl RunningGuest {
         let end = session.close().map_err(|error| lost(guest_error(error)))?;
         let clock = GuestClock::new(&end.samples, counters.as_ref(), host_trace_id, count);
         let order = file.byte_order();
+        let told =
+            guest_clock::of_vcpus(&end.vcpu_samples, host_trace_id).filter(|_| clock.is_none());
         let options = clock.iter().flat_map(|GuestClock { shift, error }| {
             [write::option::time_shift(shift, order), write::option::time_error(error, order)]
         });
+        let options =
+            options.chain(told.iter().map(|shift| write::option::time_shift(shift, order)));
         let (path, trace_id) = (file.output().path().to_owned(), file.trace_id());
         let closed = file.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
         let Closed { placements, lost_events, discarded, problem } = closed;
@@ -311,6 +419,7 @@ impl RunningGuest {
             started,
             samples: end.samples,
             clock_error: clock.as_ref().map(GuestClock::worst),
+            vcpu_samples: end.vcpu_samples.iter().map(Vec::len).sum(),
             unit,
             held: end.held,
             problems,
@@ -361,6 +470,6 @@ fn in_one_line(problem: &HostError) -> String {
     }
 }
 
-fn guest_error(error: HostError) -> Error {
+pub(super) fn guest_error(error: HostError) -> Error {
     Error::new(Exit::Guest, "").because(error)
 }

@@ -3,6 +3,7 @@
 //! `args` (words in order) → `plan` (who records what) → `run` (the kernel is touched) → `live`
 //! (where the data goes).
 
+mod agents;
 pub(crate) mod args;
 pub(super) mod close_up;
 mod daemon;
@@ -20,6 +21,7 @@ mod guests;
 pub(super) mod latency;
 pub(super) mod live;
 pub(super) mod local;
+pub(crate) mod marker_clock;
 mod multiplex;
 pub(super) mod output;
 pub(crate) mod plan;
@@ -65,6 +67,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     };
     if plan.host.measures_latency() {
         return latency::record(&args, &plan, &has_begun);
+    }
+    if agents::are_all(&args, &plan) {
+        return agents::record(&args, &plan, &has_begun);
     }
     run::record(&args, &plan, &has_begun)
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use trace_transport::Address;
+
+use super::agents::AgentPlace;
 use super::args::Args;
 use super::guests::LostGuest;
 use crate::command::tracing_plan::{Before, MachinePlan, Word};
@@ -21,6 +24,8 @@ pub(crate) struct Plan {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct GuestPlan {
     pub(crate) name: String,
+    /// Where its agent is; without one it is reached through virt-server.
+    pub(crate) agent: Option<Address>,
     /// What it is called in files, if not by its name.
     title: Option<String>,
     /// Its part of the command line, for its own `record` parser.
@@ -41,12 +46,22 @@ impl Plan {
         let mut host = MachinePlan::default();
         let mut guests: Vec<GuestPlan> = Vec::new();
         for word in &args.words {
-            if let Word::Guest(name) = word {
-                if guests.iter().any(|guest| guest.name == *name) {
-                    return Err(Error::usage(format!("--dom {name} is given twice"))
-                        .hint("put all its options behind one --dom"));
+            let guest = match word {
+                Word::Guest(name) => Some(("--dom", GuestPlan::new(name, args))),
+                Word::Agent(place) => {
+                    let AgentPlace { name, address } = AgentPlace::parse(place)?;
+                    let guest = GuestPlan { agent: Some(address), ..GuestPlan::new(&name, args) };
+                    Some(("-A", guest))
                 }
-                guests.push(GuestPlan::new(name, args));
+                _ => None,
+            };
+            if let Some((option, new)) = guest {
+                let name = &new.name;
+                if guests.iter().any(|guest| guest.name == *name) {
+                    return Err(Error::usage(format!("{option} {name} is given twice"))
+                        .hint(format!("put all its options behind one {option}")));
+                }
+                guests.push(new);
             } else if let Some(guest) = guests.last_mut() {
                 guest.add(word)?;
             } else {
@@ -69,6 +84,11 @@ impl Plan {
         {
             return Err(Error::usage("no event was specified")
                 .hint("name what to record, for instance -e sched, or -p TRACER"));
+        }
+        let has_agents = self.guests.iter().any(|guest| guest.agent.is_some());
+        if let Some(option) = args.agents.named.filter(|_| !has_agents) {
+            return Err(Error::usage(format!("{option} belongs to -A"))
+                .hint("clocks of --dom are compared all the time, and their data comes in FIFOs"));
         }
         if host.wants_command() && args.command.is_empty() {
             return Err(Error::usage("-F traces the command, and there is none")
@@ -114,6 +134,10 @@ impl Plan {
         if self.guests.is_empty() {
             return Ok(self);
         }
+        if !self.host.traces_something() && self.host.top.clock.is_none() {
+            // The host has no events of its own whose clock it could be.
+            self.host.top.clock = self.guests.iter().find_map(|guest| guest.clock.clone());
+        }
         let clock = self.host.top.clock.get_or_insert_with(|| CLOCK_WITH_GUESTS.to_owned()).clone();
         for (_, instance) in &mut self.host.instances {
             instance.clock.get_or_insert_with(|| clock.clone());
@@ -156,6 +180,7 @@ impl GuestPlan {
         let compression = args.compression.clone().unwrap_or_else(|| "any".to_owned());
         Self {
             name: name.to_owned(),
+            agent: None,
             title: None,
             arguments: vec!["--compression".to_owned(), compression],
             exec: None,
@@ -277,6 +302,20 @@ mod tests {
     }
 
     #[test]
+    fn agents_are_guests_whose_clock_is_the_hosts_unless_that_has_no_events() {
+        let guests = plan("-e kvm -A 3:99 -e all --name g1 --tsync-interval 0").unwrap().guests;
+        assert_eq!(
+            guests[0].agent.as_ref().map(ToString::to_string).as_deref(),
+            Some("vsock:3:99")
+        );
+        assert_eq!(guests[0].title(), "g1");
+        assert_eq!(guests[0].arguments, ["-C", "mono", "--compression", "any", "-e", "all"]);
+        let guests = plan("-A host -C local -e all").unwrap().guests;
+        assert_eq!(guests[0].clock.as_deref(), Some("local"));
+        assert!(plan("-e kvm -A host -C local -e all").is_err());
+    }
+
+    #[test]
     fn without_a_clock_guests_and_host_use_one_that_can_be_compared() {
         let plan = plan("-e kvm --dom g1 -e all").unwrap();
         assert_eq!(plan.host.top.clock.as_deref(), Some("mono"));
@@ -305,6 +344,10 @@ mod tests {
             ("-e x --on-full block --dom g -e y", "before any --dom"),
             ("--dom g -e y --on-full block", "there is none"),
             ("-N 1 -p wakeup", "which no listener takes"),
+            ("-A g -e a -A g -e b", "-A g is given twice"),
+            ("-A g", "no event was specified for guest"),
+            ("--tsync-interval -1 -e x --dom g -e y", "belongs to -A"),
+            ("--nofifos -e x", "belongs to -A"),
         ] {
             let error = plan(words).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains("; "), "{words}: {error}");

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use trace_virt::host::{Guest, SessionEnd};
 use trace_virt::setup::VirtDir;
 use tracedat::write::Version;
 use tracefs::TracingDir;
@@ -13,7 +12,9 @@ use super::args::Args;
 use super::destination::{Closed, Destination};
 use super::extras;
 use super::file::{Extra, Format};
-use super::guests::{self, FinishedGuest, LostGuest, RunningGuest, joined};
+use super::guests::{
+    self, Conclusion, FinishedGuest, LostGuest, Reached, RunningGuest, joined, with_something_left,
+};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::Plan;
@@ -41,7 +42,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
 
     let virt_dir = VirtDir::locate(args.virt_dir.as_deref().map(Path::new));
     // Guests are reached before anything is changed here: most that can go wrong goes wrong there.
-    let connected = guests::connect(&virt_dir, &plan.guests)?;
+    let connected = guests::connect(&virt_dir, &plan.guests, &args.agents)?;
     let connected = with_something_left(connected, plan)?;
 
     let options = extras::before(args, plan)?;
@@ -134,44 +135,14 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     let known = delivery.is_some() && outcome.is_err();
     let problem = problem.or_else(|| summary::failure(&path, &buffers)).filter(|_| !known);
     let mut outcome = problem.map_or(outcome, |error| Err(kept(error)));
-    for guest in guests {
-        match guest {
-            Ok(guest) => {
-                lost |= guest.has_losses();
-                summary::of_guest(&guest, args.quiet || args.json)?;
-                if guest.end != SessionEnd::Complete {
-                    outcome = outcome.map(|_| Exit::Guest);
-                } else if guest.has_failed {
-                    let failed = |exit| if exit == Exit::Success { Exit::Failure } else { exit };
-                    outcome = outcome.map(failed);
-                }
-            }
-            Err(_) => outcome = outcome.map(|_| Exit::Guest),
-        }
-    }
+    let Conclusion { exit, has_losses } = guests::conclude(&guests, args.quiet || args.json)?;
+    lost |= has_losses;
+    outcome = outcome.map(|_| exit);
     if lost && args.fail_on_loss {
         outcome = outcome.map(|exit| if exit == Exit::Success { Exit::Lost } else { exit });
     }
     // The file is whole; that tracing is not as it was comes last, where it is seen.
     restoring.finish().map_or(outcome, Err)
-}
-
-/// What is left to record is recorded; who cannot be is told.
-///
-/// # Errors
-/// Nothing is left.
-fn with_something_left<T>(
-    guests: Vec<Result<T, LostGuest>>,
-    plan: &Plan,
-) -> Result<Vec<Result<T, LostGuest>>, Error> {
-    let is_left = plan.host.traces_something() || guests.iter().any(Result::is_ok);
-    if is_left || guests.is_empty() {
-        return Ok(guests);
-    }
-    let mut errors = guests.into_iter().filter_map(Result::err).map(|lost| lost.error);
-    let first = errors.next().unwrap_or_else(|| Error::failure("nothing is recorded"));
-    errors.for_each(|error| tell(&error.to_string()));
-    Err(first)
 }
 
 /// Everything that records at the same time.
@@ -197,7 +168,7 @@ impl Session {
     /// Starts all guests side by side, then their commands, then that of this machine.
     fn begin(
         &mut self,
-        connected: Vec<Result<Guest, LostGuest>>,
+        connected: Vec<Result<Reached, LostGuest>>,
         plan: &Plan,
         args: &Args,
         trace_id: u64,
@@ -286,15 +257,9 @@ impl Session {
     fn end(self, trace_id: u64) -> Ended {
         let Self { local, destination, guests, lost, workload, .. } = self;
         let (recorded, mut guests) = thread::scope(move |scope| {
-            let ending =
-                guests.into_iter().map(|guest| scope.spawn(move || guest.finish(trace_id)));
-            let ending: Vec<_> = ending.collect();
-            let recorded = local.stop();
-            (recorded, ending.into_iter().map(joined).collect::<Vec<_>>())
+            let guests = scope.spawn(move || guests::finish(guests, trace_id));
+            (local.stop(), joined(guests))
         });
-        for lost in guests.iter().filter_map(|guest| guest.as_ref().err()) {
-            tell(&format!("{}: {}", lost.name, lost.error));
-        }
         guests.extend(lost.into_iter().map(Err));
         Ended { destination, recorded, guests, workload }
     }

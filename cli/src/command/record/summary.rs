@@ -239,6 +239,10 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
             let (times, unit) = (guest.samples.len(), guest.unit);
             writeln!(out, "{name}: clock compared {times} times, wrong by {worst} {unit} at most")?;
         }
+        if guest.vcpu_samples > 0 {
+            let times = guest.vcpu_samples;
+            writeln!(out, "{name}: clock compared {times} times; its agent states no bound")?;
+        }
         out.flush()?;
         drop(out);
         let is_compressed = |one: &Placement| one.size_on_disk != one.size;
@@ -263,7 +267,7 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
             ));
         }
     }
-    if guest.clock_error.is_none() {
+    if guest.clock_error.is_none() && guest.vcpu_samples == 0 {
         tell(&format!(
             "{name}: its clock could not be compared with this one; stamps are the guest's own"
         ));

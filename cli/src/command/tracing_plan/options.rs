@@ -203,8 +203,17 @@ pub(crate) fn args() -> impl Iterator<Item = Arg> {
 }
 
 /// Options for what is traced in guests.
-pub(crate) fn guest_args() -> [Arg; 4] {
+pub(crate) fn guest_args() -> [Arg; 5] {
     [
+        Arg::new("agent")
+            .short('A')
+            .value_name("GUEST[:PORT]")
+            .action(ArgAction::Append)
+            .help_heading(heading::GUESTS)
+            .help(
+                "Record what follows in a guest, through its 'trace-cmd agent': HOST, CID, NAME@CID, vsock:CID:PORT, \
+                 unix:PATH:PORT [default port: 823]",
+            ),
         Arg::new("dom")
             .long("dom")
             .value_name("GUEST")
@@ -216,7 +225,7 @@ pub(crate) fn guest_args() -> [Arg; 4] {
             .value_name("NAME")
             .action(ArgAction::Append)
             .help_heading(heading::GUESTS)
-            .help("Call the guest of the last --dom NAME in its file and the file's name"),
+            .help("Call the guest of the last --dom or -A NAME in its file and the file's name"),
         Arg::new("exec")
             .long("exec")
             .value_name("COMMAND")
@@ -244,6 +253,9 @@ pub(crate) fn words(matches: &ArgMatches) -> Vec<Word> {
     }
     if matches.try_contains_id("dom").unwrap_or(false) {
         collect_texts(matches, "dom", Word::Guest, &mut placed);
+    }
+    if matches.try_contains_id("agent").unwrap_or(false) {
+        collect_texts(matches, "agent", Word::Agent, &mut placed);
     }
     if matches.try_contains_id("title").unwrap_or(false) {
         collect_texts(matches, "title", Word::GuestTitle, &mut placed);

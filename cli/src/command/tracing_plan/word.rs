@@ -47,6 +47,8 @@ pub(crate) enum Word {
     Instance(String),
     /// `--dom NAME`
     Guest(String),
+    /// `-A GUEST`
+    Agent(String),
     /// `--name NAME`
     GuestTitle(String),
     /// `--on-full drop|block`
@@ -86,7 +88,7 @@ impl Word {
             Self::OnFull(choice) if choice == "drop" => Vec::new(),
             Self::OnFull(choice) => option("--on-full", choice),
             Self::Instance(name) => option("-B", name),
-            Self::Guest(_) | Self::GuestTitle(_) | Self::Exec(_) => Vec::new(),
+            Self::Guest(_) | Self::Agent(_) | Self::GuestTitle(_) | Self::Exec(_) => Vec::new(),
         }
     }
 }

@@ -3,92 +3,36 @@
 use std::os::fd::AsFd;
 
 use clap::{Arg, ArgAction, ArgMatches};
-use trace_virt::client::{Client, ClientError, ClientOptions, ExecPolicy, ExecUser};
+use trace_virt::client::{Client, ClientError, ClientOptions};
 
 use super::log::{self, Log};
 use super::stop_signals;
-use crate::command::record::guest_policy::{EventRule, GuestPolicy};
+use crate::command::guest_rules::{self, GuestRules};
 use crate::command::record::guest_side::Recorder;
 use crate::error::Error;
 use crate::exit_code::Exit;
 
 /// Options of the guest's side.
-pub(super) fn args() -> [Arg; 6] {
-    let flag = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-    };
-    let of_client = |arg: Arg| arg.requires("client").help_heading("In the guest");
-    [
-        flag("client", "Obey the host; run this in the guest")
-            .conflicts_with("dom")
-            .help_heading("In the guest"),
-        of_client(
-            Arg::new("allow-exec")
-                .long("allow-exec")
-                .value_name("COMMAND,...")
-                .num_args(0..=1)
-                .require_equals(true)
-                .value_delimiter(',')
-                .help("Let the host run these commands here; without a list, any"),
-        ),
-        of_client(flag(
-            "no-exec",
-            "Let the host run nothing here (the default; wins over --allow-exec)",
-        )),
-        of_client(
-            Arg::new("exec-user")
-                .long("exec-user")
-                .value_name("USER")
-                .help("Run the host's commands as this user, name or number [default: as the client]"),
-        ),
-        of_client(
-            Arg::new("allow-events")
-                .long("allow-events")
-                .value_name("PATTERN,...")
-                .value_delimiter(',')
-                .action(ArgAction::Append)
-                .value_parser(EventRule::parse)
-                .help("Let the host record these only: SYSTEM, SYSTEM:EVENT, with * and ?; a tracer is ftrace:NAME, stacks are ftrace:kernel_stack"),
-        ),
-        of_client(
-            Arg::new("max-buffer")
-                .long("max-buffer")
-                .value_name("SIZE")
-                .value_parser(kib)
-                .help("Most memory for ring buffers, of all CPUs together (suffix K, M, G)"),
-        ),
-    ]
-}
-
-/// Bytes with a suffix, as KiB.
-fn kib(text: &str) -> Result<u64, String> {
-    let (digits, factor) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (text.get(..at), 1 << 10),
-        Some((at, 'm' | 'M')) => (text.get(..at), 1 << 20),
-        Some((at, 'g' | 'G')) => (text.get(..at), 1 << 30),
-        _ => (Some(text), 1),
-    };
-    let bytes = digits.and_then(|digits| digits.parse::<u64>().ok()?.checked_mul(factor));
-    match bytes.map(|bytes| bytes >> 10) {
-        Some(kib @ 1..) => Ok(kib),
-        _ => Err("not a size of 1K or more, such as 512K, 64M or 2G".to_owned()),
-    }
+pub(super) fn args() -> impl Iterator<Item = Arg> {
+    let client = Arg::new("client")
+        .long("client")
+        .action(ArgAction::SetTrue)
+        .conflicts_with("dom")
+        .help("Obey the host; run this in the guest");
+    let rules = guest_rules::args().into_iter().map(|arg| arg.requires("client"));
+    std::iter::once(client).chain(rules).map(|arg| arg.help_heading("In the guest"))
 }
 
 /// Serves the host until told to stop.
 pub(super) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let stop = stop_signals()?;
     let log = Log::open(matches)?;
+    let GuestRules { exec, exec_user, policy } = GuestRules::from_matches(matches)?;
     let options = ClientOptions {
-        exec: exec_policy(matches),
-        exec_user: exec_user(matches)?,
+        exec,
+        exec_user,
         version: format!("trace-cmd {}", env!("CARGO_PKG_VERSION")),
         ports: Default::default(),
-    };
-    let rules = matches.get_many::<EventRule>("allow-events");
-    let policy = GuestPolicy {
-        events: rules.map(|rules| rules.cloned().collect()),
-        max_buffer_kb: matches.get_one("max-buffer").copied(),
     };
     let failed = |error| {
         let hint = match error {
@@ -101,65 +45,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
             .because(error)
             .hint(hint)
     };
-    let client = Client::new(options, Box::new(Recorder { policy })).map_err(failed)?;
+    let client =
+        Client::new(options, Box::new(Recorder { policy, has_frames: true })).map_err(failed)?;
     client.run(stop.as_fd(), &mut |event| log.say(&log::of_client(event))).map_err(failed)?;
     Ok(Exit::Success)
-}
-
-fn exec_policy(matches: &ArgMatches) -> ExecPolicy {
-    match matches.get_many::<String>("allow-exec") {
-        _ if matches.get_flag("no-exec") => ExecPolicy::Deny,
-        Some(commands) if commands.len() > 0 => ExecPolicy::Only(commands.cloned().collect()),
-        _ if matches.contains_id("allow-exec") => ExecPolicy::Any,
-        _ => ExecPolicy::Deny,
-    }
-}
-
-fn exec_user(matches: &ArgMatches) -> Result<Option<ExecUser>, Error> {
-    let Some(name) = matches.get_one::<String>("exec-user") else { return Ok(None) };
-    ExecUser::find(name).map(Some).map_err(|error| {
-        Error::usage(format!("--exec-user {name}"))
-            .because(error)
-            .hint("users are listed by 'getent passwd'")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn matches(line: &str) -> Result<ArgMatches, clap::Error> {
-        let command =
-            clap::Command::new("virt-server").arg(Arg::new("dom").long("dom")).args(args());
-        command.try_get_matches_from(std::iter::once("virt-server").chain(line.split_whitespace()))
-    }
-
-    #[test]
-    fn no_exec_wins_and_lists_are_taken_as_they_are() {
-        let policy = |line: &str| exec_policy(&matches(line).unwrap());
-        let only = |words: &[&str]| ExecPolicy::Only(words.iter().map(|&w| w.into()).collect());
-        assert_eq!(policy("--client"), ExecPolicy::Deny);
-        assert_eq!(policy("--client --allow-exec"), ExecPolicy::Any);
-        assert_eq!(policy("--client --allow-exec=ls,id"), only(&["ls", "id"]));
-        assert_eq!(policy("--client --allow-exec --no-exec"), ExecPolicy::Deny);
-        assert_eq!(policy("--client --no-exec --allow-exec=ls"), ExecPolicy::Deny);
-        assert!(matches("--allow-exec").is_err(), "it is the client's");
-    }
-
-    #[test]
-    fn sizes_have_suffixes_and_are_some_kib_at_least() {
-        for (text, kb) in [("64M", 65536), ("2G", 2 << 20), ("512k", 512), ("4096", 4)] {
-            assert_eq!(kib(text), Ok(kb), "{text}");
-        }
-        for text in ["", "M", "0", "1023", "-1K", "99999999999G", "64MB", "ä"] {
-            assert!(kib(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_user_that_is_not_there_is_known_at_the_start() {
-        let matches = matches("--client --exec-user no-such-user").unwrap();
-        let error = exec_user(&matches).unwrap_err().to_string();
-        assert!(error.contains("no-such-user") && error.contains("no user"), "{error}");
-    }
 }

@@ -1,0 +1,222 @@
+//! `trace-cmd agent`: records this machine for hosts that connect to it.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use trace_transport::session::agent::PORT;
+use trace_transport::{Access, Address, Key, Listener, Rule};
+use trace_virt::agent::{AgentNews, AgentOptions, MarkClock, serve};
+use trace_virt::client::ClientEvent;
+use trace_virt::stop::StopSignals;
+
+use super::guest_rules::{self, GuestRules};
+use super::record::args::Args;
+use super::record::guest_side::Recorder;
+use super::record::marker_clock::mark_clock;
+use super::record::plan;
+use crate::error::Error;
+use crate::exit_code::Exit;
+
+const AFTER_HELP: &str = "\
+Run this in a guest, and on its host 'trace-cmd record -A':
+
+  trace-cmd agent                          in the guest, on vsock port 823
+  trace-cmd record -A guest1@3 -e sched    on the host; 3 is the guest's vsock CID
+
+  trace-cmd agent -N 192.0.2.1 --key-file FILE      over TCP, for that host, if it has the key
+  trace-cmd record -A guest1 --key-file FILE -e sched
+
+Who may connect may have anything recorded: over TCP, let --key-file or a firewall say who. One recording runs at a \
+time; a second host is told so.";
+
+/// The options of `agent`.
+pub(crate) fn command() -> Command {
+    let flag = |name: &'static str| Arg::new(name).action(ArgAction::SetTrue);
+    Command::new("agent")
+        .about("Record this machine for a host that asks for it")
+        .after_help(AFTER_HELP)
+        .args([
+            Arg::new("port")
+                .short('p')
+                .value_name("PORT")
+                .value_parser(value_parser!(u32))
+                .help("Port to listen on [default: 823]"),
+            Arg::new("network")
+                .short('N')
+                .value_name("ADDRESS")
+                .help("Listen on TCP rather than on vsock, for the host with this address or name"),
+            Arg::new("bind")
+                .long("bind")
+                .value_name("ADDRESS")
+                .help("Listen here: ADDRESS, ADDRESS:PORT, vsock:CID:PORT [default: vsock:any]"),
+            Arg::new("allow")
+                .long("allow")
+                .value_name("ADDRESS/PREFIX")
+                .action(ArgAction::Append)
+                .value_parser(|text: &str| text.parse::<Rule>())
+                .help("Let only these connect; vsock:CID, too"),
+            Arg::new("key-file")
+                .long("key-file")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Let only those connect who know this key, and prove to know it, too"),
+            Arg::new("proxy").short('P').value_name("CID").hide(true),
+            flag("daemon").short('D').help("Go on in the background"),
+            flag("nofifos").long("nofifos").help("Never send data through virtio-serial ports"),
+            flag("notimeout").long("notimeout").help("Wait for hosts for ever"),
+            Arg::new("verbose")
+                .long("verbose")
+                .value_name("LEVEL")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("info")
+                .help("Say more"),
+            flag("debug").long("debug").hide(true),
+        ])
+        .args(guest_rules::args())
+}
+
+/// Runs `agent`.
+pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
+    if matches.contains_id("proxy") {
+        return Err(Error::usage("-P: a host that is recorded for its guest is not available")
+            .hint("record on the host instead: trace-cmd record -A GUEST"));
+    }
+    let address = address(matches)?;
+    let options = options(matches)?;
+    let listener = Listener::bind(&address).map_err(|error| {
+        Error::failure(format!("cannot listen on {address}"))
+            .because(error)
+            .hint("choose another port with -p PORT, or TCP with -N ADDRESS")
+    })?;
+    say(&format!("listening on {}", listener.address()));
+    if matches!(address, Address::Tcp { .. }) && options.key.is_none() {
+        say(
+            "without --key-file, whoever has an address that is allowed may have anything recorded",
+        );
+    }
+    if matches.get_flag("daemon") {
+        nix::unistd::daemon(true, false)
+            .map_err(|error| Error::failure("cannot go on in the background").because(error))?;
+    }
+    let stop = StopSignals::new()
+        .map_err(|error| Error::failure("cannot take over signals").because(error))?;
+    let is_verbose = matches.contains_id("verbose") || matches.get_flag("debug");
+    let log = Arc::new(move |news: AgentNews| {
+        if let Some(line) = line(&news, is_verbose) {
+            say(&line);
+        }
+    });
+    let log: trace_virt::agent::Log = log;
+    serve(&listener, &options, stop.as_fd(), &log)
+        .map_err(|error| Error::failure("the agent cannot serve").because(error))?;
+    Ok(Exit::Success)
+}
+
+/// Where to listen.
+fn address(matches: &ArgMatches) -> Result<Address, Error> {
+    let port = matches.get_one::<u32>("port").copied();
+    let tcp = |host: &str| -> Result<Address, Error> {
+        let port = u16::try_from(port.unwrap_or(PORT))
+            .map_err(|_| Error::usage("-p: TCP ports end at 65535"))?;
+        Ok(Address::Tcp { host: host.to_owned(), port })
+    };
+    if let Some(text) = matches.get_one::<String>("bind") {
+        let address = match text.parse::<Address>() {
+            _ if text.parse::<std::net::IpAddr>().is_ok() => return tcp(text),
+            Ok(address) => address,
+            Err(_) if !text.contains([':', '/']) => return tcp(text),
+            Err(error) => return Err(Error::usage("cannot listen there").because(error)),
+        };
+        return match address {
+            Address::Tcp { .. } | Address::Vsock { .. } => Ok(address),
+            _ => Err(Error::usage(format!("--bind {text}: agents listen on TCP or vsock"))
+                .hint("a host reaches vsock by way of unix:PATH:PORT, too")),
+        };
+    }
+    if matches.contains_id("network") {
+        // As the C version: of whom it takes connections says nothing about where.
+        return tcp("0.0.0.0");
+    }
+    Ok(Address::Vsock { cid: trace_transport::vsock::CID_ANY, port: port.unwrap_or(PORT) })
+}
+
+fn options(matches: &ArgMatches) -> Result<AgentOptions, Error> {
+    let mut access = Access::default();
+    for rule in matches.get_many::<Rule>("allow").into_iter().flatten() {
+        access.allow(*rule);
+    }
+    if let Some(host) = matches.get_one::<String>("network") {
+        for rule in addresses_of(host)? {
+            access.allow(rule);
+        }
+    }
+    let key = match matches.get_one::<PathBuf>("key-file") {
+        Some(path) => Some(Arc::new(Key::read(path).map_err(|error| {
+            Error::failure("this key cannot be used")
+                .because(error)
+                .hint("make one: (umask 077; head -c 32 /dev/urandom > FILE)")
+        })?)),
+        None => None,
+    };
+    let GuestRules { exec, exec_user, policy } = GuestRules::from_matches(matches)?;
+    let waits = matches.get_flag("notimeout") || matches.get_flag("debug");
+    Ok(AgentOptions {
+        // Hosts of the C version take no data of several instances.
+        recorder: Arc::new(move || {
+            Box::new(Recorder { policy: policy.clone(), has_frames: false })
+        }),
+        clock: Arc::new(|args| clock_of(args).map_err(|error| error.to_string())),
+        exec,
+        exec_user,
+        access,
+        key,
+        patience: (!waits).then_some(Duration::from_secs(60)),
+        fifos: !matches.get_flag("nofifos"),
+    })
+}
+
+/// All addresses of a host by name or number.
+fn addresses_of(host: &str) -> Result<Vec<Rule>, Error> {
+    use std::net::ToSocketAddrs;
+    let unknown = || Error::usage(format!("-N {host}: there is no such host"));
+    let found = (host, 0).to_socket_addrs().map_err(|error| unknown().because(error))?;
+    let rules = found.map(|address| address.ip().to_string().parse::<Rule>());
+    rules.collect::<Result<_, _>>().map_err(|error| unknown().because(error))
+}
+
+/// What stamps are made with for a recording with these arguments.
+fn clock_of(args: &[String]) -> Result<Box<dyn MarkClock>, Error> {
+    let args = Args::parse(args).map_err(Error::usage)?;
+    let plan = plan::of_guest(&args)?;
+    mark_clock(plan.top.clock.as_deref().unwrap_or("local"))
+}
+
+/// A line about what happened, if it is worth one.
+fn line(news: &AgentNews, is_verbose: bool) -> Option<String> {
+    Some(match news {
+        AgentNews::SentAway { peer, reason } => format!("{peer} was sent away: {reason}"),
+        AgentNews::Connected { peer } if is_verbose => format!("connected with {peer}"),
+        AgentNews::Connected { .. } => return None,
+        AgentNews::Broken { peer, reason } => format!("{peer}: {reason}"),
+        AgentNews::NoClock { peer, reason } => format!("{peer}: no clocks are compared: {reason}"),
+        AgentNews::Session { peer, event } => match event {
+            ClientEvent::Started { args } => format!("{peer}: recording: {}", args.join(" ")),
+            ClientEvent::Refused { reason } => format!("{peer}: refused: {reason}"),
+            ClientEvent::Executing { command } => format!("{peer}: running: {}", command.join(" ")),
+            ClientEvent::Stopped => format!("{peer}: the recording is over"),
+            ClientEvent::Aborted => format!("{peer}: went away; the recording was aborted"),
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// A log line; where nobody reads them any more, serving goes on.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "agent: {line}");
+}

@@ -1,0 +1,182 @@
+//! Guests that are reached through their agents: where they are, and recordings of nothing else.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trace_transport::session::agent::PORT;
+use trace_transport::{Address, Key};
+use trace_virt::host::{AgentGuest, AgentTarget};
+use trace_virt::setup::VirtDir;
+
+use super::args::{AgentArgs, Args};
+use super::guests::{self, Conclusion, RunningGuest, guest_error, with_something_left};
+use super::plan::Plan;
+use super::summary;
+use super::wait::{Event, Signals, Tasks};
+use crate::command::workload::Workload;
+use crate::error::Error;
+use crate::exit_code::Exit;
+use crate::output::tell;
+
+/// How often guests are asked for news; signals come at once.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What `-A` names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AgentPlace {
+    /// What the guest is called in files.
+    pub(crate) name: String,
+    pub(crate) address: Address,
+}
+
+impl AgentPlace {
+    /// Reads `HOST[:PORT]`, `CID[:PORT]`, `NAME@CID[:PORT]`, or an address.
+    ///
+    /// # Errors
+    /// It is none of them.
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let bad =
+            |error| Error::usage(format!("-A {text}: this is no place of an agent")).because(error);
+        if let Some(path) = text.strip_prefix("unix:") {
+            let address = text.parse().map_err(bad)?;
+            let path = path.rsplit_once(':').map_or(path, |(path, _)| path);
+            let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy();
+            return Ok(Self { name: name.into_owned(), address });
+        }
+        let (name, place) = match text.split_once('@') {
+            Some((name, place)) => (Some(name), place),
+            None => (None, text),
+        };
+        let place = place.strip_prefix("vsock:").unwrap_or(place);
+        let (machine, port) = match place.rsplit_once(':') {
+            Some((machine, port)) if !machine.contains(':') || machine.ends_with(']') => {
+                (machine, port.to_owned())
+            }
+            _ => (place, PORT.to_string()),
+        };
+        let is_cid = !machine.is_empty() && machine.bytes().all(|byte| byte.is_ascii_digit());
+        let is_vsock = is_cid || name.is_some() || text.starts_with("vsock:");
+        let address =
+            if is_vsock { format!("vsock:{machine}:{port}") } else { format!("{machine}:{port}") };
+        let name = name.unwrap_or(machine).trim_matches(['[', ']']).replace('/', "_");
+        if name.is_empty() {
+            return Err(Error::usage(format!("-A {text}: it names no guest"))
+                .hint("name it as HOST, CID or NAME@CID"));
+        }
+        Ok(Self { name, address: address.parse().map_err(bad)? })
+    }
+}
+
+/// Reaches the agent of a guest.
+pub(super) fn connect(
+    dir: &VirtDir,
+    name: &str,
+    address: &Address,
+    args: &AgentArgs,
+) -> Result<AgentGuest, Error> {
+    let key = match &args.key_file {
+        Some(path) => Some(Arc::new(
+            Key::read(path)
+                .map_err(|error| Error::failure("this key cannot be used").because(error))?,
+        )),
+        None => None,
+    };
+    let target = AgentTarget {
+        guest: name.to_owned(),
+        address: address.clone(),
+        key,
+        fifos: (!args.no_fifos).then(|| dir.clone()),
+        interval: args.interval,
+    };
+    AgentGuest::connect(target).map_err(guest_error)
+}
+
+/// Whether agents record all there is to record, and this machine nothing: it then stays as it is.
+pub(super) fn are_all(args: &Args, plan: &Plan) -> bool {
+    let guests = &plan.guests;
+    args.remote.is_none()
+        && !guests.is_empty()
+        && guests.iter().all(|guest| guest.agent.is_some())
+        && !plan.host.traces_something()
+}
+
+/// Records guests only.
+pub(super) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<Exit, Error> {
+    let signals = Signals::take()?;
+    let tasks = Tasks::open(&[])?;
+    let virt_dir = VirtDir::locate(args.virt_dir.as_deref().map(Path::new));
+    let trace_id = super::new_trace_id();
+    Workload::check(&args.command)?;
+    let connected = guests::connect(&virt_dir, &plan.guests, &args.agents)?;
+    let connected = with_something_left(connected, plan)?;
+    let mut workload = Workload::hold(&args.command, args.setup.user.as_deref())?;
+    let started = guests::start(connected, &plan.guests, &args.output_path(), trace_id);
+    let (mut running, mut lost) = (Vec::new(), Vec::new());
+    for guest in with_something_left(started, plan)? {
+        match guest {
+            Ok(guest) => {
+                guest.publish()?;
+                running.push(guest);
+            }
+            Err(guest) => {
+                tell(&guest.error.to_string());
+                lost.push(guest);
+            }
+        }
+    }
+    has_begun();
+    running.iter_mut().for_each(RunningGuest::exec);
+    if let Some(workload) = &mut workload {
+        workload.release()?;
+    }
+    let alone = workload.is_none();
+    let ends_with_guests = alone && plan.guests.iter().any(|guest| guest.exec.is_some());
+    if alone && !ends_with_guests && !args.quiet && !args.json {
+        summary::how_to_stop();
+    }
+    let mut ended = false;
+    while !ended {
+        ended = signals.wait(&tasks, Some(TICK))? == Event::Interrupted;
+        running.iter_mut().for_each(RunningGuest::take_news);
+        ended |= workload.as_mut().is_some_and(Workload::has_ended);
+        ended |= ends_with_guests && !running.iter().any(RunningGuest::is_running);
+        ended |= alone && !running.iter().any(RunningGuest::is_there);
+    }
+    let mut finished = guests::finish(running, trace_id);
+    finished.extend(lost.into_iter().map(Err));
+    if args.json {
+        summary::print_json(&args.output_path(), &[], &[], 0, &finished, None)?;
+    }
+    let Conclusion { exit, has_losses } = guests::conclude(&finished, args.quiet || args.json)?;
+    let only_losses = exit == Exit::Success && has_losses && args.fail_on_loss;
+    Ok(if only_losses { Exit::Lost } else { exit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_named_as_in_the_c_version_and_by_address() {
+        for (text, name, address) in [
+            ("host", "host", "host:823"),
+            ("10.0.0.1:99", "10.0.0.1", "10.0.0.1:99"),
+            ("[::1]:99", "::1", "[::1]:99"),
+            ("[::1]", "::1", "[::1]:823"),
+            ("3", "3", "vsock:3:823"),
+            ("3:99", "3", "vsock:3:99"),
+            ("g1@3", "g1", "vsock:3:823"),
+            ("g1@3:99", "g1", "vsock:3:99"),
+            ("vsock:3", "3", "vsock:3:823"),
+            ("vsock:3:99", "3", "vsock:3:99"),
+            ("unix:/run/vm/g1.sock:99", "g1", "unix:/run/vm/g1.sock:99"),
+        ] {
+            let place = AgentPlace::parse(text).unwrap();
+            assert_eq!((place.name.as_str(), place.address.to_string().as_str()), (name, address));
+        }
+        for bad in ["", "@3", "host:x", "g1@nowhere", "3:99999999999"] {
+            assert!(AgentPlace::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `agent` and `record -A`: each with the C version at the other end, both together, hosts that are none, and a guest.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod guest;
+mod hostile;
+mod own;
+mod peers;
+mod reference;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use common::{Case, check, success, trace_cmd, tracing_state, with_reference, with_tracefs};
+use libtest_mimic::Failed;
+use trace_virt::lab::requirements::{self, TracefsLock};
+
+const CASES: &[Case] = &[
+    Case {
+        name: "root_the_c_agent_is_recorded_and_its_clock_compared",
+        needs: with_reference,
+        test: reference::agent,
+    },
+    Case {
+        name: "root_the_c_host_records_by_our_agent",
+        needs: with_reference,
+        test: reference::host,
+    },
+    Case { name: "root_host_and_agent_are_of_one_kind", needs: with_tracefs, test: own::recorded },
+    Case { name: "root_refusals_have_reasons", needs: with_tracefs, test: own::refused },
+    Case { name: "root_a_busy_agent_says_so", needs: with_tracefs, test: own::busy },
+    Case { name: "root_a_key_is_asked_of_both", needs: with_tracefs, test: own::keyed },
+    Case { name: "root_hosts_that_are_none_harm_nobody", needs: with_tracefs, test: hostile::none },
+    Case { name: "root_a_host_that_dies_leaves_nothing", needs: with_tracefs, test: hostile::dies },
+    Case { name: "root_a_guest_is_recorded_over_vsock", needs: guest::needs, test: guest::vsock },
+];
+
+fn main() -> ExitCode {
+    common::run(CASES)
+}
+
+/// So many programs are started, which is seen in the trace.
+const PROGRAMS: usize = 8;
+const LOAD: &str = "for i in 1 2 3 4 5 6 7 8; do /bin/ls / >/dev/null; done";
+const EVENTS: [&str; 4] = ["-e", "sched_process_exec", "-e", "sched_switch"];
+
+/// The lock, and the state of tracing, which has to be the same at the end.
+struct Bench {
+    _lock: TracefsLock,
+    dir: PathBuf,
+    before: Vec<String>,
+    out: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Result<Self, Failed> {
+        let lock = TracefsLock::take()?;
+        let dir = requirements::tracefs()?;
+        let out = tempfile::TempDir::new()?;
+        Ok(Self { before: tracing_state(&dir), _lock: lock, dir, out })
+    }
+
+    fn is_as_before(&self) -> Result<(), Failed> {
+        let after = tracing_state(&self.dir);
+        check(self.before == after, || {
+            let pairs = self.before.iter().zip(&after).filter(|(a, b)| a != b);
+            format!("tracefs was changed: {:#?}", pairs.collect::<Vec<_>>())
+        })
+    }
+
+    fn has_same_instances(&self) -> Result<(), Failed> {
+        let after = tracing_state(&self.dir);
+        let instances = |state: &[String]| -> Vec<String> {
+            state.iter().filter(|line| line.starts_with("instance ")).cloned().collect()
+        };
+        check(instances(&self.before) == instances(&after), || format!("{after:#?}"))
+    }
+
+    /// `record -A` of ours; the file is `trace-NAME.dat`.
+    fn record(&self, agent: &str, words: &[&str]) -> Command {
+        let mut record = trace_cmd();
+        record.current_dir(self.out.path()).args(["record", "-A", agent]).args(words);
+        record
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.out.path().join(format!("trace-{name}.dat"))
+    }
+
+    /// Our text of a file, which has all programs of the load in it.
+    fn report(&self, name: &str) -> Result<String, Failed> {
+        let file = self.file(name);
+        let mut report = trace_cmd();
+        report.env("TRACE_CMD_COMPAT", "3.1.6").env("TZ", "UTC");
+        let text = success(report.args(["report", "-i"]).arg(&file))?;
+        let programs = text.lines().filter(|line| line.contains("filename=/bin/ls")).count();
+        check(programs == PROGRAMS, || format!("{programs} programs in {}", file.display()))?;
+        check(text.contains("sched_switch:"), || "no sched_switch".to_owned())?;
+        Ok(text)
+    }
+
+    fn has_no_file(&self, name: &str) -> Result<(), Failed> {
+        let file = self.file(name);
+        check(fs::symlink_metadata(&file).is_err(), || format!("{} is left", file.display()))
+    }
+}

@@ -1,0 +1,43 @@
+//! What an agent in a guest and its host say to each other, without I/O.
+//!
+//! ```text
+//!   host                                              agent
+//!    ├ TRACE_REQ: arguments, time sync, extensions ────►│
+//!    │◄───────────────── CHALLENGE ─────────────────────┤  only with a key
+//!    ├ PROOF ──────────────────────────────────────────►│
+//!    │◄───────────────── TRACE_RESP: ports ─────────────┤
+//!    │◄───────────────── SEND_DATA … FIN_DATA ──────────┤  a connection per CPU, and one for the time sync
+//!    ├ CLOSE ──────────────────────────────────────────►│
+//!    │◄───────────────── CLOSE_RESP ────────────────────┤  once all data was sent
+//! ```
+//!
+//! [`Opening`] is the host's side of the start, [`Agent`] the guest's of the whole control connection. [`SyncHost`] and
+//! [`SyncGuest`] compare clocks on the time sync connection (protocol `ptp`).
+//!
+//! That is the reference's protocol. Between two of this project there is more ([`AgentExtensions`]): a host asks for it
+//! by a parameter of its TRACE_REQ, which old agents ignore, and an agent says in its TRACE_RESP what it takes up, in a
+//! field that old hosts never see.
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | `accounts` | DATA_END for each CPU and TAIL before CLOSE_RESP |
+//! | `ping` | the agent answers TIME_SYNC messages of protocol `ping` on the control connection |
+//! | `exec` | EXEC, OUTPUT and EXEC_EXIT, where the guest's policy allows it |
+//!
+//! A host that asks for any of them is told why it is refused (REFUSE) rather than left with a closed connection.
+
+mod extensions;
+mod guest;
+mod keyed;
+mod opening;
+mod request;
+mod sync;
+
+pub use extensions::AgentExtensions;
+pub use guest::{Agent, AgentEvent, Answer};
+pub use opening::{Ask, Opened, Opening, Taken};
+pub use request::Request;
+pub use sync::{Mark, PTP, SyncEvent, SyncGuest, SyncGuestEvent, SyncHost};
+
+/// The vsock port of agents.
+pub const PORT: u32 = 823;

@@ -1,0 +1,553 @@
+//! One host's session, in the guest.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::Signal as Unix;
+use trace_transport::message::{MAX_DATA, Message, ProtocolName};
+use trace_transport::session::agent::{Agent, AgentEvent, AgentExtensions, Answer, PTP, Request};
+use trace_transport::session::{RefuseCode, Timeouts};
+use trace_transport::virtio_serial::{self, PortDirs};
+use trace_transport::{Address, Deadline, Listener, Peer, Stream, tcp};
+
+use super::data::{DataPort, Guard, Signal};
+use super::server::{Turn, session_key};
+use super::sync::SyncPort;
+use super::{AgentNews, AgentOptions, Log};
+use crate::client::exec::Exec;
+use crate::client::request::{chain, cut};
+use crate::client::worker::{Job, Report, Worker};
+use crate::client::{ClientEvent, RecordingEnd};
+use crate::out_queue::OutQueue;
+use crate::setup::{DATA_PORTS, MAX_CPUS};
+use crate::time_sync;
+
+/// How long a recorder has to put everything back when the session breaks.
+const LAST_ABORT: Duration = Duration::from_secs(20);
+/// How long a command has to end when it is asked to.
+const EXEC_GRACE: Duration = Duration::from_secs(1);
+/// Where the kernel cannot tell that a command ended, it is asked so often.
+const ASK_CHILD: Duration = Duration::from_millis(20);
+/// How long a host may stay to compare clocks a last time, once it has all.
+const LAST_SYNC: Duration = Duration::from_secs(90);
+/// How often it is looked whether the time sync has ended, at the end only.
+const LOOK: Duration = Duration::from_millis(20);
+
+enum State {
+    Waiting,
+    Starting(Request),
+    Recording {
+        exec: Option<Vec<String>>,
+    },
+    Stopping,
+    /// The recorder has ended; its data is on its way.
+    Draining {
+        end: Result<RecordingEnd, String>,
+        until: Deadline,
+    },
+    Closed {
+        until: Deadline,
+    },
+}
+
+pub(super) struct Session<'a> {
+    stream: Stream,
+    peer: Peer,
+    own: &'a Address,
+    options: &'a AgentOptions,
+    log: &'a Log,
+    agent: Agent,
+    out: OutQueue,
+    worker: Worker,
+    number: u64,
+    state: State,
+    data: Vec<DataPort>,
+    ports: Vec<u32>,
+    sync: Option<(SyncPort, u32)>,
+    done: Arc<Signal>,
+    exec: Option<Exec>,
+    cpus: u32,
+    host_gone: bool,
+    scratch: Vec<u8>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        stream: Stream,
+        peer: Peer,
+        own: &'a Address,
+        options: &'a AgentOptions,
+        log: &'a Log,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let patient =
+            |usual| options.patience.map_or(Duration::MAX, |patience| patience.min(usual));
+        let usual = Timeouts::default();
+        let timeouts = Timeouts {
+            step: patient(usual.step),
+            metadata: patient(usual.metadata),
+            finish: patient(usual.finish),
+        };
+        let now = Instant::now();
+        Ok(Self {
+            stream,
+            peer,
+            own,
+            options,
+            log,
+            agent: Agent::new(AgentExtensions::ALL, session_key(options)?, timeouts, now),
+            out: OutQueue::default(),
+            worker: Worker::spawn((options.recorder)())?,
+            number: 0,
+            state: State::Waiting,
+            data: Vec::new(),
+            ports: Vec::new(),
+            sync: None,
+            done: Signal::new()?,
+            exec: None,
+            cpus: 0,
+            host_gone: false,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Serves the host until it is gone or `stop` is readable. Nothing is recorded any more when it returns.
+    pub(super) fn run(&mut self, stop: BorrowedFd<'_>, turn: &Turn<'_>) -> Result<(), String> {
+        let result = self.serve(stop, turn);
+        if result.is_err() {
+            self.say_goodbye();
+        }
+        self.finish();
+        result
+    }
+
+    fn serve(&mut self, stop: BorrowedFd<'_>, turn: &Turn<'_>) -> Result<(), String> {
+        loop {
+            self.take_output();
+            self.out.flush(&mut self.stream).map_err(|error| self.gone(&error.to_string()))?;
+            if let State::Closed { until } = self.state
+                && self.out.is_empty()
+                && (until.has_passed() || self.has_left())
+            {
+                return Ok(());
+            }
+            let ready = self.wait(stop)?;
+            if ready.stop {
+                return Ok(());
+            }
+            if ready.host {
+                self.read();
+            }
+            let timed = self.agent.on_time(Instant::now());
+            timed.map_err(|error| error.to_string())?;
+            self.take_events(turn)?;
+            self.take_reports()?;
+            self.watch_exec();
+            self.end_if_sent(turn);
+        }
+    }
+
+    /// Whether nobody needs the connection any more.
+    fn has_left(&self) -> bool {
+        let synced = self.sync.as_ref().is_none_or(|(sync, _)| sync.is_finished());
+        // A host that compares clocks here goes when it has what it wants.
+        synced && (self.host_gone || !self.agent.extensions().ping)
+    }
+
+    fn wait(&self, stop: BorrowedFd<'_>) -> Result<Ready, String> {
+        let room = self.out.has_room();
+        let mut host = PollFlags::empty();
+        host.set(PollFlags::POLLIN, !self.host_gone);
+        host.set(PollFlags::POLLOUT, !self.out.is_empty());
+        let mut fds = vec![
+            PollFd::new(stop, PollFlags::POLLIN),
+            PollFd::new(self.stream.as_fd(), host),
+            PollFd::new(self.done.as_fd(), PollFlags::POLLIN),
+        ];
+        if room {
+            // What cannot be sent now is left where it is.
+            fds.push(PollFd::new(self.worker.as_fd(), PollFlags::POLLIN));
+        }
+        let mut deadline = self.agent.next_deadline().map_or(Deadline::NEVER, |at| {
+            Deadline::after(at.saturating_duration_since(Instant::now()))
+        });
+        match self.state {
+            State::Draining { until, .. } if !until.has_passed() => deadline = deadline.min(until),
+            State::Closed { until } => deadline = until.min(Deadline::after(LOOK)),
+            _ => {}
+        }
+        if let Some(exec) = &self.exec {
+            match exec.end_fd() {
+                Some(fd) => fds.push(PollFd::new(fd, PollFlags::POLLIN)),
+                None => deadline = deadline.min(Deadline::after(ASK_CHILD)),
+            }
+            if room {
+                fds.extend(exec.output_fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            }
+        }
+        match poll(&mut fds, deadline.poll_timeout()) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(errno) => return Err(format!("waiting for the host: {errno}")),
+        }
+        let is_ready =
+            |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|e| !e.is_empty());
+        let host = fds.get(1).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        let gone = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
+        Ok(Ready { stop: is_ready(0), host: host.intersects(gone) })
+    }
+
+    fn read(&mut self) {
+        let space = self.agent.space();
+        if space.is_empty() {
+            return;
+        }
+        match self.stream.try_read(space) {
+            Ok(Some(0)) | Err(_) => {
+                self.agent.hung_up();
+                self.host_gone = true;
+            }
+            Ok(Some(count)) => self.agent.filled(count),
+            Ok(None) => {}
+        }
+    }
+
+    fn take_events(&mut self, turn: &Turn<'_>) -> Result<(), String> {
+        while let Some(event) =
+            self.agent.next(Instant::now()).map_err(|error| error.to_string())?
+        {
+            match event {
+                AgentEvent::Request(request) => self.start(request, turn)?,
+                AgentEvent::TimeSync { protocol, id, payload } => {
+                    self.take_output();
+                    let mut scratch = std::mem::take(&mut self.scratch);
+                    if let Some(answer) = time_sync::answer(protocol, id, &payload, &mut scratch) {
+                        let _ = self.out.push_urgent(&answer);
+                        let flushed = self.out.flush(&mut self.stream);
+                        flushed.map_err(|error| self.gone(&error.to_string()))?;
+                    }
+                    self.scratch = scratch;
+                }
+                AgentEvent::Exec => self.start_exec(),
+                AgentEvent::Close => self.close()?,
+            }
+        }
+        if self.agent.is_closed() && matches!(self.state, State::Waiting) {
+            // It was refused, and has been told.
+            self.state = State::Closed { until: Deadline::after(Duration::ZERO) };
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, request: Request, turn: &Turn<'_>) -> Result<(), String> {
+        if request.is_proxy {
+            let reason = "proxies are not available: record with 'record -A' on the host";
+            self.refuse(RefuseCode::FAILED, reason);
+            return Ok(());
+        }
+        if let Err(other) = turn.take() {
+            let reason = format!("busy: a recording for {other} runs");
+            self.refuse(RefuseCode::BUSY, &reason);
+            return Ok(());
+        }
+        if let Some(command) = &request.exec
+            && let Err(refusal) = self.options.exec.check(command)
+        {
+            self.refuse(RefuseCode(refusal.code.0), &refusal.reason);
+            return Ok(());
+        }
+        let data = match self.open_data(&request) {
+            Ok(data) => data,
+            Err(reason) => {
+                self.refuse(RefuseCode::FAILED, &reason);
+                return Ok(());
+            }
+        };
+        self.open_sync(&request);
+        self.number = self.worker.new_session();
+        let args = request.args.clone();
+        let job = Job::Start { session: self.number, args, data, mark: Vec::new() };
+        self.worker.send(job).map_err(|error| error.to_string())?;
+        self.state = State::Starting(request);
+        Ok(())
+    }
+
+    /// The recorder's ends of all data streams.
+    fn open_data(&mut self, request: &Request) -> Result<Vec<Stream>, String> {
+        self.cpus = cpus().min(MAX_CPUS);
+        if request.fifos && self.options.fifos {
+            let ports = self.fifos();
+            if ports.len() >= self.cpus as usize {
+                let open = |path: &std::path::PathBuf| virtio_serial::open_write(path);
+                let opened: Result<Vec<_>, _> = ports.iter().map(open).collect();
+                return opened.map_err(|error| chain(&error));
+            }
+        }
+        let mut streams = Vec::new();
+        for cpu in 0..self.cpus {
+            let (listener, port) = self.listen()?;
+            let guard = Guard { peer: self.peer, token: self.agent.data_token(cpu) };
+            let failed = |error: std::io::Error| format!("data of CPU {cpu}: {error}");
+            let opened = DataPort::open(cpu, listener, guard, self.done.clone());
+            let (data, pipe) = opened.map_err(failed)?;
+            self.data.push(data);
+            self.ports.push(port);
+            let stream = Stream::new(pipe, format!("data of CPU {cpu}"));
+            streams.push(stream.map_err(|error| chain(&error))?);
+        }
+        Ok(streams)
+    }
+
+    fn fifos(&self) -> Vec<std::path::PathBuf> {
+        let mut ports = PortDirs::default().list();
+        let mut port =
+            |cpu| DATA_PORTS.iter().find_map(|name| ports.remove(&format!("{name}{cpu}")));
+        (0..self.cpus).map_while(&mut port).collect()
+    }
+
+    /// A port for the host to connect to, at the address it connected to.
+    fn listen(&self) -> Result<(Listener, u32), String> {
+        let address = match self.own {
+            Address::Tcp { host, .. } => {
+                let local = tcp::local_address(&self.stream);
+                let host = local.map_or(host.clone(), |local| local.ip().to_string());
+                Address::Tcp { host, port: 0 }
+            }
+            Address::Vsock { .. } => {
+                Address::Vsock { cid: trace_transport::vsock::CID_ANY, port: u32::MAX }
+            }
+            other => return Err(format!("data cannot be fetched by way of {other}")),
+        };
+        let listener = Listener::bind(&address).map_err(|error| chain(&error))?;
+        let port = match listener.address() {
+            Address::Tcp { port, .. } => u32::from(*port),
+            Address::Vsock { port, .. } => *port,
+            other => return Err(format!("data cannot be fetched by way of {other}")),
+        };
+        Ok((listener, port))
+    }
+
+    /// Clocks that cannot be compared cost no recording.
+    fn open_sync(&mut self, request: &Request) {
+        if self.agent.extensions().ping || !request.time_sync.iter().any(|name| name == PTP) {
+            return;
+        }
+        let opened = || -> Result<(SyncPort, u32), String> {
+            let clock = (self.options.clock)(&request.args)?;
+            let (listener, port) = self.listen()?;
+            let guard = Guard { peer: self.peer, token: self.agent.sync_token() };
+            let sync = SyncPort::open(listener, guard, clock).map_err(|error| error.to_string())?;
+            Ok((sync, port))
+        };
+        match opened() {
+            Ok(sync) => self.sync = Some(sync),
+            Err(reason) => (self.log)(AgentNews::NoClock { peer: self.peer, reason }),
+        }
+    }
+
+    fn start_exec(&mut self) {
+        let State::Recording { exec } = &mut self.state else { return };
+        // Taken, so that it runs once.
+        let Some(command) = exec.take() else { return };
+        self.tell(ClientEvent::Executing { command: command.clone() });
+        match Exec::spawn(&command, self.options.exec_user.as_ref()) {
+            Ok(running) => self.exec = Some(running),
+            Err(error) => {
+                // As a shell says it.
+                let program = command.first().map_or("", String::as_str);
+                let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+                let text = format!("{program}: {error}\n");
+                self.push(&Message::Output { stream: 2, bytes: cut(&text).as_bytes() });
+                self.push(&Message::ExecExit { code, signal: 0 });
+            }
+        }
+    }
+
+    fn close(&mut self) -> Result<(), String> {
+        if let Some(exec) = &self.exec {
+            exec.signal(Unix::SIGTERM);
+        }
+        self.state = State::Stopping;
+        let job = Job::Stop { session: self.number };
+        self.worker.send(job).map_err(|error| error.to_string())
+    }
+
+    fn take_reports(&mut self) -> Result<(), String> {
+        self.worker.clear_wake();
+        while self.out.has_room() {
+            let next = self.worker.next().map_err(|error| error.to_string())?;
+            let Some((session, report)) = next else { return Ok(()) };
+            if session == self.number {
+                self.take_report(report)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_report(&mut self, report: Report) -> Result<(), String> {
+        match (report, &mut self.state) {
+            (Report::Started { sub_buffer_size, trace_id, .. }, State::Starting(request)) => {
+                let args = std::mem::take(&mut request.args);
+                let exec = request.exec.take();
+                let answer = Answer {
+                    cpus: self.cpus,
+                    page_size: sub_buffer_size,
+                    trace_id,
+                    time_sync: self.sync.as_ref().map(|(_, port)| (ProtocolName::new(PTP), *port)),
+                    ports: self.ports.clone(),
+                };
+                self.agent.respond(&answer).map_err(|error| error.to_string())?;
+                self.take_output();
+                self.tell(ClientEvent::Started { args });
+                self.state = State::Recording { exec };
+            }
+            (Report::Refused(refusal), State::Starting(_)) => {
+                self.state = State::Waiting;
+                self.refuse(RefuseCode(refusal.code.0), &refusal.reason);
+                return Err(refusal.reason);
+            }
+            (Report::Head(bytes), _) => self.push(&Message::SendData(&bytes)),
+            (Report::HeadEnd, _) => self.push(&Message::FinData),
+            (Report::HeadFailed(reason), _) => {
+                self.refuse(RefuseCode::FAILED, &reason);
+                return Err(reason);
+            }
+            (Report::Stopped(end), State::Stopping) => {
+                self.data.iter().for_each(DataPort::end);
+                self.state = State::Draining { end, until: Deadline::after(EXEC_GRACE) };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Tells how the recording ended, once its data was sent and its command has ended or had its time.
+    fn end_if_sent(&mut self, turn: &Turn<'_>) {
+        self.done.note();
+        let State::Draining { until, .. } = &self.state else { return };
+        let exec_ended = self.exec.is_none() || until.has_passed();
+        if !exec_ended || !self.data.iter().all(DataPort::is_finished) {
+            return;
+        }
+        let closed = State::Closed { until: Deadline::after(LAST_SYNC) };
+        let State::Draining { end, .. } = std::mem::replace(&mut self.state, closed) else {
+            return;
+        };
+        if let Some(mut exec) = self.exec.take() {
+            exec.kill(&mut self.out);
+        }
+        let lost: u64 = self.data.drain(..).map(DataPort::finish).sum();
+        if lost > 0 {
+            let reason = format!("{lost} bytes of trace data were not taken");
+            (self.log)(AgentNews::Broken { peer: self.peer, reason });
+        }
+        if self.agent.extensions().accounts {
+            self.send_accounts(end);
+        } else if let Err(reason) = end {
+            (self.log)(AgentNews::Broken { peer: self.peer, reason });
+        }
+        turn.is_leaving();
+        self.agent.closed();
+        self.take_output();
+        self.tell(ClientEvent::Stopped);
+    }
+
+    fn send_accounts(&mut self, end: Result<RecordingEnd, String>) {
+        match end {
+            Ok(end) => {
+                for (cpu, bytes) in (0..self.cpus).zip(end.bytes) {
+                    self.push(&Message::DataEnd { cpu, bytes });
+                }
+                for piece in end.tail.chunks(MAX_DATA) {
+                    self.push(&Message::Tail(piece));
+                }
+            }
+            Err(reason) => {
+                let reason = cut(&reason).to_owned();
+                self.push(&Message::Refuse { code: RefuseCode::FAILED.0, reason: &reason });
+            }
+        }
+    }
+
+    fn watch_exec(&mut self) {
+        if let Some(exec) = &mut self.exec {
+            exec.pump(&mut self.out);
+            if exec.poll_end(&mut self.out) {
+                self.exec = None;
+            }
+        }
+    }
+
+    /// Puts everything back before the connection is left.
+    fn finish(&mut self) {
+        self.exec = None;
+        let active =
+            matches!(self.state, State::Starting(_) | State::Recording { .. } | State::Stopping);
+        if active {
+            self.tell(ClientEvent::Aborted);
+            if self.worker.abort(self.number).is_err() {
+                return;
+            }
+        }
+        // Their pipes must not hold the recorder up.
+        self.data.clear();
+        let deadline = Deadline::after(LAST_ABORT);
+        while active && let Some(left) = deadline.remaining().filter(|left| !left.is_zero()) {
+            match self.worker.wait(left) {
+                Some((_, Report::Aborted)) | None => break,
+                Some(_) => {}
+            }
+        }
+        if let Some((sync, _)) = self.sync.take()
+            && let Err(reason) = sync.finish()
+        {
+            (self.log)(AgentNews::NoClock { peer: self.peer, reason });
+        }
+    }
+
+    fn refuse(&mut self, code: RefuseCode, reason: &str) {
+        self.tell(ClientEvent::Refused { reason: reason.to_owned() });
+        self.agent.refuse(code, cut(reason));
+    }
+
+    /// Sends what is still to be said, as far as the host takes it.
+    fn say_goodbye(&mut self) {
+        self.take_output();
+        let _ = self.out.flush(&mut self.stream);
+        let _ = self.stream.end_sending();
+    }
+
+    /// Whole messages only, so that those of other makers fit in between.
+    fn take_output(&mut self) {
+        let bytes = self.agent.output();
+        if !bytes.is_empty() {
+            self.out.push_bytes(bytes.to_vec());
+            let count = bytes.len();
+            self.agent.sent(count);
+        }
+    }
+
+    fn push(&mut self, message: &Message<'_>) {
+        // Everything sent from here is cut to size before.
+        let _ = self.out.push(message);
+    }
+
+    fn tell(&self, event: ClientEvent) {
+        (self.log)(AgentNews::Session { peer: self.peer, event });
+    }
+
+    fn gone(&self, reason: &str) -> String {
+        format!("the host went away: {reason}")
+    }
+}
+
+struct Ready {
+    stop: bool,
+    host: bool,
+}
+
+/// CPUs that there can be: data has a stream for each.
+fn cpus() -> u32 {
+    let count = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_CONF);
+    count.ok().flatten().and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
+}
