@@ -95,12 +95,6 @@ pub fn guest_with(kernel: Flavor) -> Result<(), Missing> {
     }
 }
 
-/// Asks for what connects a guest's vsock with its host where there is no KVM.
-pub fn vsock_device() -> Result<(), Missing> {
-    let program = "vhost-device-vsock";
-    command::find(program, program).map(drop).map_err(|_| Missing::Crate { program })
-}
-
 /// Asks for the C trace-cmd.
 pub fn reference() -> Result<Reference, Missing> {
     Reference::find()
