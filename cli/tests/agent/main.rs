@@ -1,8 +1,7 @@
-//! `agent` and `record -A`: each with the C version at the other end, both together, hosts that are none, and a guest.
+//! `agent` and `record -A`: each with the C version at the other end, both together, and hosts that are none.
 
 #[path = "../common/mod.rs"]
 mod common;
-mod guest;
 mod hostile;
 mod own;
 mod peers;
@@ -33,7 +32,6 @@ const CASES: &[Case] = &[
     Case { name: "root_a_key_is_asked_of_both", needs: with_tracefs, test: own::keyed },
     Case { name: "root_hosts_that_are_none_harm_nobody", needs: with_tracefs, test: hostile::none },
     Case { name: "root_a_host_that_dies_leaves_nothing", needs: with_tracefs, test: hostile::dies },
-    Case { name: "root_a_guest_is_recorded_over_vsock", needs: guest::needs, test: guest::vsock },
 ];
 
 fn main() -> ExitCode {

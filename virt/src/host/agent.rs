@@ -298,7 +298,9 @@ impl Connects<'_> {
 fn receive_head(link: &mut Link) -> Result<Vec<u8>, HostError> {
     let mut head = Vec::new();
     loop {
-        match link.receive(Step::Head, Deadline::after(SILENCE), SILENCE)? {
+        // The first piece comes when all of it is made, which takes an emulated guest long.
+        let patience = if head.is_empty() { START } else { SILENCE };
+        match link.receive(Step::Head, Deadline::after(patience), patience)? {
             Incoming::Head(bytes) => {
                 head.extend_from_slice(&bytes);
                 if head.len() as u64 > MAX_HEAD {

@@ -25,12 +25,6 @@ pub enum Missing {
         /// The package that has it.
         package: &'static str,
     },
-    /// A program that comes as a crate.
-    #[error("needs {program} (cargo install {program})")]
-    Crate {
-        /// Its name.
-        program: &'static str,
-    },
     /// A guest's programs have to be of this architecture.
     #[error("needs an x86-64 machine, this is {0}")]
     Architecture(&'static str),
