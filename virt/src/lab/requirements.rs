@@ -123,12 +123,6 @@ pub fn virt_xml_validate() -> Result<PathBuf, Missing> {
     command::find("virt-xml-validate", "libvirt-clients")
 }
 
-/// Asks for what connects a guest's vsock with its host where there is no KVM.
-pub fn vsock_device() -> Result<(), Missing> {
-    let program = "vhost-device-vsock";
-    command::find(program, program).map(drop).map_err(|_| Missing::Crate { program })
-}
-
 /// Asks for the C trace-cmd.
 pub fn reference() -> Result<Reference, Missing> {
     Reference::find()
