@@ -268,6 +268,7 @@ fn faults() -> Result<(), Failed> {
         recording.signal(Signal::SIGKILL)?;
         check(recording.end()?.code.is_none(), || "it was not killed".to_owned())?;
         events_of_killed(&file)?;
+        success(trace_cmd().args(["reset", "--stale"]))?;
     }
     done("recorder killed");
 
