@@ -5,7 +5,7 @@ mod common;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use common::virt::{Monitor, Server, alone};
@@ -226,6 +226,46 @@ fn instances(file: &Path) -> Result<(), Failed> {
     events(file)
 }
 
+/// A disk that gets full costs what comes then, and that is told.
+fn full_disk(virt_dir: &Path, guest: &Guest) -> Result<(), Failed> {
+    let disk = Disk::mount()?;
+    let out = disk.0.path();
+    let words = "--compression none --dom guest1 -e raw_syscalls -e sched";
+    let mut recording = Recording::start(virt_dir, out, words)?;
+    recording.begun("guest1")?;
+    recording.data_of(guest)?;
+    let filled = std::io::copy(&mut std::io::repeat(0), &mut File::create(out.join("filler"))?);
+    check(filled.is_err(), || "the disk is not full".to_owned())?;
+    guest.run(WORK)?;
+    recording.signal(Signal::SIGINT)?;
+    let ended = recording.end()?;
+    fs::remove_file(out.join("filler"))?;
+    let file = out.join("trace-guest1.dat");
+    check(ended.code == Some(1) && ended.stderr.contains("guest1"), || {
+        format!("{:?}: {}", ended.code, ended.stderr)
+    })?;
+    events(&file)
+}
+
+/// A small file system.
+struct Disk(TempDir);
+
+impl Disk {
+    fn mount() -> Result<Self, Failed> {
+        let disk = Self(TempDir::new()?);
+        let options = ["-t", "tmpfs", "-o", "size=80m", "none"];
+        success(Command::new("mount").args(options).arg(disk.0.path()))?;
+        Ok(disk)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // What cannot be unmounted now goes with the last who uses it.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
 /// One guest, one thing after the other.
 fn faults() -> Result<(), Failed> {
     const GUEST: &str = "--dom guest1 -e raw_syscalls -e sched";
@@ -268,6 +308,7 @@ fn faults() -> Result<(), Failed> {
         recording.signal(Signal::SIGKILL)?;
         check(recording.end()?.code.is_none(), || "it was not killed".to_owned())?;
         events_of_killed(&file)?;
+        success(trace_cmd().args(["reset", "--stale"]))?;
     }
     done("recorder killed");
 
@@ -288,6 +329,12 @@ fn faults() -> Result<(), Failed> {
     check(!writes.any(|line| line.contains("NR 1 (")), || "the filter lets it through".to_owned())?;
     let mut calls = report.lines().filter(|line| line.contains("function:"));
     check(!calls.any(|line| line.contains("ksys_write")), || "-n has no effect".to_owned())?;
+    // Of few functions, as an emulated machine is long in changing all.
+    let graph = "-p function_graph -l ksys_read -l vfs_read -g ksys_read --max-graph-depth 1";
+    let report = traced(&format!("--dom guest1 {graph}"))?;
+    check(report.contains("ksys_read()") && !report.contains("vfs_read()"), || {
+        report.lines().take(30).collect()
+    })?;
     done("options");
 
     for compression in ["zstd", "none"] {
@@ -297,6 +344,9 @@ fn faults() -> Result<(), Failed> {
         instances(&file)?;
     }
     done("instances");
+
+    full_disk(virt_dir, &guest)?;
+    done("disk full");
 
     // What an earlier recording left on the way is in nobody's file.
     let mut monitor = Monitor::connect(&guest)?;
