@@ -179,6 +179,7 @@ fn started(cpus: u32, page_size: u32, trace_id: u64) -> Message<'static> {
         trace_id,
         time_sync: ProtocolName::new("../evil"),
         time_sync_port: 1,
+        accepted: u32::MAX,
         ports: Words::all(b"/etc/passwd\0", "ports"),
     }
 }

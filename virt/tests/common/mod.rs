@@ -179,6 +179,10 @@ impl GuestRecorder for FakeRecorder {
 }
 
 impl GuestRecording for FakeRecording {
+    fn trace_id(&self) -> u64 {
+        77
+    }
+
     fn sub_buffer_size(&self) -> u32 {
         4096
     }
