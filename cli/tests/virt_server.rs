@@ -107,6 +107,10 @@ impl GuestRecorder for Zeros {
 struct Zeroed(Vec<u64>);
 
 impl GuestRecording for Zeroed {
+    fn trace_id(&self) -> u64 {
+        1
+    }
+
     fn sub_buffer_size(&self) -> u32 {
         4096
     }
