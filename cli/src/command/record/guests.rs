@@ -42,7 +42,7 @@ pub(crate) struct LostGuest {
 /// A guest that answers.
 pub(crate) enum Reached {
     /// By way of the running server.
-    Server(Guest),
+    Server(Box<Guest>),
     /// Its agent.
     Agent(AgentGuest),
 }
@@ -64,7 +64,10 @@ pub(crate) fn connect(
     }
     let connect = |(name, plan): (Option<GuestName>, &GuestPlan)| {
         let reached = match (name, &plan.agent) {
-            (Some(name), _) => Guest::connect(dir, &name).map(Reached::Server).map_err(guest_error),
+            (Some(name), _) => {
+                let guest = Guest::connect(dir, &name).map_err(guest_error);
+                guest.map(|guest| Reached::Server(Box::new(guest)))
+            }
             (None, Some(address)) => {
                 agents::connect(dir, &plan.name, address, args).map(Reached::Agent)
             }
@@ -173,7 +176,7 @@ struct ReadyGuest {
 
 /// What is left to do is to ask.
 enum Prepared {
-    Server(PreparedGuest),
+    Server(Box<PreparedGuest>),
     Agent(AgentGuest, StartRequest),
 }
 
@@ -218,7 +221,7 @@ impl ReadyGuest {
             process.map_or_else(VcpuThreads::default, |pid| VcpuThreads::of_process(pid, cpus));
         let has_counters = plan.clock.as_deref() == Some(COUNTER);
         let counters = process.filter(|_| has_counters).and_then(|pid| Counters::read(pid, cpus));
-        let guest = Prepared::Server(guest.prepare(&request).map_err(guest_error)?);
+        let guest = Prepared::Server(Box::new(guest.prepare(&request).map_err(guest_error)?));
         Ok(Self { guest, output, threads, counters })
     }
 
