@@ -177,14 +177,15 @@ struct ReadyGuest {
 /// What is left to do is to ask.
 enum Prepared {
     Server(Box<PreparedGuest>),
-    Agent(AgentGuest, StartRequest),
+    Agent(Box<(AgentGuest, StartRequest)>),
 }
 
 impl Prepared {
     fn start(self) -> Result<GuestSession, HostError> {
         match self {
             Self::Server(guest) => guest.start(),
-            Self::Agent(guest, request) => {
+            Self::Agent(asked) => {
+                let (guest, request) = *asked;
                 let clock = request.host_clock.as_deref();
                 guest.start(&request, clock.and_then(|clock| mark_clock(clock).ok()))
             }
@@ -211,7 +212,7 @@ impl ReadyGuest {
         let guest = match guest {
             Reached::Server(guest) => guest,
             Reached::Agent(guest) => {
-                let guest = Prepared::Agent(guest, request);
+                let guest = Prepared::Agent(Box::new((guest, request)));
                 return Ok(Self { guest, output, threads: VcpuThreads::default(), counters: None });
             }
         };
