@@ -38,7 +38,7 @@ pub(crate) fn none() -> Result<(), Failed> {
         (half, "ended while waiting for TRACE_REQ"),
         (&claimed, "arguments"),
         (&Message::Close.to_bytes()?, "CLOSE while waiting for TRACE_REQ"),
-        (&request(true, &["-o", "/etc/passwd", "-e", "sched"])?, "not for a guest"),
+        (&request(true, &["-o", "/etc/passwd", "-e", "sched"])?, "-o cannot be given to a guest"),
     ];
     // It says nothing all the time.
     let silent = TcpStream::connect(agent.address())?;
