@@ -1,14 +1,15 @@
 //! `record -N` and `listen` over vsock between a guest and its host, which has hybrid vsock: from the guest to the host, and
-//! from the host to the guest.
+//! from the host to the guest; and the guest's agent, which its host records by.
 
 mod common;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use common::bench::Bench;
 use common::listener::{Listener, eventually};
-use common::{Case, check, success, trace_cmd};
+use common::{Case, check, stderr, success, trace_cmd};
 use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -45,7 +46,8 @@ fn both_ways() -> Result<(), Failed> {
     guest.wait_ready(LIMIT)?;
     let address = format!("unix:{}:{PORT}", device.path().display());
     from_guest(&guest, &address)?;
-    to_guest(&guest, &address)
+    to_guest(&guest, &address)?;
+    by_agent(&guest, device.path())
 }
 
 /// The guest connects to its host by number; the device brings that to the socket beside its own.
@@ -90,6 +92,39 @@ fn to_guest(guest: &Guest, address: &str) -> Result<(), Failed> {
     let report = run(guest, &format!("{OURS} report -i /tmp/traces/*.dat"))?;
     let programs = report.lines().filter(|line| line.contains("filename=/bin/ls")).count();
     check(programs == 2, || report.clone())
+}
+
+/// Host and guest in one recording, with a command in the guest.
+fn by_agent(guest: &Guest, device: &Path) -> Result<(), Failed> {
+    let log = "/tmp/agent.log";
+    run(guest, &format!("{OURS} agent --allow-exec --verbose >{log} 2>&1 &"))?;
+    eventually("the agent does not listen", || {
+        Ok(run(guest, &format!("cat {log}"))?.contains("listening on vsock:any:823"))
+    })?;
+    let bench = Bench::new()?;
+    let out = TempDir::new()?;
+    let mut record = trace_cmd();
+    record.current_dir(out.path()).args(["record", "-e", "sched_process_exec", "-A"]);
+    record.args([&format!("unix:{}:823", device.display()), "-e", "sched_process_exec", "--exec"]);
+    record.args([
+        "sh",
+        "-c",
+        "echo in the guest >/sys/kernel/tracing/trace_marker; /bin/uname",
+        ";",
+    ]);
+    let output = record.output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(output.status.success(), || {
+        let log = run(guest, &format!("cat {log}")).unwrap_or_default();
+        format!("{}: {said}{}{log}", output.status, stderr(&output))
+    })?;
+    check(said.contains("Linux\n") && said.contains("clock compared"), || said.clone())?;
+    bench.is_as_before("recording by an agent")?;
+    let (host, guest) = (out.path().join("trace.dat"), out.path().join("trace-vm.dat"));
+    let report = success(trace_cmd().args(["report", "-i"]).arg(&host).arg("-i").arg(&guest))?;
+    check(report.contains("in the guest") && report.contains("trace-vm.dat:"), || report.clone())?;
+    let options = success(trace_cmd().args(["dump", "--options", "-i"]).arg(&host))?;
+    check(options.contains("\"vm\""), || format!("the host's file names no guest: {options}"))
 }
 
 /// What a command in the guest printed, if it ended well.
