@@ -124,7 +124,9 @@ fn by_agent(guest: &Guest, device: &Path) -> Result<(), Failed> {
     let report = success(trace_cmd().args(["report", "-i"]).arg(&host).arg("-i").arg(&guest))?;
     check(report.contains("in the guest") && report.contains("trace-vm.dat:"), || report.clone())?;
     let options = success(trace_cmd().args(["dump", "--options", "-i"]).arg(&host))?;
-    check(options.contains("vm [Guest name]"), || format!("the host's file names no guest: {options}"))
+    check(options.contains("vm [Guest name]"), || {
+        format!("the host's file names no guest: {options}")
+    })
 }
 
 /// What a command in the guest printed, if it ended well.
