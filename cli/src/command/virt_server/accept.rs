@@ -1,9 +1,9 @@
 //! Recordings that guests start by themselves: off unless there is a place for them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope};
 
 use clap::{Arg, ArgMatches, value_parser};
@@ -51,18 +51,21 @@ pub(super) fn shelf(matches: &ArgMatches) -> Result<Option<Shelf>, Error> {
     Ok(Some(Shelf { directory, max_bytes }))
 }
 
+/// Recordings of a guest that are in hand: one is written, one waits until that is complete.
+const MOST: usize = 2;
+
 /// Writes recordings down, one of each guest at a time, in threads of their own.
 pub(super) struct Acceptor<'env> {
     dir: &'env VirtDir,
     shelf: &'env Shelf,
     log: &'env Log,
-    /// Guests that are recorded.
-    busy: Mutex<BTreeSet<String>>,
+    /// Whose turn it is; held by each that is in hand.
+    turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
 }
 
 impl<'env> Acceptor<'env> {
     pub(super) fn new(dir: &'env VirtDir, shelf: &'env Shelf, log: &'env Log) -> Self {
-        Self { dir, shelf, log, busy: Mutex::default() }
+        Self { dir, shelf, log, turns: Mutex::default() }
     }
 
     /// Begins one, or says why not.
@@ -72,21 +75,18 @@ impl<'env> Acceptor<'env> {
         guest: &GuestName,
         wish: Wish,
     ) -> Result<(), String> {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        if !busy.insert(guest.to_string()) {
-            return Err("an earlier recording of it is still being written".to_owned());
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turns.entry(guest.to_string()).or_default();
+        if Arc::strong_count(turn) > MOST {
+            return Err("earlier recordings of it are still being written".to_owned());
         }
-        let name = guest.clone();
+        let (name, turn) = (guest.clone(), Arc::clone(turn));
         let record = move || {
+            let _mine = turn.lock().unwrap_or_else(PoisonError::into_inner);
             self.record(&name, wish);
-            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-            busy.remove(name.as_str());
         };
         let started = thread::Builder::new().name("guest".to_owned()).spawn_scoped(scope, record);
-        started.map(drop).map_err(|error| {
-            busy.remove(guest.as_str());
-            format!("no thread can be had for it: {error}")
-        })
+        started.map(drop).map_err(|error| format!("no thread can be had for it: {error}"))
     }
 
     fn record(&self, guest: &GuestName, wish: Wish) {
