@@ -429,7 +429,16 @@ fn own() -> Result<(), Failed> {
     eventually("the file is complete", || times("recorded in") == 3)?;
     let count = events(&file)?;
     check(count == EVENTS, || format!("{count} events of one that died"))?;
-    server.end(Signal::SIGTERM)?;
+    // The other way round: the server is stopped.
+    fs::remove_file(&file)?;
+    let left = lab.record_itself("cat")?;
+    eventually("it is recorded", || file.exists())?;
+    let status = server.end(Signal::SIGTERM)?;
+    check(status.success() && times("recorded in") == 4, || lab.log_text())?;
+    let said = common::stderr(&left.wait_with_output()?);
+    check(said.contains("the host ended the recording"), || said.clone())?;
+    let count = events(&file)?;
+    check(count == EVENTS, || format!("{count} events of a stopped server"))?;
 
     let _server = lab.server(&["--accept", accept, "--max-size", "4k"])?;
     let done = lab.record_itself("true")?.wait_with_output()?;

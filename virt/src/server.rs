@@ -15,6 +15,7 @@
 //!     ◄──────────────────────── messages both ways ─►               a session
 //!                          ◄─ closes ──────────────┤
 //!     ◄─ HELLO request(k) ─┤                                        whatever ran is over
+//!     ├─ WISH ─────────────►  Accept, which opens the guest as a tool does; or REFUSE
 //! ```
 //!
 //! Which guest a connection is comes from the connecting process ([`crate::identity`]). One thread, one poll loop;

@@ -215,8 +215,9 @@ impl<'a> Serving<'a> {
     }
 
     fn take_messages(&mut self) -> Result<(), ClientError> {
-        if self.wishing.as_ref().is_some_and(|wishing| wishing.deadline.has_passed()) {
-            self.end = Some(End::Silent);
+        if let Some(wishing) = self.wishing.as_ref().filter(|one| one.deadline.has_passed()) {
+            let is_new = wishing.phase == Phase::Asking;
+            self.end = Some(if is_new { End::Silent } else { End::HostGone });
         }
         if self.partial.has_passed() {
             // The rest of it was lost with an earlier connection.
