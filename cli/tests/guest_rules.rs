@@ -122,16 +122,22 @@ fn guest_with_rules() -> Result<(), Failed> {
     refusals(virt_dir, out)?;
     full(&guest, virt_dir, "drop")?;
     full(&guest, virt_dir, "block")?;
-    // Where the client mounted it.
-    let script = "dir=$(mount | awk '/type tracefs/ { print $3; exit }'); \
-                  cat $dir/set_event $dir/current_tracer";
-    let left = guest.run(script)?;
-    check(left.trim() == "nop", || format!("left in the guest: {left}"))?;
+    nothing_is_left(&guest)?;
     refused_wishes(&guest)?;
     drop(server);
     accepted(&guest, virt_dir, out)?;
+    nothing_is_left(&guest)?;
     guest.power_off(Duration::from_secs(60))?;
     Ok(())
+}
+
+/// Tracing in the guest is as it was.
+fn nothing_is_left(guest: &Guest) -> Result<(), Failed> {
+    // Where the client mounted it.
+    let script = "dir=$(mount | awk '/type tracefs/ { print $3; exit }'); \
+                  cat $dir/set_event $dir/current_tracer; ls $dir/instances";
+    let left = guest.run(script)?;
+    check(left.trim() == "nop", || format!("left in the guest: {left}"))
 }
 
 /// Somebody in the guest wants to record it, and is told why that cannot be.
