@@ -41,10 +41,15 @@ fn with_guest() -> Result<(), Missing> {
 struct Server(Child);
 
 impl Server {
-    fn start(virt_dir: &Path) -> Result<Self, Failed> {
+    fn start(virt_dir: &Path, words: &[&str]) -> Result<Self, Failed> {
         let log = File::create(virt_dir.join("server.log"))?;
         let mut server = trace_cmd();
-        server.args(["virt-server", "--virt-dir"]).arg(virt_dir).stdout(Stdio::null()).stderr(log);
+        server
+            .args(["virt-server", "--virt-dir"])
+            .arg(virt_dir)
+            .args(words)
+            .stdout(Stdio::null())
+            .stderr(log);
         Ok(Self(server.spawn()?))
     }
 }
@@ -92,7 +97,7 @@ fn guest_with_rules() -> Result<(), Failed> {
     )?;
     waits_at_no_cost(&guest)?;
 
-    let _server = Server::start(virt_dir)?;
+    let server = Server::start(virt_dir, &[])?;
     eventually("the client answers", || {
         Ok(guest.run("cat /run/client.log")?.contains("the host answers"))
     })?;
@@ -117,12 +122,80 @@ fn guest_with_rules() -> Result<(), Failed> {
     refusals(virt_dir, out)?;
     full(&guest, virt_dir, "drop")?;
     full(&guest, virt_dir, "block")?;
+    nothing_is_left(&guest)?;
+    refused_wishes(&guest)?;
+    drop(server);
+    accepted(&guest, virt_dir, out)?;
+    nothing_is_left(&guest)?;
+    guest.power_off(Duration::from_secs(60))?;
+    Ok(())
+}
+
+/// Tracing in the guest is as it was.
+fn nothing_is_left(guest: &Guest) -> Result<(), Failed> {
     // Where the client mounted it.
     let script = "dir=$(mount | awk '/type tracefs/ { print $3; exit }'); \
-                  cat $dir/set_event $dir/current_tracer";
+                  cat $dir/set_event $dir/current_tracer; ls $dir/instances";
     let left = guest.run(script)?;
-    check(left.trim() == "nop", || format!("left in the guest: {left}"))?;
-    guest.power_off(Duration::from_secs(60))?;
+    check(left.trim() == "nop", || format!("left in the guest: {left}"))
+}
+
+/// Somebody in the guest wants to record it, and is told why that cannot be.
+fn refused_wishes(guest: &Guest) -> Result<(), Failed> {
+    let output = guest.output("trace-cmd record --virt -e sched true", SOON)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    check(output.status == 5 && said.contains("another client has the port"), || said.clone())?;
+    guest.run("kill $(cat /run/client.pid)")?;
+    let mut said = String::new();
+    eventually("the server refuses", || {
+        let output = guest.output("trace-cmd record --virt -e sched true", SOON)?;
+        said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok(output.status == 5 && said.contains("without --accept"))
+    })
+    .map_err(|_| said)?;
+    Ok(())
+}
+
+/// With a server that takes it, it is in a file of the host's.
+fn accepted(guest: &Guest, virt_dir: &Path, out: &Path) -> Result<(), Failed> {
+    let _server = Server::start(virt_dir, &["--accept", out.to_str().ok_or("no text")?])?;
+    let file = out.join("trace-guest1.dat");
+    let script = "echo here; ls -l /proc >/dev/null";
+    let line = format!(
+        "trace-cmd record --virt -e sched_switch -B calls -e raw_syscalls sh -c '{script}'"
+    );
+    let mut said = String::new();
+    // QEMU needs a moment to find the new server.
+    eventually("the guest records itself", || {
+        let output = guest.output(&line, SOON)?;
+        said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        Ok(output.status == 0)
+    })
+    .map_err(|_| said.clone())?;
+    check(said.contains("here\n") && said.contains("the host has the recording"), || said.clone())?;
+    has_events(virt_dir, &file, 1, &["sched_switch", "calls:", "sys_exit"])?;
+
+    // Without a command, until somebody ends it.
+    let script = "trace-cmd record --virt -e sched_switch >/run/own.log 2>&1 & pid=$!; sleep 3; ls -l /proc >/dev/null; \
+                  kill -INT $pid; wait $pid && cat /run/own.log";
+    let said = guest.run(script)?;
+    check(said.contains("the host has the recording"), || said.clone())?;
+    has_events(virt_dir, &file, 2, &["sched_switch"])
+}
+
+/// The file of the recording with this number is complete and has these words in its report.
+fn has_events(virt_dir: &Path, file: &Path, number: usize, words: &[&str]) -> Result<(), Failed> {
+    let log = || fs::read_to_string(virt_dir.join("server.log")).unwrap_or_default();
+    eventually("the file is complete", || Ok(log().matches("recorded in").count() == number))
+        .map_err(|_| log())?;
+    let text = success(trace_cmd().arg("report").arg("-i").arg(file))?;
+    for word in words {
+        check(text.contains(word), || {
+            let start: String = text.chars().take(500).collect();
+            format!("no {word} in {} bytes: {start}", text.len())
+        })?;
+    }
     Ok(())
 }
 

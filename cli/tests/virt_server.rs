@@ -19,14 +19,21 @@ use tempfile::TempDir;
 use trace_transport::virtio_serial::PortDirs;
 use trace_transport::{Stream, unix};
 use trace_virt::client::{
-    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, RecordingEnd, Refusal,
+    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, OwnRecording, RecordingEnd,
+    Refusal,
 };
 use trace_virt::host::{Guest, Sink, StartRequest};
 use trace_virt::lab::Missing;
 use trace_virt::setup::{GuestName, VirtDir};
+use trace_virt::wish::Wish;
+use tracedat::compress::Codec;
+use tracedat::testing::{TraceBuilder, Workload};
+use tracedat::write::{Settings, Version, Writer};
 
 /// Set for a copy of this program that is a guest's QEMU, with a client in it.
 const QEMU_DIR: &str = "TRACE_TEST_QEMU_DIR";
+/// Set for one whose guest records itself, while this command runs.
+const QEMU_OWN: &str = "TRACE_TEST_QEMU_OWN";
 /// Generous, as the machine may be busy.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -34,12 +41,17 @@ const CASES: &[Case] = &[
     Case { name: "status_is_a_table_and_json", needs: nothing, test: status },
     Case { name: "guests_are_who_their_qemu_says", needs: nothing, test: names },
     Case { name: "servers_come_and_go", needs: nothing, test: life },
+    Case { name: "guests_may_record_themselves_where_there_is_a_place", needs: nothing, test: own },
     Case { name: "in_the_background_with_pid_and_log", needs: nothing, test: background },
 ];
 
 fn main() -> ExitCode {
     if let Some(dir) = std::env::var_os(QEMU_DIR) {
-        return match be_qemu(Path::new(&dir)) {
+        let ran = match std::env::var(QEMU_OWN) {
+            Ok(command) => record_itself(Path::new(&dir), &command),
+            Err(_) => be_qemu(Path::new(&dir)),
+        };
+        return match ran {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("qemu: {error}");
@@ -70,18 +82,90 @@ fn be_qemu(virt_dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
             return Ok(());
         }
         let Ok(stream) = unix::connect(&socket) else { continue };
-        let options = ClientOptions {
-            exec: ExecPolicy::Any,
-            version: "test\x1b[31m2.0".to_owned(),
-            ports: PortDirs {
-                links: links.clone(),
-                class: "/nonexistent".into(),
-                devices: "/nonexistent".into(),
-            },
-            ..ClientOptions::default()
-        };
+        let options = client_options(links.clone());
         Client::over(stream, options, Box::new(Zeros))?.run(stop.as_fd(), &mut |_| {})?;
     }
+}
+
+fn client_options(links: PathBuf) -> ClientOptions {
+    ClientOptions {
+        exec: ExecPolicy::Any,
+        version: "test\x1b[31m2.0".to_owned(),
+        ports: PortDirs { links, class: "/nonexistent".into(), devices: "/nonexistent".into() },
+        ..ClientOptions::default()
+    }
+}
+
+/// What `record --virt` does in a guest, with events of our own making.
+fn record_itself(virt_dir: &Path, command: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let stream = unix::connect(&VirtDir::new(virt_dir.join("virt")).agent_socket())?;
+    let client = Client::over(stream, client_options(virt_dir.join("ports")), Box::new(Generated))?;
+    let (stop, _stopper) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let wish = Wish { clock: "mono".to_owned(), instances: Vec::new() };
+    let own = OwnRecording { wish, command: vec![command.to_owned()] };
+    Ok(client.record(own, stop.as_fd(), &mut |_| {})?)
+}
+
+/// Events of a generated trace.
+const EVENTS: usize = 300;
+
+fn workload() -> Workload {
+    let plain = Workload { cpus: 1, missed_every: 0, odd_entries: false, ..Workload::new(7) };
+    Workload { events_per_cpu: EVENTS, ..plain }
+}
+
+/// Records a generated trace of one CPU.
+struct Generated;
+
+impl GuestRecorder for Generated {
+    fn start(
+        &mut self,
+        _args: &[String],
+        data: Vec<OwnedFd>,
+    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+        let made = workload().generate();
+        let bytes = made.buffers.iter().flat_map(|buffer| &buffer.cpus).map(|cpu| &cpu.bytes);
+        let mut sent = Vec::new();
+        for (fd, bytes) in data.into_iter().zip(bytes) {
+            let mut stream = Stream::new(fd, "data port").map_err(|e| e.to_string())?;
+            let soon = trace_transport::Deadline::after(SOON);
+            stream.write_all(bytes, soon).map_err(|e| e.to_string())?;
+            sent.push(bytes.len() as u64);
+        }
+        Ok(Box::new(Sent(sent)))
+    }
+}
+
+struct Sent(Vec<u64>);
+
+impl GuestRecording for Sent {
+    fn trace_id(&self) -> u64 {
+        1
+    }
+
+    fn sub_buffer_size(&self) -> u32 {
+        workload().page_size
+    }
+
+    fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {
+        let workload = workload();
+        let settings = Settings {
+            version: Version::V7,
+            codec: Codec::None,
+            ..Settings::new(workload.abi, workload.page_size)
+        };
+        let mut head = Vec::new();
+        let builder = TraceBuilder::new(workload);
+        let writer = Writer::create(Cursor::new(&mut head), settings, &builder.head());
+        drop(writer.map_err(|error| error.to_string())?);
+        Ok(Box::new(Cursor::new(head)))
+    }
+
+    fn stop(self: Box<Self>) -> Result<RecordingEnd, String> {
+        Ok(RecordingEnd { bytes: self.0, tail: Vec::new() })
+    }
+
+    fn abort(self: Box<Self>) {}
 }
 
 /// Records one sub-buffer of zeros per CPU.
@@ -174,6 +258,12 @@ impl Lab {
         let mut qemu = Command::new(std::env::current_exe()?);
         qemu.args(["-name", name]).env(QEMU_DIR, self.temp.path());
         Ok(Running(qemu.stdin(Stdio::piped()).spawn()?))
+    }
+
+    fn record_itself(&self, command: &str) -> Result<Child, Failed> {
+        let mut qemu = Command::new(std::env::current_exe()?);
+        qemu.args(["-name", "guest1"]).env(QEMU_DIR, self.temp.path()).env(QEMU_OWN, command);
+        Ok(qemu.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
     }
 
     fn status(&self) -> Result<String, Failed> {
@@ -295,6 +385,74 @@ fn names() -> Result<(), Failed> {
     drop((stranger, nameless, first));
     let word = twin.pid().to_string();
     lab.wait_for(&word)
+}
+
+/// Off unless the server was started for it; then into one file of the guest's name, up to a size.
+fn own() -> Result<(), Failed> {
+    let line = complaint(trace_cmd().args(["record", "--virt", "-e", "sched", "true"]))?;
+    check(line.contains("no virtio-serial port") && line.contains("--dom GUEST"), || line.clone())?;
+    let lab = Lab::new(&["guest1"])?;
+    let server = lab.server(&[])?;
+    let refused = lab.record_itself("true")?.wait_with_output()?;
+    let said = common::stderr(&refused);
+    check(!refused.status.success() && said.contains("--accept"), || said.clone())?;
+    eventually("it is told", || lab.log_text().contains("wants to be recorded, and is not"))?;
+    server.end(Signal::SIGTERM)?;
+
+    let place = lab.temp.path().join("place");
+    let line = complaint(virt_server(lab.temp.path()).arg("--accept").arg(&place))?;
+    check(line.contains("choose a directory that is there"), || line.clone())?;
+    fs::create_dir(&place)?;
+    let accept = place.to_str().ok_or("no text")?;
+    let file = place.join("trace-guest1.dat");
+    let times = |words: &str| lab.log_text().matches(words).count();
+    let server = lab.server(&["--accept", accept])?;
+    for round in 1..=2 {
+        let done = lab.record_itself("true")?.wait_with_output()?;
+        check(done.status.success(), || common::stderr(&done))?;
+        if round == 1 {
+            // The next one waits until this is complete.
+            continue;
+        }
+        eventually("the files are complete", || times("recorded in") == round)?;
+        let count = events(&file)?;
+        check(count == EVENTS, || format!("{count} events; {}", lab.log_text()))?;
+        fs::remove_file(&file)?;
+    }
+    // Its command waits for standard input, and both go away.
+    let dying = lab.record_itself("cat")?;
+    eventually("it is recorded", || file.exists())?;
+    let mut dying = Running(dying);
+    dying.0.kill()?;
+    drop(dying);
+    eventually("its end is told", || times("it went away") == 1)?;
+    eventually("the file is complete", || times("recorded in") == 3)?;
+    let count = events(&file)?;
+    check(count == EVENTS, || format!("{count} events of one that died"))?;
+    // The other way round: the server is stopped.
+    fs::remove_file(&file)?;
+    let left = lab.record_itself("cat")?;
+    eventually("it is recorded", || file.exists())?;
+    let status = server.end(Signal::SIGTERM)?;
+    check(status.success() && times("recorded in") == 4, || lab.log_text())?;
+    let said = common::stderr(&left.wait_with_output()?);
+    check(said.contains("the host ended the recording"), || said.clone())?;
+    let count = events(&file)?;
+    check(count == EVENTS, || format!("{count} events of a stopped server"))?;
+
+    let _server = lab.server(&["--accept", accept, "--max-size", "4k"])?;
+    let done = lab.record_itself("true")?.wait_with_output()?;
+    check(done.status.success(), || common::stderr(&done))?;
+    eventually("it is told", || lab.log_text().contains("were not kept: see --max-size"))?;
+    let count = events(&file)?;
+    check((1..EVENTS).contains(&count), || format!("{count} events in one sub-buffer"))?;
+    let names: Vec<_> = fs::read_dir(&place)?.flatten().map(|entry| entry.file_name()).collect();
+    check(names == ["trace-guest1.dat"], || format!("{names:?}"))
+}
+
+fn events(file: &Path) -> Result<usize, Failed> {
+    let text = success(trace_cmd().arg("report").arg("-i").arg(file))?;
+    Ok(text.lines().filter(|line| line.contains("[000]")).count())
 }
 
 fn life() -> Result<(), Failed> {

@@ -24,6 +24,7 @@ pub(crate) mod exec;
 mod policy;
 pub(crate) mod request;
 mod serve;
+mod wishing;
 pub(crate) mod worker;
 
 use std::io::{self, Read};
@@ -36,7 +37,9 @@ use trace_transport::Stream;
 use trace_transport::virtio_serial::{self, PortDirs};
 
 use crate::setup::CONTROL_PORT;
+use crate::wish::Wish;
 use serve::{End, Serving};
+use wishing::Wishing;
 use worker::Worker;
 
 pub use policy::{ExecPolicy, ExecUser, ExecUserError, Refusal};
@@ -116,6 +119,15 @@ pub struct ClientOptions {
     pub ports: PortDirs,
 }
 
+/// A recording that somebody in the guest wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnRecording {
+    /// What the host is told.
+    pub wish: Wish,
+    /// The command whose end is that of the recording; without words, it goes on until it is stopped.
+    pub command: Vec<String>,
+}
+
 /// Something worth a log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -166,6 +178,30 @@ pub enum ClientError {
     /// The port cannot be opened.
     #[error(transparent)]
     Port(#[from] trace_transport::Error),
+    /// No server has the other end of the port.
+    #[error("no virt-server runs on the host")]
+    NoServer,
+    /// The host does not take the recording.
+    #[error("the host does not record this guest: {reason}")]
+    HostRefused {
+        /// In its words.
+        reason: String,
+    },
+    /// It said nothing.
+    #[error("the host's virt-server does not answer; it may be too old")]
+    HostSilent,
+    /// It ended the recording, or went away.
+    #[error("the host ended the recording; the log of its virt-server says why")]
+    HostGone,
+    /// It was to end before it began.
+    #[error("interrupted before anything was recorded")]
+    Interrupted,
+    /// The recording of this guest's own failed here.
+    #[error("{reason}")]
+    OwnRecording {
+        /// Why.
+        reason: String,
+    },
     /// The recorder's thread ended.
     #[error("the recorder ended by itself")]
     Recorder,
@@ -238,12 +274,42 @@ impl Client {
             if self.is_port && !self.wait_for_host(stop, log)? {
                 return Ok(());
             }
-            let mut serving = Serving::new(&mut self.stream, &self.options, &self.worker, log);
+            let mut serving =
+                Serving::new(&mut self.stream, &self.options, &self.worker, None, log);
             match serving.run(stop)? {
-                End::Stop => return Ok(()),
                 End::HostGone if self.is_port => {}
-                End::HostGone => return Ok(()),
+                _ => return Ok(()),
             }
+        }
+    }
+
+    /// Has the host record this guest once: with what the recorder was made for, while the command runs or until `stop`
+    /// becomes readable. Requests of the host's own are refused meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NoServer`], [`ClientError::HostRefused`] and others: nothing, or not all, was recorded.
+    pub fn record(
+        mut self,
+        own: OwnRecording,
+        stop: BorrowedFd<'_>,
+        log: &mut dyn FnMut(ClientEvent),
+    ) -> Result<(), ClientError> {
+        let failed =
+            |errno: nix::Error| ClientError::Io { action: "asking the host", source: errno.into() };
+        if self.is_port && is_hung_up(self.stream.as_fd()).map_err(failed)? {
+            return Err(ClientError::NoServer);
+        }
+        let wishing = Wishing::new(own)?;
+        let mut serving =
+            Serving::new(&mut self.stream, &self.options, &self.worker, Some(wishing), log);
+        match serving.run(stop)? {
+            End::Done => Ok(()),
+            End::Stop => Err(ClientError::Interrupted),
+            End::HostGone => Err(ClientError::HostGone),
+            End::Silent => Err(ClientError::HostSilent),
+            End::Refused(reason) => Err(ClientError::HostRefused { reason }),
+            End::Failed(reason) => Err(ClientError::OwnRecording { reason }),
         }
     }
 

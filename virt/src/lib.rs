@@ -21,6 +21,8 @@
 //! * [`time_sync`] turns probes into samples with a stated error.
 //! * [`vcpu`] finds the host's threads that run a guest's CPUs, and how KVM makes their counters.
 //!
+//! * [`wish`] is what a guest says that starts a recording by itself.
+//!
 //! Nothing here knows what a recording contains: heads, tails and data are bytes. Bytes from a guest are hostile: they name
 //! no path and no size that is allocated, and every step that waits for a guest has a deadline.
 
@@ -42,3 +44,4 @@ pub mod stop;
 mod sys;
 pub mod time_sync;
 pub mod vcpu;
+pub mod wish;

@@ -15,6 +15,7 @@
 //!     ◄──────────────────────── messages both ways ─►               a session
 //!                          ◄─ closes ──────────────┤
 //!     ◄─ HELLO request(k) ─┤                                        whatever ran is over
+//!     ├─ WISH ─────────────►  Accept, which opens the guest as a tool does; or REFUSE
 //! ```
 //!
 //! Which guest a connection is comes from the connecting process ([`crate::identity`]). One thread, one poll loop;
@@ -45,6 +46,7 @@ use trace_transport::{Deadline, unix};
 use crate::identity::{self, Resolver};
 use crate::protocol::RefuseCode;
 use crate::setup::{GuestName, VirtDir};
+use crate::wish::Wish;
 use account::Account;
 use error::failed;
 use guest_link::{GuestLink, GuestNews};
@@ -73,6 +75,10 @@ pub struct ServerOptions {
     /// Group whose members may record guests; unless given, the server's user alone.
     pub manager_group: Option<String>,
 }
+
+/// Begins a recording that a guest wants, in another thread or process, which opens the guest as a host tool; or says why
+/// not, in a text for the person in the guest.
+pub type Accept<'a> = dyn FnMut(&GuestName, Wish) -> Result<(), String> + 'a;
 
 /// The process between the guests' QEMUs and host tools. Its sockets exist as long as it does.
 pub struct Server {
@@ -141,15 +147,33 @@ impl Server {
         })
     }
 
-    /// Serves until `stop` becomes readable.
+    /// Serves until `stop` becomes readable. Guests that want to be recorded are refused.
     ///
     /// # Errors
     ///
     /// Waiting itself fails. What single guests or tools do is no error here.
     pub fn run(
+        self,
+        stop: BorrowedFd<'_>,
+        log: &mut dyn FnMut(ServerEvent<'_>),
+    ) -> Result<(), ServerError> {
+        let refuse = |_: &GuestName, _| {
+            Err("its virt-server takes no recordings that guests start (it was started without --accept)"
+                .to_owned())
+        };
+        self.run_accepting(stop, log, &mut { refuse })
+    }
+
+    /// As [`run`](Self::run), and hands the recordings that guests want to `accept`.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_accepting(
         mut self,
         stop: BorrowedFd<'_>,
         log: &mut dyn FnMut(ServerEvent<'_>),
+        accept: &mut Accept<'_>,
     ) -> Result<(), ServerError> {
         loop {
             let ready = self.wait(stop).map_err(|e| failed("waiting on", self.dir.path(), e))?;
@@ -157,7 +181,7 @@ impl Server {
                 return Ok(());
             }
             for (id, events) in ready.guests {
-                self.serve_guest(id, events, log);
+                self.serve_guest(id, events, log, accept);
             }
             for (id, events) in ready.tools {
                 self.serve_tool(id, events, log);
@@ -270,7 +294,13 @@ impl Server {
         }
     }
 
-    fn serve_guest(&mut self, id: u64, events: PollFlags, log: &mut dyn FnMut(ServerEvent<'_>)) {
+    fn serve_guest(
+        &mut self,
+        id: u64,
+        events: PollFlags,
+        log: &mut dyn FnMut(ServerEvent<'_>),
+        accept: &mut Accept<'_>,
+    ) {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         let mut alive = guest.flush();
         // A hang-up still lets the last bytes be read.
@@ -297,6 +327,17 @@ impl Server {
                 GuestNews::Broken(reason) => {
                     self.end_session(id, RefuseCode::PROTOCOL, reason, log);
                     self.ask(id);
+                }
+                GuestNews::Wish(wish) => {
+                    let refused = accept(&guest.name, wish).err();
+                    log(ServerEvent::Wished { guest: &guest.name, refused: refused.as_deref() });
+                    if let Some(reason) = refused {
+                        let refusal =
+                            Message::Refuse { code: RefuseCode::NOT_ALLOWED.0, reason: &reason };
+                        // Reasons are written on this side, and short.
+                        let _ = guest.out.push(&refusal);
+                        guest.flush();
+                    }
                 }
                 GuestNews::Message(bytes) => {
                     guest.account.relay(bytes.len());

@@ -190,6 +190,11 @@ pub enum Message<'a> {
         /// How long in all, in milliseconds.
         ms: u64,
     },
+    /// A guest wants to be recorded by its host.
+    Wish {
+        /// Trace clock, then the instances it records.
+        words: Words<'a>,
+    },
     /// A command this side does not know.
     Unknown {
         /// Its number.
@@ -314,6 +319,7 @@ impl<'a> Message<'a> {
             }),
             Command::HELD => Self::Held { times: fixed.u32(0), ms: fixed.u64(4) },
             Command::TOTALS => Self::Totals(totals(&fixed, 0)),
+            Command::WISH => Self::Wish { words: Words::counted(data, fixed.u32(0), "wish") },
             command => Self::Unknown { command, fixed: frame.fixed, data },
         })
     }
@@ -398,6 +404,7 @@ impl<'a> Message<'a> {
             Self::GuestStatus(_) => Command::GUEST_STATUS,
             Self::Totals(_) => Command::TOTALS,
             Self::Held { .. } => Command::HELD,
+            Self::Wish { .. } => Command::WISH,
             Self::Unknown { command, .. } => *command,
         }
     }
@@ -552,6 +559,10 @@ impl<'a> Message<'a> {
                 }
                 &[]
             }
+            Self::Wish { words } => {
+                put(&[words.len()?]);
+                words.bytes()
+            }
             Self::Unknown { fixed, data, .. } => {
                 out.extend_from_slice(fixed);
                 data
@@ -664,6 +675,12 @@ mod tests {
         );
         assert_eq!(back_words.to_vec().unwrap(), ["tcp", "vsock"]);
         assert_eq!(back.to_bytes().unwrap(), bytes);
+        let bytes = Message::Wish { words: words.words() }.to_bytes().unwrap();
+        let frame = Frame::parse(&bytes, 0).unwrap();
+        let Message::Wish { words: back } = Message::decode(&frame).unwrap() else {
+            panic!("{frame:?}")
+        };
+        assert_eq!(back.to_vec().unwrap(), ["tcp", "vsock"]);
         let tinit = Message::Tinit { cpus: 2, page_size: 4096, options: words.words() };
         let bytes = tinit.to_bytes().unwrap();
         let frame = Frame::parse(&bytes, 0).unwrap();

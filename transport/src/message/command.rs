@@ -84,6 +84,8 @@ commands! {
     TOTALS = 80, "TOTALS";
     /// How long a command had to wait for the host; sent where it was asked to wait.
     HELD = 81, "HELD";
+    /// A guest wants to be recorded by its host.
+    WISH = 82, "WISH";
 }
 
 impl fmt::Display for Command {

@@ -1,10 +1,10 @@
-//! A command that the host runs in the guest.
+//! A command in the guest: one that the host runs, or that of a recording of its own.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use trace_transport::Stream;
 use trace_transport::message::Message;
@@ -17,10 +17,12 @@ use crate::sys;
 const LAST_OUTPUT: usize = 1 << 20;
 const PIECE: usize = 4096;
 
-/// A running command; killed with all its group when it is dropped.
+/// A running command; killed when it is dropped, with all its group where it has one.
 #[derive(Debug)]
 pub(crate) struct Exec {
     child: Child,
+    /// It is ended as a group of its own.
+    has_group: bool,
     /// Readable when the command has ended; `None` on kernels without it.
     pidfd: Option<OwnedFd>,
     output: [Option<Stream>; 2],
@@ -49,7 +51,19 @@ impl Exec {
         let stdout = child.stdout.take().and_then(|pipe| Stream::new(pipe.into(), "stdout").ok());
         let stderr = child.stderr.take().and_then(|pipe| Stream::new(pipe.into(), "stderr").ok());
         let pidfd = sys::pidfd_open(child.id()).ok();
-        Ok(Self { child, pidfd, output: [stdout, stderr], status: None })
+        Ok(Self { child, has_group: true, pidfd, output: [stdout, stderr], status: None })
+    }
+
+    /// The command of who sits at this terminal: it reads and writes there, and Ctrl-C reaches it, too.
+    pub(crate) fn spawn_here(command: &[String]) -> std::io::Result<Self> {
+        let Some((program, args)) = command.split_first() else {
+            return Err(std::io::ErrorKind::InvalidInput.into());
+        };
+        let mut command = Command::new(program);
+        sys::unblock_signals_in(&mut command);
+        let child = command.args(args).spawn()?;
+        let pidfd = sys::pidfd_open(child.id()).ok();
+        Ok(Self { child, has_group: false, pidfd, output: [None, None], status: None })
     }
 
     pub(crate) fn end_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -81,11 +95,12 @@ impl Exec {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        // Not yet waited for, so the number still is this group's.
+        // Not yet waited for, so the number still is its own.
         if self.status.is_none()
             && let Ok(pid) = i32::try_from(self.child.id())
         {
-            let _ = killpg(Pid::from_raw(pid), signal);
+            let pid = Pid::from_raw(pid);
+            let _ = if self.has_group { killpg(pid, signal) } else { kill(pid, signal) };
         }
     }
 

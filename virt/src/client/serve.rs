@@ -13,13 +13,15 @@ use trace_transport::{Deadline, Stream, virtio_serial};
 use super::brake::{Brake, LOOK, Turn};
 use super::exec::Exec;
 use super::request::{Request, chain, cut};
+use super::wishing::{Phase, Wishing};
 use super::worker::{Job, Report, Worker};
 use super::{ClientError, ClientEvent, ClientOptions, ExecPolicy, RecordingEnd};
 use crate::input::read_once;
 use crate::out_queue::OutQueue;
-use crate::protocol::RefuseCode;
+use crate::protocol::{RefuseCode, clean};
 use crate::setup::{DATA_PORTS, MAX_CPUS};
 use crate::time_sync::{self, Clock};
+use crate::wish::Wish;
 
 /// How long part of a message may wait for the rest before a new one is looked for.
 const PARTIAL_TIME: Duration = Duration::from_secs(1);
@@ -33,6 +35,14 @@ const ASK_CHILD: Duration = Duration::from_millis(20);
 pub(super) enum End {
     Stop,
     HostGone,
+    /// The host has this guest's own recording.
+    Done,
+    /// It did not answer the wish.
+    Silent,
+    /// It does not want to.
+    Refused(String),
+    /// It went wrong here.
+    Failed(String),
 }
 
 enum Session {
@@ -79,6 +89,10 @@ pub(super) struct Serving<'a> {
     brake: Option<Brake>,
     /// The end of the recording, while the command still has time to end too.
     held: Option<Held>,
+    /// Serves a recording of this guest's own only.
+    wishing: Option<Wishing>,
+    /// Why to leave.
+    end: Option<End>,
     scratch: Vec<u8>,
 }
 
@@ -87,6 +101,7 @@ impl<'a> Serving<'a> {
         stream: &'a mut Stream,
         options: &'a ClientOptions,
         worker: &'a Worker,
+        wishing: Option<Wishing>,
         log: &'a mut dyn FnMut(ClientEvent),
     ) -> Self {
         Self {
@@ -103,6 +118,8 @@ impl<'a> Serving<'a> {
             exec: None,
             brake: None,
             held: None,
+            wishing,
+            end: None,
             scratch: Vec::new(),
         }
     }
@@ -115,7 +132,7 @@ impl<'a> Serving<'a> {
                 break End::HostGone;
             }
             let ready = self.wait(stop)?;
-            if ready.stop {
+            if ready.stop && !self.interrupt() {
                 break End::Stop;
             }
             // The host comes first: a probe of its clock must not wait.
@@ -128,6 +145,11 @@ impl<'a> Serving<'a> {
             }
             self.take_reports()?;
             self.watch_exec();
+            if let Some(end) = self.end.take() {
+                // The host may still hear why.
+                let _ = self.out.flush(self.stream);
+                break end;
+            }
         };
         self.finish();
         Ok(end)
@@ -137,13 +159,22 @@ impl<'a> Serving<'a> {
         let room = self.out.has_room();
         let mut host = PollFlags::POLLIN;
         host.set(PollFlags::POLLOUT, !self.out.is_empty());
-        let mut fds =
-            vec![PollFd::new(stop, PollFlags::POLLIN), PollFd::new(self.stream.as_fd(), host)];
+        let is_interrupted = self.wishing.as_ref().is_some_and(|wishing| wishing.is_interrupted);
+        // What was heard once stays readable.
+        let stop = if is_interrupted {
+            PollFd::new(self.stream.as_fd(), PollFlags::empty())
+        } else {
+            PollFd::new(stop, PollFlags::POLLIN)
+        };
+        let mut fds = vec![stop, PollFd::new(self.stream.as_fd(), host)];
         if room {
             // What cannot be sent now is left where it is.
             fds.push(PollFd::new(self.worker.as_fd(), PollFlags::POLLIN));
         }
         let mut deadline = self.partial;
+        if let Some(wishing) = &self.wishing {
+            deadline = deadline.min(wishing.deadline);
+        }
         if let Some(held) = &self.held {
             deadline = deadline.min(held.until);
         }
@@ -172,7 +203,7 @@ impl<'a> Serving<'a> {
             |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|e| !e.is_empty());
         let host_events = fds.get(1).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
         Ok(Ready {
-            stop: is_ready(0),
+            stop: is_ready(0) && !is_interrupted,
             host: host_events
                 .intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR),
         })
@@ -184,6 +215,10 @@ impl<'a> Serving<'a> {
     }
 
     fn take_messages(&mut self) -> Result<(), ClientError> {
+        if let Some(wishing) = self.wishing.as_ref().filter(|one| one.deadline.has_passed()) {
+            let is_new = wishing.phase == Phase::Asking;
+            self.end = Some(if is_new { End::Silent } else { End::HostGone });
+        }
         if self.partial.has_passed() {
             // The rest of it was lost with an earlier connection.
             self.partial = Deadline::NEVER;
@@ -237,13 +272,15 @@ impl<'a> Serving<'a> {
                     }
                 }
                 Ok(Message::Exec) => Action::Exec,
+                Ok(Message::Refuse { reason, .. }) => Action::Refused(clean(reason)),
                 Ok(Message::Close) => Action::Close,
                 Ok(Message::NotSupported | Message::Hello(_)) => continue,
                 Ok(_) => Action::NotSupported,
                 Err(error) => Action::Refuse(error.to_string()),
             };
             match action {
-                Action::Hello(nonce) => self.start_over(nonce)?,
+                Action::Hello(nonce) => self.take_hello(nonce)?,
+                Action::Refused(reason) => self.take_refusal(reason),
                 Action::Start(request) => self.start(request)?,
                 Action::Exec => self.start_exec(),
                 Action::Close => self.close()?,
@@ -251,6 +288,55 @@ impl<'a> Serving<'a> {
                 Action::NotSupported => self.push(&Message::NotSupported),
             }
         }
+    }
+
+    /// The server asks who is here. It asks again before it begins, and when it is done.
+    fn take_hello(&mut self, nonce: u64) -> Result<(), ClientError> {
+        match self.wishing.as_mut().map(|wishing| (wishing.phase, wishing.problem.take())) {
+            None => self.start_over(nonce),
+            Some((Phase::Asking, _)) => {
+                self.start_over(nonce)?;
+                if let Some(wishing) = &self.wishing {
+                    // Words that fit in no message were refused before.
+                    let _ = self.out.push(&Wish::message(&wishing.words));
+                }
+                Ok(())
+            }
+            Some((Phase::Recording, _)) => {
+                self.end = Some(End::HostGone);
+                Ok(())
+            }
+            Some((Phase::Ended, problem)) => {
+                self.end = Some(problem.map_or(End::Done, End::Failed));
+                Ok(())
+            }
+        }
+    }
+
+    /// Only a wish is something that the host can refuse.
+    fn take_refusal(&mut self, reason: String) {
+        match &self.wishing {
+            Some(wishing) if wishing.phase == Phase::Asking => {
+                self.end = Some(End::Refused(reason));
+            }
+            Some(_) => {}
+            None => self.push(&Message::NotSupported),
+        }
+    }
+
+    /// Somebody here ends what goes on; false when there is nothing to be ended in order.
+    fn interrupt(&mut self) -> bool {
+        let Some(wishing) = &mut self.wishing else { return false };
+        if !wishing.interrupt() {
+            return false;
+        }
+        if wishing.has_begun && wishing.phase == Phase::Recording {
+            if let Some(exec) = &self.exec {
+                exec.signal(Signal::SIGTERM);
+            }
+            self.push(&Message::ExecExit { code: 0, signal: 0 });
+        }
+        true
     }
 
     /// The server asks who is here: whatever went on is over.
@@ -277,7 +363,15 @@ impl<'a> Serving<'a> {
         Ok(())
     }
 
-    fn start(&mut self, request: Request) -> Result<(), ClientError> {
+    fn start(&mut self, mut request: Request) -> Result<(), ClientError> {
+        if let Some(wishing) = &mut self.wishing {
+            if !wishing.takes(&request.args) {
+                self.refuse(RefuseCode::BUSY, "this guest is about to start a recording by itself");
+                return Ok(());
+            }
+            // Whatever the host names, it is this one that runs.
+            request.exec = None;
+        }
         match &mut self.session {
             Session::Idle => {}
             Session::Aborting { next } => {
@@ -321,7 +415,32 @@ impl<'a> Serving<'a> {
         Ok(())
     }
 
+    /// The host is ready for the command of this guest's own recording.
+    fn start_own(&mut self) {
+        let Some(wishing) = &mut self.wishing else { return };
+        if std::mem::replace(&mut wishing.has_begun, true) || wishing.phase != Phase::Recording {
+            return;
+        }
+        if wishing.is_interrupted {
+            return self.push(&Message::ExecExit { code: 0, signal: 0 });
+        }
+        if wishing.command.is_empty() {
+            return;
+        }
+        match Exec::spawn_here(&wishing.command) {
+            Ok(running) => self.exec = Some(running),
+            Err(error) => {
+                let program = wishing.command.first().map_or("", String::as_str);
+                wishing.problem = Some(format!("cannot run '{program}': {error}"));
+                self.push(&Message::ExecExit { code: 127, signal: 0 });
+            }
+        }
+    }
+
     fn start_exec(&mut self) {
+        if self.wishing.is_some() {
+            return self.start_own();
+        }
         let Session::Running { exec, .. } = &mut self.session else {
             return self.push(&Message::NotSupported);
         };
@@ -417,6 +536,9 @@ impl<'a> Serving<'a> {
             (Report::Refused(refusal), Session::Starting { .. }) => {
                 self.session = Session::Idle;
                 self.refuse(refusal.code, &refusal.reason);
+                if self.wishing.is_some() {
+                    self.end = Some(End::Failed(refusal.reason));
+                }
             }
             (Report::Head(bytes), _) => self.push(&Message::SendData(&bytes)),
             (Report::HeadEnd, _) => self.push(&Message::FinData),
@@ -462,9 +584,17 @@ impl<'a> Serving<'a> {
                     self.push(&Message::Tail(piece));
                 }
             }
-            Err(reason) => self.refuse(RefuseCode::FAILED, &reason),
+            Err(reason) => {
+                self.refuse(RefuseCode::FAILED, &reason);
+                if let Some(wishing) = &mut self.wishing {
+                    wishing.problem = Some(reason);
+                }
+            }
         }
         self.push(&Message::CloseResp);
+        if let Some(wishing) = &mut self.wishing {
+            wishing.has_sent_all();
+        }
         (self.log)(ClientEvent::Stopped);
     }
 
@@ -563,5 +693,6 @@ enum Action {
     Exec,
     Close,
     Refuse(String),
+    Refused(String),
     NotSupported,
 }

@@ -37,6 +37,13 @@ pub enum ServerEvent<'a> {
         /// The tool.
         pid: i32,
     },
+    /// A guest wants to be recorded.
+    Wished {
+        /// Which guest.
+        guest: &'a GuestName,
+        /// Why it is not, if so.
+        refused: Option<&'a str>,
+    },
     /// A session is over.
     SessionEnded {
         /// Which guest.

@@ -12,6 +12,7 @@ use crate::input::read_once;
 use crate::out_queue::OutQueue;
 use crate::protocol::clean_to;
 use crate::setup::{GuestName, MAX_CPUS};
+use crate::wish::Wish;
 
 /// Questions that may wait unread in front of a guest where no client runs.
 const MAX_QUESTIONS: u32 = 64;
@@ -49,6 +50,8 @@ pub(super) enum GuestNews {
     Broken(&'static str),
     /// A message for the session.
     Message(Vec<u8>),
+    /// It wants to be recorded.
+    Wish(Wish),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub(super) struct GuestLink {
     state: State,
     nonce: u64,
     questions: u32,
+    /// It has not wished for anything since it answered.
+    may_wish: bool,
     /// When an incomplete introduction is given up.
     partial: Deadline,
 }
@@ -98,6 +103,7 @@ impl GuestLink {
             state: State::Searching,
             nonce: 0,
             questions: 0,
+            may_wish: false,
             partial: Deadline::NEVER,
         }
     }
@@ -218,6 +224,20 @@ impl GuestLink {
                 if let Some(news) = self.take_hello(kind, nonce, cpus, bytes) {
                     return news;
                 }
+            } else if frame.command == Command::WISH {
+                // One is enough until the client is asked anew; in a session it is an older one.
+                let may_wish = std::mem::take(&mut self.may_wish);
+                if self.state == State::Ready && self.session.is_none() && may_wish {
+                    let read = Message::decode(&frame).and_then(|message| match message {
+                        Message::Wish { words } => Wish::read(&words).map(Some),
+                        _ => Ok(None),
+                    });
+                    match read {
+                        Ok(Some(wish)) => return GuestNews::Wish(wish),
+                        Ok(None) => {}
+                        Err(_) => return GuestNews::Broken("the guest's wish makes no sense"),
+                    }
+                }
             } else if self.session.is_some() && self.state == State::Ready {
                 if FROM_CLIENT.contains(&frame.command) {
                     return GuestNews::Message(frame.bytes().to_vec());
@@ -239,6 +259,7 @@ impl GuestLink {
             HelloKind::ANSWER if nonce == self.nonce && self.state == State::Searching => {
                 self.state = State::Ready;
                 self.questions = 0;
+                self.may_wish = true;
                 self.cpus = cpus.min(MAX_CPUS);
                 self.hello = bytes;
                 Some(GuestNews::Ready)

@@ -36,7 +36,8 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(run: impl FnOnce(OwnedFd) + Send + 'static) -> Self {
-        let (read, write) = nix::unistd::pipe().unwrap();
+        // Commands that are run meanwhile do not hold it open.
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
         let thread = std::thread::spawn(move || run(read));
         Self { stop: Some(write), thread: Some(thread) }
     }

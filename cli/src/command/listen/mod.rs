@@ -112,7 +112,7 @@ fn number(name: &'static str, value: &'static str, help: &'static str) -> Arg {
 }
 
 /// A number of bytes, or of anything.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.char_indices().last() {
         Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
         Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),

@@ -44,6 +44,8 @@ pub(crate) struct Args {
     /// This is the process in the background.
     pub(crate) daemonized: bool,
     pub(crate) virt_dir: Option<String>,
+    /// The host writes the file.
+    pub(crate) virt: bool,
     pub(crate) agents: AgentArgs,
     /// The data goes to a listener.
     pub(crate) remote: Option<RemoteArgs>,
@@ -139,6 +141,7 @@ Examples:
   trace-cmd record -p function_graph -g do_sys_openat2 --max-graph-depth 3 ls
   trace-cmd record -e sched_switch -R 'stacktrace if prev_state & 2' sleep 10
   trace-cmd record -N host:1234 -t -e sched sleep 1        into a file of 'trace-cmd listen -p 1234' there
+  trace-cmd record --virt -e sched sleep 1                 in a guest: into trace-GUEST.dat on its host
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
 
@@ -219,8 +222,29 @@ fn file_args() -> [Arg; 10] {
 }
 
 /// Options for sending to a listener. What is about a file here does not go with them.
-fn remote_args() -> [Arg; 5] {
+fn remote_args() -> [Arg; 6] {
     const OF_A_FILE: [&str; 3] = ["output", "max-kb", "temp"];
+    // What is for the file, the host or others; the rest is as ever.
+    const NOT_IN_A_GUEST: [&str; 18] = [
+        "agent",
+        "daemonize",
+        "date",
+        "dom",
+        "exec",
+        "fail-on-loss",
+        "file-version",
+        "json",
+        "keep-after",
+        "keep-before",
+        "network",
+        "on-full",
+        "proc-map",
+        "ts-offset",
+        "tsc2nsec",
+        "user",
+        "virt-dir",
+        "vsock",
+    ];
     [
         Arg::new("network")
             .short('N')
@@ -236,6 +260,12 @@ fn remote_args() -> [Arg; 5] {
             .value_name("CID:PORT")
             .conflicts_with_all(OF_A_FILE)
             .help("As -N vsock:CID:PORT"),
+        switch(
+            "virt",
+            "In a guest: have the host's virt-server write the file, where that was started with --accept",
+        )
+        .conflicts_with_all(OF_A_FILE)
+        .conflicts_with_all(NOT_IN_A_GUEST),
         flag("tcp", 't', "With -N: send data over TCP, where nothing gets lost, rather than UDP"),
         Arg::new("key-file")
             .long("key-file")
@@ -442,6 +472,7 @@ impl Args {
             daemonize: matches.get_flag("daemonize"),
             daemonized: matches.get_flag("daemonized"),
             virt_dir: text("virt-dir"),
+            virt: matches.get_flag("virt"),
             agents: AgentArgs::from_matches(matches),
             remote: RemoteArgs::from_matches(matches)?,
             command: command_of(matches),

@@ -82,14 +82,18 @@ impl GuestFile {
         Ok(Self { file, page_sizes, has_frames, pending: Vec::new(), headers })
     }
 
-    /// Lets the guest's data flow into the file.
+    /// Lets the guest's data flow into the file, at most `most` bytes of all CPUs together.
     ///
     /// # Errors
     /// The file cannot be opened once more, or no thread can be had.
-    pub(crate) fn collect(&mut self, session: &mut GuestSession) -> Result<(), Error> {
+    pub(crate) fn collect(
+        &mut self,
+        session: &mut GuestSession,
+        most: Option<u64>,
+    ) -> Result<(), Error> {
         let guest = |error: HostError| Error::failure("").because(error);
         // No CPU gets into the region of the next one, whatever the guest sends.
-        let quota = self.file.regions().iter().map(|region| region.len).min();
+        let quota = self.file.regions().iter().map(|region| region.len).chain(most).min();
         if self.file.codec() == Codec::None && !self.has_frames {
             let sink = |offset| {
                 let to = self.file.opened()?.into();

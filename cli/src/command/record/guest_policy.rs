@@ -234,6 +234,7 @@ pub(crate) fn check_words(args: &Args) -> Result<(), Refusal> {
         ("-o", args.output.is_some()),
         ("-m", args.max_kb.is_some()),
         ("-N and -V", args.remote.is_some()),
+        ("--virt", args.virt),
         ("--virt-dir", args.virt_dir.is_some()),
         ("--daemonize", args.daemonize || args.daemonized),
         ("--user", args.setup.user.is_some()),

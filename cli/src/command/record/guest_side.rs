@@ -12,6 +12,7 @@ use super::guest_policy::{GuestPolicy, check_words};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest, kernel_error};
 use super::multiplex::{self, Ports};
 use super::plan;
+use super::summary;
 use crate::command::tracing_plan::{MachinePlan, Setup, Word};
 use crate::error::Error;
 use crate::output::tell;
@@ -24,6 +25,10 @@ pub(crate) struct Recorder {
     pub(crate) has_frames: bool,
 }
 
+/// Records this machine by its own wish: what the host says does not matter.
+#[derive(Debug)]
+pub(crate) struct OwnRecorder(pub(crate) Args);
+
 struct Recording {
     local: LocalRecording,
     ports: Ports,
@@ -34,6 +39,21 @@ struct Recording {
     sub_buffer_size: u32,
     /// The host's command waits while nobody takes what is recorded.
     blocks: bool,
+    /// Losses are told here, too.
+    tells_losses: bool,
+}
+
+impl GuestRecorder for OwnRecorder {
+    fn start(
+        &mut self,
+        _args: &[String],
+        data: Vec<OwnedFd>,
+    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+        let failed = |error: Error| Refusal::failed(error.to_string());
+        let plan = plan::of_guest(&self.0).map_err(failed)?;
+        let recording = start(&self.0, &plan, &Settings::from(&self.0), data).map_err(failed)?;
+        Ok(Box::new(Recording { tells_losses: true, ..recording }))
+    }
 }
 
 impl GuestRecorder for Recorder {
@@ -57,7 +77,7 @@ impl GuestRecorder for Recorder {
             self.policy.check(&setup, &dir)?;
             settings.most_buffer_kb = self.policy.cpu_buffer_kb(setup.places.len());
         }
-        start(&args, &plan, &settings, data).map_err(failed)
+        Ok(Box::new(start(&args, &plan, &settings, data).map_err(failed)?))
     }
 }
 
@@ -66,7 +86,7 @@ fn start(
     plan: &MachinePlan,
     settings: &Settings,
     data: Vec<OwnedFd>,
-) -> Result<Box<dyn GuestRecording>, Error> {
+) -> Result<Recording, Error> {
     let format = Format::new(args)?;
     let mut ports = Ports::new(data);
     let mut list = None;
@@ -80,7 +100,8 @@ fn start(
     let trace_id = super::new_trace_id();
     let blocks =
         args.words.iter().any(|word| matches!(word, Word::OnFull(choice) if choice == "block"));
-    Ok(Box::new(Recording { local, ports, list, format, trace_id, sub_buffer_size, blocks }))
+    let tells_losses = false;
+    Ok(Recording { local, ports, list, format, trace_id, sub_buffer_size, blocks, tells_losses })
 }
 
 fn extra(trace_id: u64) -> Extra {
@@ -110,12 +131,15 @@ impl GuestRecording for Recording {
 
     /// The tail is the head again, with the names of all tasks that ran and the kernel's counters.
     fn stop(self: Box<Self>) -> Result<RecordingEnd, String> {
-        let Self { local, ports, format, trace_id, .. } = *self;
+        let Self { local, ports, format, trace_id, tells_losses, .. } = *self;
         ports.end();
         let finish = || -> Result<RecordingEnd, Error> {
             let Recorded { machine, buffers, restoring } = local.stop()?;
             if let Some(error) = restoring.finish() {
                 tell(&format!("{error}"));
+            }
+            if tells_losses {
+                summary::losses(&buffers);
             }
             let tail = head_bytes(&machine, &buffers, &extra(trace_id), format)?;
             let cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);

@@ -233,7 +233,7 @@ impl ReadyGuest {
             GuestFile::create(self.output, &mut session, &plan.instances).map_err(|error| {
                 Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
             })?;
-        file.collect(&mut session)?;
+        file.collect(&mut session, plan.max_bytes)?;
         let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
         let started = Started {
             asked: since_begin(session.asked_at),
@@ -250,7 +250,7 @@ impl ReadyGuest {
             exec: Exec::None,
             started,
             is_there: true,
-            said: GuestOutput::new(),
+            said: (!plan.is_own).then(GuestOutput::new),
         })
     }
 }
@@ -275,7 +275,8 @@ pub(crate) struct RunningGuest {
     exec: Exec,
     started: Started,
     is_there: bool,
-    said: GuestOutput,
+    /// Where output of its command goes, if it is ours to show.
+    said: Option<GuestOutput>,
 }
 
 /// What is known of the command in the guest.
@@ -347,6 +348,16 @@ impl RunningGuest {
         }
     }
 
+    /// Waits until its command has ended, or it is gone.
+    pub(crate) fn wait(&mut self) {
+        while self.is_running() && self.is_there {
+            match self.session.events().recv() {
+                Ok(event) => self.note(event),
+                Err(_) => self.is_there = false,
+            }
+        }
+    }
+
     /// Gives its file the name: what arrived is worth being found.
     pub(crate) fn publish(&self) -> Result<(), Error> {
         self.file.publish()
@@ -365,7 +376,11 @@ impl RunningGuest {
     /// Output of the command goes to ours.
     fn note(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Output { stream, bytes } => self.said.pass_on(stream, &bytes),
+            SessionEvent::Output { stream, bytes } => {
+                if let Some(said) = &mut self.said {
+                    said.pass_on(stream, &bytes);
+                }
+            }
             SessionEvent::Exited(status) => self.exec = Exec::Ended(status),
             _ => {
                 tell(&format!("guest {} is gone; what it sent is kept", self.name));

@@ -31,7 +31,9 @@ mod status;
 pub(super) mod summary;
 pub(super) mod texts;
 pub(super) mod tsc;
+mod virt;
 pub(super) mod wait;
+pub(crate) mod wished;
 
 use clap::ArgMatches;
 
@@ -55,6 +57,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     if args.setup.dry_run {
         dry_run::print(&args, &plan)?;
         return Ok(Exit::Success);
+    }
+    if args.virt {
+        return virt::record(args, &plan);
     }
     if args.daemonize {
         return daemon::detach(args.quiet);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use trace_transport::Address;
+use trace_virt::wish::{OWN_RECORDING, Wish};
 
 use super::agents::AgentPlace;
 use super::args::Args;
@@ -11,7 +12,7 @@ use crate::command::tracing_plan::{Before, MachinePlan, Word};
 use crate::error::Error;
 
 /// The clock of sessions with guests: user space reads the same one, so machines can be compared.
-const CLOCK_WITH_GUESTS: &str = "mono";
+pub(super) const CLOCK_WITH_GUESTS: &str = "mono";
 
 /// All machines of one recording.
 #[derive(Debug)]
@@ -35,6 +36,10 @@ pub(crate) struct GuestPlan {
     pub(crate) clock: Option<String>,
     /// Its instances that are recorded.
     pub(crate) instances: Vec<String>,
+    /// Of all its CPUs together; what is beyond is not kept.
+    pub(crate) max_bytes: Option<u64>,
+    /// It started the recording by itself: what its command writes stays there.
+    pub(crate) is_own: bool,
 }
 
 impl Plan {
@@ -186,6 +191,24 @@ impl GuestPlan {
             exec: None,
             clock: None,
             instances: Vec::new(),
+            max_bytes: None,
+            is_own: false,
+        }
+    }
+
+    /// What a guest wants recorded that knows the rest by itself.
+    pub(crate) fn of_wish(name: &str, wish: Wish, max_bytes: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            agent: None,
+            title: None,
+            arguments: vec![OWN_RECORDING.to_owned()],
+            // It is its own, whichever that is, and its end is that of the recording.
+            exec: Some(Vec::new()),
+            clock: Some(wish.clock),
+            instances: wish.instances,
+            max_bytes: Some(max_bytes),
+            is_own: true,
         }
     }
 

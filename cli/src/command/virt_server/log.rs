@@ -50,6 +50,12 @@ pub(super) fn of_server(event: ServerEvent<'_>) -> String {
         ServerEvent::SessionEnded { guest, reason } => {
             format!("guest {guest}: recording ended: {reason}")
         }
+        ServerEvent::Wished { guest, refused: None } => {
+            format!("guest {guest}: it starts a recording by itself")
+        }
+        ServerEvent::Wished { guest, refused: Some(reason) } => {
+            format!("guest {guest}: it wants to be recorded, and is not: {reason}")
+        }
         other => format!("{other:?}"),
     }
 }

@@ -1,5 +1,6 @@
 //! `trace-cmd virt-server`: sets guests up, serves them on the host, and obeys in the guest.
 
+mod accept;
 mod client;
 mod doctor;
 mod log;
@@ -18,6 +19,7 @@ const AFTER_HELP: &str = "\
 Uses:
   trace-cmd virt-server --dom guest1 -c 2    on the host, once: makes FIFOs, prints what QEMU or libvirt need
   trace-cmd virt-server                      on the host: serves all guests; start it before or after them
+  trace-cmd virt-server --accept DIR         the same, and guests may record themselves: record --virt
   trace-cmd virt-server --client             in the guest: waits for the host, at no cost
   trace-cmd virt-server --doctor guest1      on the host: says what is missing, and the next step
   trace-cmd virt-server --status             on the host: which guests are there, who records them, how much
@@ -34,6 +36,7 @@ pub(crate) fn command() -> Command {
         .arg(virt_dir())
         .args(client::args())
         .args(serve::args())
+        .args(accept::args())
         .arg(status::arg())
         .arg(
             Arg::new("json")

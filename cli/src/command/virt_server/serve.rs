@@ -3,11 +3,13 @@
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
-use trace_virt::server::{Server, ServerOptions};
+use trace_virt::server::{Server, ServerEvent, ServerOptions};
 use trace_virt::setup::VirtDir;
 
+use super::accept::{self, Acceptor};
 use super::log::{self, Log};
 use super::stop_signals;
 use crate::error::Error;
@@ -51,12 +53,25 @@ pub(super) fn run(dir: &VirtDir, matches: &ArgMatches) -> Result<Exit, Error> {
     let stop = stop_signals()?;
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let log = Log::open(matches)?;
+    let shelf = accept::shelf(matches)?;
     let options = ServerOptions { group: text("group"), manager_group: text("manager-group") };
     let failed = |error| Error::failure("virt-server cannot serve").because(error);
     let server = Server::bind(dir, &options).map_err(failed)?;
     log.say(&format!("serving guests on {}", dir.agent_socket().display()));
     let pid_file = go_on_alone(matches)?;
-    let served = server.run(stop.as_fd(), &mut |event| log.say(&log::of_server(event)));
+    let mut tell = |event: ServerEvent<'_>| log.say(&log::of_server(event));
+    let served = match &shelf {
+        None => server.run(stop.as_fd(), &mut tell),
+        Some(shelf) => {
+            log.say(&format!("guests may record into {}", shelf.directory.display()));
+            let acceptor = Acceptor::new(dir, shelf, &log);
+            // Recordings end with the server, which has their connections.
+            thread::scope(|scope| {
+                let mut accept = |guest: &_, wish| acceptor.accept(scope, guest, wish);
+                server.run_accepting(stop.as_fd(), &mut tell, &mut accept)
+            })
+        }
+    };
     drop(pid_file);
     served.map_err(failed)?;
     Ok(Exit::Success)

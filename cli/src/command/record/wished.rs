@@ -1,0 +1,80 @@
+//! What a guest wants recorded by itself, written down on the host.
+
+use std::path::{Path, PathBuf};
+
+use trace_virt::host::SessionEnd;
+use trace_virt::setup::{GuestName, VirtDir};
+use trace_virt::wish::Wish;
+
+use super::args::AgentArgs;
+use super::guests::{self, FinishedGuest, LostGuest};
+use super::plan::{GuestPlan, guest_output};
+use crate::error::Error;
+
+/// Where recordings of guests go.
+#[derive(Clone, Debug)]
+pub(crate) struct Shelf {
+    pub(crate) directory: PathBuf,
+    /// Bytes of trace data in each.
+    pub(crate) max_bytes: u64,
+}
+
+impl Shelf {
+    /// The file whose name those of guests are made of.
+    fn base(&self) -> PathBuf {
+        self.directory.join("trace.dat")
+    }
+
+    /// The file of one guest.
+    pub(crate) fn file_of(&self, guest: &str) -> PathBuf {
+        guest_output(&self.base(), guest)
+    }
+}
+
+/// Records a guest through the running server until it has enough, or is gone. Returns what is to be told of it, in lines.
+///
+/// # Errors
+/// Nothing of it was recorded.
+pub(crate) fn record(
+    dir: &VirtDir,
+    guest: &GuestName,
+    wish: Wish,
+    shelf: &Shelf,
+) -> Result<Vec<String>, Error> {
+    let plans = [GuestPlan::of_wish(guest.as_str(), wish, shelf.max_bytes)];
+    let trace_id = super::new_trace_id();
+    let connected = guests::connect(dir, &plans, &AgentArgs::default())?;
+    let started = guests::start(connected, &plans, &shelf.base(), trace_id);
+    let mut running = started.into_iter().collect::<Result<Vec<_>, _>>().map_err(error_of)?;
+    for guest in &mut running {
+        guest.publish()?;
+        guest.exec();
+        guest.wait();
+    }
+    let finished = guests::finish(running, trace_id);
+    let finished = finished.into_iter().collect::<Result<Vec<_>, _>>().map_err(error_of)?;
+    Ok(finished.iter().flat_map(|guest| told(guest, &guest.path)).collect())
+}
+
+fn error_of(lost: LostGuest) -> Error {
+    lost.error
+}
+
+fn told(guest: &FinishedGuest, path: &Path) -> Vec<String> {
+    let mut lines = vec![format!("recorded in {}", path.display())];
+    if guest.end != SessionEnd::Complete {
+        lines.push("it went away; what it still had is lost, what came is in the file".to_owned());
+    }
+    if guest.lost_events > 0 {
+        lines.push(format!("{} events lost in its ring buffers", guest.lost_events));
+    }
+    let (discarded, missing) = (guest.discarded_bytes(), guest.missing_bytes().unwrap_or(0));
+    if discarded > 0 {
+        lines.push(format!("{discarded} bytes of its data were not kept: see --max-size"));
+    }
+    if missing > 0 {
+        lines.push(format!("{missing} bytes of its data are missing"));
+    }
+    lines.extend(guest.problems.iter().cloned());
+    lines
+}
