@@ -75,6 +75,7 @@ mod cpu_list;
 mod error;
 mod extensions;
 mod instance;
+mod io;
 mod key;
 mod limits;
 mod output;

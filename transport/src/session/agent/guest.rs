@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::super::io::session_io;
 use super::super::output::Output;
 use super::super::same_proof;
 use super::super::text::clean;
@@ -94,6 +95,8 @@ pub struct Agent {
 }
 
 impl Agent {
+    session_io!();
+
     /// A connection was made just now. `key`: one that the host must know, and a nonce of this session.
     #[must_use]
     pub fn new(
@@ -117,42 +120,9 @@ impl Agent {
         }
     }
 
-    /// Takes bytes of the connection; returns how many.
-    pub fn push(&mut self, bytes: &[u8]) -> usize {
-        self.input.push(bytes)
-    }
-
-    /// Room to read into; tell by [`filled`](Self::filled) how much of it was. Empty while events wait in
-    /// [`next`](Self::next).
-    pub fn space(&mut self) -> &mut [u8] {
-        self.input.space()
-    }
-
-    /// Takes note of `count` bytes put into [`space`](Self::space).
-    pub fn filled(&mut self, count: usize) {
-        self.input.filled(count);
-    }
-
     /// Takes note that the connection ends behind what was pushed.
     pub fn hung_up(&mut self) {
         self.hung_up = true;
-    }
-
-    /// Bytes to be sent.
-    #[must_use]
-    pub fn output(&self) -> &[u8] {
-        self.output.waiting()
-    }
-
-    /// Takes note that `count` bytes of [`output`](Self::output) were sent.
-    pub fn sent(&mut self, count: usize) {
-        self.output.sent(count);
-    }
-
-    /// When [`on_time`](Self::on_time) is to be called, if ever.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     /// Ends the session if the host took too long.

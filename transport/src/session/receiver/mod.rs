@@ -8,6 +8,7 @@ use std::time::Instant;
 pub use event::{ReceiverEvent, Start};
 use understand::Step;
 
+use super::io::session_io;
 use super::key::KeyedSession;
 use super::output::Output;
 use super::text::clean;
@@ -94,6 +95,8 @@ impl State {
 const GREETING: &[u8; 8] = b"tracecmd";
 
 impl Receiver {
+    session_io!();
+
     /// A connection was accepted just now: the greeting is to be sent.
     #[must_use]
     pub fn new(config: ReceiverConfig, now: Instant) -> Self {
@@ -114,23 +117,6 @@ impl Receiver {
             has_metadata: false,
             in_piece: false,
         }
-    }
-
-    /// Takes bytes of the connection; returns how many. It takes none only while events wait in [`next`](Self::next), or
-    /// a call that one of them asked for, and when the session is over.
-    pub fn push(&mut self, bytes: &[u8]) -> usize {
-        self.input.push(bytes)
-    }
-
-    /// Room to read into; tell by [`filled`](Self::filled) how much of it was. Where [`push`](Self::push) would take
-    /// nothing it is empty, and reading into it looks like the end of the connection.
-    pub fn space(&mut self) -> &mut [u8] {
-        self.input.space()
-    }
-
-    /// Takes note of `count` bytes put into [`space`](Self::space).
-    pub fn filled(&mut self, count: usize) {
-        self.input.filled(count);
     }
 
     /// Takes note that the connection ends behind what was pushed. In version 1 that is the recorder's only way to end.
@@ -169,23 +155,6 @@ impl Receiver {
                 }
             }
         }
-    }
-
-    /// Bytes to be sent.
-    #[must_use]
-    pub fn output(&self) -> &[u8] {
-        self.output.waiting()
-    }
-
-    /// Takes note that `count` bytes of [`output`](Self::output) were sent.
-    pub fn sent(&mut self, count: usize) {
-        self.output.sent(count);
-    }
-
-    /// When [`on_time`](Self::on_time) is to be called, if ever.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     /// Ends the session if the client took too long.

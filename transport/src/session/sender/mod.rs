@@ -8,6 +8,7 @@ use std::time::Instant;
 pub use event::{Opened, SenderEvent};
 use understand::Step;
 
+use super::io::session_io;
 use super::key::KeyedSession;
 use super::limits::MAX_BUFFER_STREAMS;
 use super::output::Output;
@@ -102,6 +103,8 @@ impl State {
 const MAX_WAITING: usize = 256 << 10;
 
 impl Sender {
+    session_io!();
+
     /// A connection was made just now.
     ///
     /// # Errors
@@ -132,23 +135,6 @@ impl Sender {
             extensions: Extensions::NONE,
             streams: 0,
         })
-    }
-
-    /// Takes bytes of the connection; returns how many. It takes none only while events wait in [`next`](Self::next), and
-    /// when the session is over.
-    pub fn push(&mut self, bytes: &[u8]) -> usize {
-        self.input.push(bytes)
-    }
-
-    /// Room to read into; tell by [`filled`](Self::filled) how much of it was. Where [`push`](Self::push) would take
-    /// nothing it is empty, and reading into it looks like the end of the connection.
-    pub fn space(&mut self) -> &mut [u8] {
-        self.input.space()
-    }
-
-    /// Takes note of `count` bytes put into [`space`](Self::space).
-    pub fn filled(&mut self, count: usize) {
-        self.input.filled(count);
     }
 
     /// Takes note that the connection ends behind what was pushed.
@@ -189,23 +175,6 @@ impl Sender {
                 Err(error) => return Err(self.fail(error)),
             }
         }
-    }
-
-    /// Bytes to be sent.
-    #[must_use]
-    pub fn output(&self) -> &[u8] {
-        self.output.waiting()
-    }
-
-    /// Takes note that `count` bytes of [`output`](Self::output) were sent.
-    pub fn sent(&mut self, count: usize) {
-        self.output.sent(count);
-    }
-
-    /// When [`on_time`](Self::on_time) is to be called, if ever.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     /// Ends the session if the listener took too long. One that does not answer to version 3 may speak version 1 only:

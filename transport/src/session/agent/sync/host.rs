@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::super::SessionError;
+use super::super::super::io::session_io;
 use super::super::super::output::Output;
 use super::super::super::timeouts::after;
 use super::wire::{MAX_STAMPS, NONE, PTP_NAME, be32, be64, ptp, round};
@@ -60,6 +61,8 @@ pub struct SyncHost {
 }
 
 impl SyncHost {
+    session_io!();
+
     /// A connection was made. `patience`: how long a round may take.
     #[must_use]
     pub fn new(patience: Duration) -> Self {
@@ -131,38 +134,6 @@ impl SyncHost {
         self.send(ptp::PROBES, &payload)?;
         self.state = State::Offset;
         Ok(())
-    }
-
-    /// Room to read into; tell by [`filled`](Self::filled) how much of it was.
-    pub fn space(&mut self) -> &mut [u8] {
-        self.input.space()
-    }
-
-    /// Takes note of `count` bytes put into [`space`](Self::space).
-    pub fn filled(&mut self, count: usize) {
-        self.input.filled(count);
-    }
-
-    /// Takes bytes of the connection; returns how many.
-    pub fn push(&mut self, bytes: &[u8]) -> usize {
-        self.input.push(bytes)
-    }
-
-    /// Bytes to be sent, after all events are done.
-    #[must_use]
-    pub fn output(&self) -> &[u8] {
-        self.output.waiting()
-    }
-
-    /// Takes note that `count` bytes of [`output`](Self::output) were sent.
-    pub fn sent(&mut self, count: usize) {
-        self.output.sent(count);
-    }
-
-    /// When the round is late.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     /// Tells whether the round is late.
