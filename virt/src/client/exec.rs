@@ -10,6 +10,7 @@ use trace_transport::Stream;
 use trace_transport::message::Message;
 
 use super::ExecUser;
+use super::request::cut;
 use crate::out_queue::OutQueue;
 use crate::sys;
 
@@ -30,7 +31,25 @@ pub(crate) struct Exec {
 }
 
 impl Exec {
-    pub(crate) fn spawn(command: &[String], user: Option<&ExecUser>) -> std::io::Result<Self> {
+    /// Runs a command; one that cannot be run is told as a shell does.
+    pub(crate) fn start(
+        command: &[String],
+        user: Option<&ExecUser>,
+        out: &mut OutQueue,
+    ) -> Option<Self> {
+        let error = match Self::spawn(command, user) {
+            Ok(running) => return Some(running),
+            Err(error) => error,
+        };
+        let program = command.first().map_or("", String::as_str);
+        let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+        let text = format!("{program}: {error}\n");
+        let _ = out.push(&Message::Output { stream: 2, bytes: cut(&text).as_bytes() });
+        let _ = out.push(&Message::ExecExit { code, signal: 0 });
+        None
+    }
+
+    fn spawn(command: &[String], user: Option<&ExecUser>) -> std::io::Result<Self> {
         let Some((program, args)) = command.split_first() else {
             return Err(std::io::ErrorKind::InvalidInput.into());
         };

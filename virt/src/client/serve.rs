@@ -450,17 +450,7 @@ impl<'a> Serving<'a> {
                 .refuse(RefuseCode::PROTOCOL, "the request named no command, or it was run");
         };
         (self.log)(ClientEvent::Executing { command: command.clone() });
-        match Exec::spawn(&command, self.options.exec_user.as_ref()) {
-            Ok(running) => self.exec = Some(running),
-            Err(error) => {
-                // As a shell says it.
-                let program = command.first().map_or("", String::as_str);
-                let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-                let text = format!("{program}: {error}\n");
-                self.push(&Message::Output { stream: 2, bytes: cut(&text).as_bytes() });
-                self.push(&Message::ExecExit { code, signal: 0 });
-            }
-        }
+        self.exec = Exec::start(&command, self.options.exec_user.as_ref(), &mut self.out);
     }
 
     fn close(&mut self) -> Result<(), ClientError> {
