@@ -371,6 +371,8 @@ impl<'a> Session<'a> {
                 self.take_report(report)?;
             }
         }
+        // There may be more: look again once there is room.
+        self.worker.wake_again();
         Ok(())
     }
 

@@ -485,6 +485,7 @@ impl<'a> Serving<'a> {
             self.take_report(report)?;
         }
         // There may be more: look again once there is room.
+        self.worker.wake_again();
         Ok(())
     }
 

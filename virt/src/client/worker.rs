@@ -105,6 +105,11 @@ impl Worker {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// To be called by who leaves reports for later: what woke for them is over.
+    pub(crate) fn wake_again(&self) {
+        let _ = self.wake.write(1);
+    }
+
     /// To be called before looking for reports, so that none is missed.
     pub(crate) fn clear_wake(&self) {
         let _ = self.wake.read();
