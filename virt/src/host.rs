@@ -321,31 +321,6 @@ impl Guest {
         }
     }
 
-    fn receive_head(&mut self) -> Result<Vec<u8>, HostError> {
-        let mut head = Vec::new();
-        loop {
-            match self.link.receive(Step::Head, Deadline::after(SILENCE), SILENCE)? {
-                Incoming::Head(bytes) => {
-                    head.extend_from_slice(&bytes);
-                    if head.len() as u64 > MAX_HEAD {
-                        let guest = self.name.to_string();
-                        return Err(HostError::TooMuch {
-                            guest,
-                            step: Step::Head,
-                            limit: MAX_HEAD,
-                        });
-                    }
-                }
-                Incoming::HeadEnd => return Ok(head),
-                Incoming::Refused { code, reason } => {
-                    return Err(self.link.refused(Step::Head, code, &reason));
-                }
-                Incoming::TimeSync { .. } => {}
-                other => return Err(self.link.unexpected(Step::Head, other.name())),
-            }
-        }
-    }
-
     fn io(&self, source: io::Error) -> HostError {
         HostError::Io { guest: self.name.to_string(), step: Step::Start, source }
     }
@@ -374,7 +349,7 @@ impl PreparedGuest {
         asked.request(&request, &mark)?;
         let sub_buffer_size = asked.await_start(request.trace_id)?;
         let records_since = Instant::now();
-        let head = asked.receive_head()?;
+        let head = asked.link.receive_head(SILENCE)?;
 
         let Guest { name, link, info, .. } = asked;
         let guest = name.to_string();

@@ -12,8 +12,8 @@ use trace_transport::{Address, Connection, Deadline, Key, Stream, fifo};
 
 use super::collect::{Collector, Totals};
 use super::control::Control;
-use super::link::{self, Incoming, Link};
-use super::{GuestInfo, GuestSession, HostError, MAX_HEAD, SILENCE, StartRequest, Step};
+use super::link::{self, Link};
+use super::{GuestInfo, GuestSession, HostError, StartRequest, Step};
 use crate::agent::{MarkClock, session_key_of};
 use crate::setup::{GuestName, VirtDir};
 use crate::time_sync::{Clock, Ping};
@@ -128,7 +128,8 @@ impl AgentGuest {
             let reason = "the agent offers no way to compare clocks".to_owned();
             problems.push(HostError::TimeSync { guest: target.guest.clone(), reason });
         }
-        let head = receive_head(&mut link)?;
+        // The first piece comes when all of it is made, which takes an emulated guest long.
+        let head = link.receive_head(START)?;
         if let Some(sync) = &sync {
             sync.wait_for_first_round();
         }
@@ -291,29 +292,5 @@ impl Connects<'_> {
         let spawn = |(cpu, stream)| Collector::spawn(cpu, stream, None, totals.clone());
         let spawned: Result<Vec<_>, _> = (0..).zip(streams).map(spawn).collect();
         spawned.map_err(|source| self.target.io(Step::Data, source))
-    }
-}
-
-/// The head, up to its end.
-fn receive_head(link: &mut Link) -> Result<Vec<u8>, HostError> {
-    let mut head = Vec::new();
-    loop {
-        // The first piece comes when all of it is made, which takes an emulated guest long.
-        let patience = if head.is_empty() { START } else { SILENCE };
-        match link.receive(Step::Head, Deadline::after(patience), patience)? {
-            Incoming::Head(bytes) => {
-                head.extend_from_slice(&bytes);
-                if head.len() as u64 > MAX_HEAD {
-                    let guest = link.guest.clone();
-                    return Err(HostError::TooMuch { guest, step: Step::Head, limit: MAX_HEAD });
-                }
-            }
-            Incoming::HeadEnd => return Ok(head),
-            Incoming::Refused { code, reason } => {
-                return Err(link.refused(Step::Head, code, &reason));
-            }
-            Incoming::TimeSync { .. } => {}
-            other => return Err(link.unexpected(Step::Head, other.name())),
-        }
     }
 }

@@ -8,7 +8,7 @@ use trace_transport::{Connection, Deadline, Error};
 
 use super::collect::Totals;
 use super::reports::Reports;
-use super::{ExecStatus, HostError, Step};
+use super::{ExecStatus, HostError, MAX_HEAD, SILENCE, Step};
 use crate::protocol::{RefuseCode, clean};
 use crate::time_sync::{Ping, Round, Sample, estimate};
 
@@ -143,6 +143,33 @@ impl Link {
             Some(incoming) => Ok(incoming),
             None => {
                 self.read(deadline).map_err(|source| stream_error(&self.guest, step, time, source))
+            }
+        }
+    }
+
+    /// The head, up to its end; its first piece may take as long as `first`.
+    pub(super) fn receive_head(&mut self, first: Duration) -> Result<Vec<u8>, HostError> {
+        let mut head = Vec::new();
+        loop {
+            let patience = if head.is_empty() { first } else { SILENCE };
+            match self.receive(Step::Head, Deadline::after(patience), patience)? {
+                Incoming::Head(bytes) => {
+                    head.extend_from_slice(&bytes);
+                    if head.len() as u64 > MAX_HEAD {
+                        let guest = self.guest.clone();
+                        return Err(HostError::TooMuch {
+                            guest,
+                            step: Step::Head,
+                            limit: MAX_HEAD,
+                        });
+                    }
+                }
+                Incoming::HeadEnd => return Ok(head),
+                Incoming::Refused { code, reason } => {
+                    return Err(self.refused(Step::Head, code, &reason));
+                }
+                Incoming::TimeSync { .. } => {}
+                other => return Err(self.unexpected(Step::Head, other.name())),
             }
         }
     }
