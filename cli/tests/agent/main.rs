@@ -11,9 +11,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use common::bench;
 use common::{Case, check, success, trace_cmd, tracing_state, with_reference, with_tracefs};
 use libtest_mimic::Failed;
-use trace_virt::lab::requirements::{self, TracefsLock};
 
 const CASES: &[Case] = &[
     Case {
@@ -43,36 +43,27 @@ const PROGRAMS: usize = 8;
 const LOAD: &str = "for i in 1 2 3 4 5 6 7 8; do /bin/ls / >/dev/null; done";
 const EVENTS: [&str; 4] = ["-e", "sched_process_exec", "-e", "sched_switch"];
 
-/// The lock, and the state of tracing, which has to be the same at the end.
+/// The kernel's tracing, and where files go.
 struct Bench {
-    _lock: TracefsLock,
-    dir: PathBuf,
-    before: Vec<String>,
+    tracing: bench::Bench,
     out: tempfile::TempDir,
 }
 
 impl Bench {
     fn new() -> Result<Self, Failed> {
-        let lock = TracefsLock::take()?;
-        let dir = requirements::tracefs()?;
-        let out = tempfile::TempDir::new()?;
-        Ok(Self { before: tracing_state(&dir), _lock: lock, dir, out })
+        Ok(Self { tracing: bench::Bench::new()?, out: tempfile::TempDir::new()? })
     }
 
     fn is_as_before(&self) -> Result<(), Failed> {
-        let after = tracing_state(&self.dir);
-        check(self.before == after, || {
-            let pairs = self.before.iter().zip(&after).filter(|(a, b)| a != b);
-            format!("tracefs was changed: {:#?}", pairs.collect::<Vec<_>>())
-        })
+        self.tracing.is_as_before("recording by an agent")
     }
 
     fn has_same_instances(&self) -> Result<(), Failed> {
-        let after = tracing_state(&self.dir);
+        let after = tracing_state(&self.tracing.dir);
         let instances = |state: &[String]| -> Vec<String> {
             state.iter().filter(|line| line.starts_with("instance ")).cloned().collect()
         };
-        check(instances(&self.before) == instances(&after), || format!("{after:#?}"))
+        check(instances(&self.tracing.before) == instances(&after), || format!("{after:#?}"))
     }
 
     /// `record -A` of ours; the file is `trace-NAME.dat`.

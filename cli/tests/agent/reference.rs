@@ -105,13 +105,14 @@ struct Left<'a>(&'a Bench);
 
 impl Drop for Left<'_> {
     fn drop(&mut self) {
-        let dir = &self.0.dir;
+        let dir = &self.0.tracing.dir;
         for entry in fs::read_dir(dir.join("instances")).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with("clock_synch-") {
                 let _ = fs::remove_dir(entry.path());
             }
         }
-        let clock = self.0.before.iter().find_map(|line| line.split_once('[')?.1.split_once(']'));
+        let clock =
+            self.0.tracing.before.iter().find_map(|line| line.split_once('[')?.1.split_once(']'));
         if let Some((clock, _)) = clock {
             let _ = fs::write(dir.join("trace_clock"), clock);
         }

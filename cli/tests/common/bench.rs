@@ -12,7 +12,8 @@ pub(crate) struct Bench {
     _lock: TracefsLock,
     /// The tracing directory.
     pub(crate) dir: PathBuf,
-    before: Vec<String>,
+    /// How it was.
+    pub(crate) before: Vec<String>,
 }
 
 impl Bench {
