@@ -372,9 +372,16 @@ impl DataStream {
                     let received = sequence.as_ref().map(|sequence| sequence.received());
                     let complete = received.zip(self.produced);
                     complete.is_some_and(|(received, produced)| received.bytes >= produced)
-                        || now.saturating_duration_since(self.last) >= QUIET
+                        || self.is_silent(now)
                 }
             }
+    }
+
+    /// Whether datagrams have not come for so long that the rest is lost, if nothing waits to be taken.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        !self.is_over
+            && matches!(self.way, Way::Datagrams { .. })
+            && now.saturating_duration_since(self.last) >= QUIET
     }
 
     /// When to look again, once all was sent.
