@@ -2,7 +2,7 @@
 //! in bounded memory, and nothing panics.
 //!
 //! The corpus is looked for in `TRACE_CORPUS`, then next to the workspace in `../shared/corpus`. As much
-//! is tried as `MALFORMED_SECONDS` allow, 60 unless that says otherwise.
+//! is tried as `MALFORMED_SECONDS` allow, 20 unless that says otherwise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
     let seconds = std::env::var("MALFORMED_SECONDS").ok().and_then(|text| text.parse().ok());
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u32);
-    let budget = Duration::from_secs(seconds.unwrap_or(60)) * threads / files.len() as u32;
+    let budget = Duration::from_secs(seconds.unwrap_or(20)) * threads / files.len() as u32;
     let trials = files.into_iter().map(|path| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Trial::test(name, move || sweep(&path, budget))

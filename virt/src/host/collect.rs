@@ -195,6 +195,7 @@ struct Thread {
 }
 
 enum Woken {
+    /// There may be something to do.
     Data,
     TimedOut,
 }
@@ -222,7 +223,8 @@ impl Thread {
         }
         self.keep_bytes(&first);
         while self.end.is_none_or(|end| self.came() < end) {
-            if self.deadline.has_passed() {
+            // Silence alone ends it earlier, and is looked for where nothing waits.
+            if self.last.has_passed() {
                 return Ok(());
             }
             match self.step() {
@@ -236,7 +238,11 @@ impl Thread {
                         return Ok(());
                     }
                 }
-                Ok(Moved::TargetFull) => self.wait_for_sink()?,
+                Ok(Moved::TargetFull) => {
+                    if matches!(self.wait_for_sink()?, Woken::TimedOut) {
+                        return Ok(());
+                    }
+                }
                 Err(error) => self.lose_sink(error)?,
             }
         }
@@ -392,7 +398,7 @@ impl Thread {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.wait_for_sink().is_err() {
+                    if !matches!(self.wait_for_sink(), Ok(Woken::Data)) {
                         break;
                     }
                 }
@@ -411,18 +417,19 @@ impl Thread {
         self.target = None;
     }
 
-    fn wait_for_sink(&mut self) -> io::Result<()> {
-        let Some(Target::Descriptor(sink)) = &self.target else { return Ok(()) };
+    fn wait_for_sink(&mut self) -> io::Result<Woken> {
+        let Some(Target::Descriptor(sink)) = &self.target else { return Ok(Woken::Data) };
         let mut fds = [
             PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
             PollFd::new(sink.to.as_fd(), PollFlags::POLLOUT),
         ];
         match poll(&mut fds, self.deadline.poll_timeout()) {
+            Ok(0) => return Ok(Woken::TimedOut),
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         self.take_orders();
-        Ok(())
+        Ok(Woken::Data)
     }
 
     /// The sink takes no more: go on reading, so that the guest does not stall, and count what is lost.
