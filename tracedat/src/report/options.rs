@@ -66,8 +66,16 @@ pub struct ReportOptions {
     pub no_handlers: bool,
     /// Uses no handler for events this accepts.
     pub no_handler_events: Option<EventSelector>,
-    /// Only these CPUs; `None` for all.
+    /// Only these CPUs; `None` for all. The data of others is not read, unless [`ReportOptions::check_time`] or
+    /// [`ReportOptions::align_time`] asks for it, or two records of a function graph may become one line.
     pub cpus: Option<Vec<u32>>,
+    /// Only records from this time on, as lines have it, in nanoseconds, or in ticks for clocks that count others:
+    /// the report is that of a trace that has no older ones. What only those tell (names of tasks in `sched_switch`, the
+    /// calls that a return belongs to) it does not know. Little more is read than what is printed, see
+    /// [`crate::read::Merge::between`].
+    pub from: Option<u64>,
+    /// Only records up to this time, the same way.
+    pub to: Option<u64>,
     /// Tells how long tasks of the first file waited for a CPU, and sums it up at the end.
     pub wakeups: bool,
     /// Leaves out what was recorded in a hard interrupt.
