@@ -496,6 +496,45 @@ fn a_hundredth_of_200_mb_is_read_with_little_else() {
     assert!(ends < CPUS * (256 << 10) * 2, "{ends} of {len}");
 }
 
+/// A file that cannot be read where one CPU's data is.
+struct WithoutCpu {
+    source: Large,
+    cpu: u64,
+}
+
+impl ReadAt for WithoutCpu {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let start = self.source.data + self.cpu * SUB_BUFFERS * 4096;
+        if (start..start + SUB_BUFFERS * 4096).contains(&offset) {
+            return Err(io::Error::other("not to be read"));
+        }
+        self.source.read_at(buffer, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.source.len()
+    }
+}
+
+#[test]
+fn data_of_other_cpus_is_not_touched() {
+    let print = |cpus| {
+        let source = WithoutCpu { source: Large::new(), cpu: 2 };
+        let reader = Reader::from_source(Arc::new(source)).unwrap();
+        let (files, mut records) = Merge::new(vec![reader]);
+        let mut options = ReportOptions::default();
+        options.cpus = Some(cpus);
+        (options.from, options.to) = (Some(first_time(0, 500)), Some(first_time(0, 510)));
+        let inputs = [ReportInput { name: "trace.dat", metadata: &files[0] }];
+        let mut text = Vec::new();
+        let printed = Report::new(options).print(&inputs, &mut records, &mut text).is_ok();
+        (printed, text.iter().filter(|&&byte| byte == b'\n').count())
+    };
+    // CPU 3 is 3 ns later.
+    assert_eq!(print(vec![1, 3]), (true, 1000 + 1000));
+    assert_eq!(print(vec![1, 2]), (false, 0));
+}
+
 #[test]
 #[cfg(feature = "zstd")]
 fn few_chunks_are_decompressed() {

@@ -59,7 +59,11 @@ impl Search<'_> {
             if unit < next {
                 continue;
             }
-            let Some(mark) = self.at_or_before(unit, next)? else { continue };
+            let mark = match self.at_or_before(unit, next)? {
+                Some(mark) => mark,
+                None if unit - next >= MAX_UNKNOWN => return Ok(false),
+                None => continue,
+            };
             if self.marks.last().is_some_and(|before| before.time > mark.time) {
                 return Ok(false);
             }

@@ -213,18 +213,12 @@ impl Report {
     /// A time stamp of a file's top-level buffer as its lines have it, without the colon.
     pub fn time(&self, metadata: &Metadata, time: u64) -> Vec<u8> {
         let mut text = Vec::new();
-        if self.shows_seconds(metadata) {
+        if self.options.shows_seconds(metadata) {
             line::print_seconds(&self.options, time, &mut text);
         } else {
             number::decimal_right(&mut text, time, line::TICKS_WIDTH);
         }
         text
-    }
-
-    /// Whether lines of a file's top-level buffer have seconds, rather than ticks of its clock.
-    pub fn shows_seconds(&self, metadata: &Metadata) -> bool {
-        let buffer = metadata.buffers.first();
-        buffer.is_none_or(|buffer| prefix::shows_seconds(metadata, buffer, &self.options))
     }
 
     fn threads(&self) -> NonZeroUsize {

@@ -4,8 +4,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::json::Json;
+use super::prefix;
 use crate::clock::ClockOptions;
 use crate::filter::Filter;
+use crate::metadata::Metadata;
 pub use crate::print_fmt::Compat;
 
 /// How the columns before the event's name look.
@@ -90,6 +92,14 @@ pub struct ReportOptions {
     pub filters: Vec<ReportFilter>,
     /// Worker threads; `None` for as many as the machine runs at once.
     pub threads: Option<NonZeroUsize>,
+}
+
+impl ReportOptions {
+    /// Whether lines of a file's top-level buffer have seconds, rather than ticks of its clock.
+    pub fn shows_seconds(&self, metadata: &Metadata) -> bool {
+        let buffer = metadata.buffers.first();
+        buffer.is_none_or(|buffer| prefix::shows_seconds(metadata, buffer, self))
+    }
 }
 
 /// A filter, and what it holds for. A record is shown when any filter that shows matches, or there

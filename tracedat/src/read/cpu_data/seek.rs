@@ -137,17 +137,29 @@ impl CpuStream {
         if !is_needed || !self.correction.keeps_order() {
             return Ok(whole);
         }
-        let Some(units) = self.units(shared)? else { return Ok(whole) };
+        // Nobody reads on from the places that are looked at. What is damaged there is told when it is read for good.
+        let (ahead, warnings) = (shared.ahead.take(), shared.warnings.len());
+        let found = self.search(from, to, shared);
+        shared.ahead = ahead;
+        shared.warnings.truncate(warnings);
+        Ok(found?.unwrap_or(whole))
+    }
+
+    /// Such a part; `None` where it cannot be told.
+    fn search(
+        &mut self,
+        from: u64,
+        to: u64,
+        shared: &mut Shared,
+    ) -> Result<Option<Part>, ReadError> {
+        let Some(units) = self.units(shared)? else { return Ok(None) };
         let mut stamp = |unit| self.stamp(&units, unit, shared);
         let Some(found) = halving::between(units.count, (from, to), &mut stamp)? else {
-            return Ok(whole);
+            return Ok(None);
         };
-        // What stamps tell is checked by records. What is damaged is told when it is read for good.
-        let warnings = shared.warnings.len();
+        // What stamps tell is checked by records.
         let end = self.with_younger_behind(&units, found.end, to, shared)?;
-        let part = self.with_older_before(&units, found.start, end, from, shared)?;
-        shared.warnings.truncate(warnings);
-        Ok(part)
+        self.with_older_before(&units, found.start, end, from, shared).map(Some)
     }
 
     /// The first unit from `end` on such that the record behind it is younger than `to`.
