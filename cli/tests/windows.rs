@@ -155,7 +155,8 @@ fn ends() -> Result<(), Failed> {
 
 fn ends_by_the_reference() -> Result<(), Failed> {
     let reference = requirements::reference()?;
-    for format in FORMATS {
+    // Release 3.1.6 of the distribution is built without zlib.
+    for format in FORMATS.into_iter().filter(|(_, codec)| *codec != Codec::Zlib) {
         let dir = folder(format)?;
         let run = |command: &mut Command| success(command.current_dir(dir.path()).args(ENDS));
         let (own, peer) = (run(&mut trace_cmd())?, run(&mut reference.reader())?);
