@@ -30,6 +30,7 @@ pub fn trace_file(data: &[u8]) {
     assert_eq!(records, again, "two readings of the same bytes differ");
     print(data);
     profile(data);
+    window(data);
 }
 
 /// The fields that the seeds of `filter` speak of.
@@ -107,6 +108,23 @@ fn print(data: &[u8]) {
         let mut text = Bounded { left: MAX_TEXT };
         // The error says where it went wrong, which is all that is asked for.
         let _ = Report::new(options).print(&inputs, &mut records, &mut text);
+    }
+}
+
+/// Reads the second half of the time of some CPUs, and nothing else.
+fn window(data: &[u8]) {
+    let Ok(Reader { metadata, mut records }) = Reader::parse(data) else { return };
+    let Some(buffer) = metadata.buffers.first() else { return };
+    for cpu in buffer.cpus.iter().take(4) {
+        let Ok(Some((first, last))) = records.times_of_cpu(0, cpu.cpu) else { continue };
+        let middle = first.midpoint(last);
+        if records.between(middle, last).is_err() {
+            return;
+        }
+        for _ in 0..MAX_RECORDS {
+            let Ok(Some(record)) = records.next() else { break };
+            assert!((middle..=last).contains(&record.time), "a record of another time");
+        }
     }
 }
 

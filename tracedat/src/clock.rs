@@ -134,6 +134,14 @@ impl ClockCorrection {
         }
     }
 
+    /// Whether a later stamp never has an earlier time, unless a time does not fit into 64 bits.
+    pub(crate) fn keeps_order(&self) -> bool {
+        match &self.0 {
+            Kind::None | Kind::Add(_) => true,
+            Kind::Full(full) => full.keeps_order(),
+        }
+    }
+
     /// The time of a stamp.
     #[inline]
     pub fn apply(&self, ticks: u64) -> u64 {
@@ -148,6 +156,33 @@ impl ClockCorrection {
 impl Full {
     fn apply(&self, ticks: u64) -> u64 {
         self.unit.nanoseconds(self.to_host(ticks)).wrapping_add(self.offset)
+    }
+
+    fn keeps_order(&self) -> bool {
+        let unit = match self.unit {
+            Unit::Scaled { mult, shift } => shift > 32 || mult.cast_signed() >= 0,
+            _ => true,
+        };
+        // Between two samples times lie on a line. Where that ends, the next must not begin lower.
+        let mut before = None;
+        let mut in_order = |a: &ClockSample, b: &ClockSample| {
+            let falls = self.interpolate && b.offset < a.offset;
+            let offset = |ticks| if self.interpolate { line(a, b, ticks) } else { a.offset };
+            let at = |ticks| a.exact(ticks, offset(ticks));
+            let (Some(start), Some(last), Some(end)) =
+                (at(a.time), at(b.time.wrapping_sub(1)), at(b.time))
+            else {
+                return false;
+            };
+            let follows = before.is_none_or(|before| before <= start);
+            before = Some(last);
+            // Rounded twice, one that falls goes a step back now and then.
+            a.time < b.time && start <= end && follows && !(falls && a.is_scaled())
+        };
+        unit && self.samples.windows(2).all(|pair| match pair {
+            [a, b] => in_order(a, b),
+            _ => true,
+        })
     }
 
     /// The host's stamp of a guest's.
@@ -187,11 +222,24 @@ impl Unit {
 }
 
 impl ClockSample {
+    /// What becomes of a stamp, if that fits into 64 bits on the way.
+    fn exact(&self, ticks: u64, offset: i64) -> Option<u64> {
+        let scaled = if self.is_scaled() {
+            let product = u128::from(ticks) * u128::from(self.scaling);
+            let bits = u32::try_from(self.fraction_bits).unwrap_or(u32::MAX);
+            u64::try_from(product.checked_shr(bits).unwrap_or(0)).ok()?
+        } else {
+            ticks
+        };
+        scaled.checked_add_signed(offset)
+    }
+
+    fn is_scaled(&self) -> bool {
+        !matches!((self.scaling, self.fraction_bits), (0 | 1, 0))
+    }
+
     fn scale(&self, ticks: u64) -> u64 {
-        match (self.scaling, self.fraction_bits) {
-            (0 | 1, 0) => ticks,
-            (scaling, bits) => scale(ticks, scaling, bits),
-        }
+        if self.is_scaled() { scale(ticks, self.scaling, self.fraction_bits) } else { ticks }
     }
 }
 
@@ -274,6 +322,26 @@ mod tests {
         assert_eq!(clock.apply(1999), 2099);
         assert_eq!(clock.apply(2000), 2200);
         assert_eq!(clock.apply(4000), 4200);
+    }
+
+    #[test]
+    fn order_is_kept_unless_offsets_fall_faster_than_time_passes() {
+        let keeps = |interpolate, samples: &[ClockSample]| {
+            let clock = shifted(interpolate, samples);
+            let times: Vec<u64> = (0..5000).map(|ticks| clock.apply(100_000 + ticks)).collect();
+            assert_eq!(clock.keeps_order(), times.is_sorted(), "{samples:?}");
+            clock.keeps_order()
+        };
+        let at = |time: u64, offset| sample(100_000 + time, offset);
+        assert!(keeps(true, &[at(1000, -70)]));
+        assert!(keeps(true, &[at(1000, 900), at(2000, 950), at(3000, 550), at(4000, 540)]));
+        assert!(!keeps(true, &[at(1000, 900), at(2000, 0), at(3000, -999), at(4000, 5)]));
+        assert!(!keeps(true, &[at(1000, 900), at(2000, 0), at(3000, -1100), at(4000, 0)]));
+        assert!(keeps(false, &[at(1000, 900), at(2000, 900), at(3000, 1000)]));
+        assert!(!keeps(false, &[at(1000, 900), at(2000, 800), at(3000, 1000)]));
+        // More than once around the end of all numbers.
+        let scaled = ClockSample { time: 1, offset: 0, scaling: 1 << 63, fraction_bits: 0 };
+        assert!(!shifted(true, &[scaled, ClockSample { time: 9, ..scaled }]).keeps_order());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A piece is, of every CPU, what lies between two of its records. The records are gone over once
 //! to find these places, the sub-buffers a second time to copy them: whole ones byte by byte, those
-//! at the two ends cut. What is known about the trace goes into every piece.
+//! at the two ends cut. What lies before the first time that is wanted is not read. What is known about the
+//! trace goes into every piece.
 
 mod copy;
 mod error;
@@ -17,6 +18,7 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::clock::{ClockCorrection, ClockOptions};
 use crate::error::ReadError;
 use crate::layout::{OptionId, SECTION_HEADER_LEN, SectionHeader};
 use crate::metadata::{Metadata, Warning};
@@ -220,14 +222,19 @@ impl Splitter {
                     continue;
                 }
                 let sub_buffers = || SubBuffers::new(&self.source, metadata, index, data);
-                let (Some(scanned), Some(copied)) = (sub_buffers(), sub_buffers()) else {
+                let (Some(mut scanned), Some(mut copied)) = (sub_buffers(), sub_buffers()) else {
                     continue;
                 };
+                let correction = ClockCorrection::new(metadata, &ClockOptions::default(), data.cpu);
+                if let Some(start) = self.options.start {
+                    // Both count sub-buffers from there.
+                    copied.go_to(scanned.seek(start, correction.clone())?);
+                }
                 let (header_page, order) = (metadata.header_page, metadata.abi.byte_order);
                 self.cpus.push(Cpu {
                     target,
                     number: data.cpu,
-                    scan: Scan::new(scanned, metadata, data.cpu)?,
+                    scan: Scan::new(scanned, metadata, correction)?,
                     source: Source::new(copied, header_page, order, buffer.page_size),
                 });
             }

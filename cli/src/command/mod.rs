@@ -23,6 +23,7 @@ mod report;
 mod reset;
 mod restart;
 mod restore;
+mod seconds;
 mod set;
 mod setup_guest;
 mod show;

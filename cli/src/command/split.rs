@@ -10,13 +10,15 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use tracedat::error::ReadError;
 use tracedat::split::{Limit, Piece, Selection, SplitError, SplitOptions, Splitter};
 
+use super::seconds::{nanoseconds, seconds};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output;
 use crate::progress::Reading;
 
 const AFTER_HELP: &str = "\
-START and END are seconds as 'trace-cmd report' prints them; events of exactly these times are taken.
+START and END are seconds as 'trace-cmd report -t' prints them; events of exactly these times are taken.
+What lies before START is not read, apart from a few places to find it.
 Without -r there is one piece: FILE of -o, or the input's name with .1 after it. With -r pieces are numbered:
 FILE.0001, FILE.0002 and so on.
 -b and -t belong to the --top or -B before them. Without --top and -B all buffers are taken.
@@ -232,27 +234,6 @@ fn buffers(matches: &ArgMatches) -> Result<Vec<Selection>, Error> {
     Ok(selections)
 }
 
-/// Decimal seconds, exactly, up to nanoseconds.
-fn nanoseconds(text: &str) -> Result<u64, String> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let wrong = || "not seconds as 75678.923853".to_owned();
-    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
-        return Err(wrong());
-    }
-    let number = |text: &str| if text.is_empty() { Ok(0) } else { text.parse::<u64>() };
-    let seconds = number(whole).map_err(|error| error.to_string())?;
-    let nanoseconds: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    let nanoseconds = number(&nanoseconds).map_err(|error| error.to_string())?;
-    let total = seconds.checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(nanoseconds));
-    total.ok_or_else(|| "more seconds than a clock can have".to_owned())
-}
-
-/// Nanoseconds as they may be given again.
-fn seconds(nanoseconds: u64) -> String {
-    format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
-}
-
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -295,17 +276,6 @@ mod tests {
     fn parsed(words: &[&str]) -> Result<SplitOptions, Error> {
         let words = [&["split"], words].concat();
         options(&command().try_get_matches_from(words).map_err(|e| Error::usage(e.to_string()))?)
-    }
-
-    #[test]
-    fn times_are_exact() {
-        assert_eq!(nanoseconds("75678.923853"), Ok(75_678_923_853_000));
-        assert_eq!(nanoseconds("0.0000000019"), Ok(1));
-        assert_eq!(nanoseconds("5"), Ok(5_000_000_000));
-        assert_eq!(seconds(75_678_923_853_001), "75678.923853001");
-        for wrong in ["", ".", "-1", "1e3", "1.5s", "99999999999999999999"] {
-            nanoseconds(wrong).unwrap_err();
-        }
     }
 
     #[test]

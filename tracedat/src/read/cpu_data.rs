@@ -1,5 +1,9 @@
 //! The records of one CPU: sub-buffer after sub-buffer from the file, entry after entry.
 
+mod seek;
+
+pub(crate) use seek::Part;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -15,6 +19,7 @@ use crate::ring_buffer::{
     Encoding, Entry, EntryCursor, HeaderPage, MissedEvents, Record, SubBuffer, SubBufferHeader,
 };
 use crate::source::ReadAt;
+use seek::Times;
 
 /// Largest sub-buffer that is read whole; what a larger one has beyond is left out.
 const MAX_SUB_BUFFER: usize = 16 << 20;
@@ -116,6 +121,8 @@ pub(super) struct CpuStream {
     head: Head,
     missed: MissedEvents,
     starts_sub_buffer: bool,
+    /// Which records are wanted; others are passed over.
+    times: Times,
     /// The chunks that are made before they are wanted.
     ahead: Ahead,
 }
@@ -177,6 +184,7 @@ impl CpuStream {
             head: Head::default(),
             missed: MissedEvents::None,
             starts_sub_buffer: false,
+            times: Times::ALL,
             ahead: Ahead::default(),
         }
     }
@@ -245,22 +253,27 @@ impl CpuStream {
     /// Makes `time` 0, for the record that was come to as well.
     pub(super) fn count_from(&mut self, time: u64) {
         self.correction = std::mem::take(&mut self.correction).counted_from(time);
+        self.times = self.times.counted_from(time);
         self.head.time = self.correction.apply(self.head.ticks);
     }
 
-    /// Moves to the next record; its time, `None` after the last.
+    /// Moves to the next record of those that are wanted; its time, `None` after the last.
     #[inline]
     pub(super) fn advance(&mut self, shared: &mut Shared) -> Result<Option<u64>, ReadError> {
         loop {
-            match self.cursor.next(&self.window, self.encoding) {
-                Ok(Some(entry)) => return Ok(Some(self.come_to(&entry))),
-                Ok(None) => {}
-                Err(error) => {
-                    if let Some(entry) = self.damaged(&error, shared) {
-                        return Ok(Some(self.come_to(&entry)));
-                    }
-                    continue;
+            let entry = match self.cursor.next(&self.window, self.encoding) {
+                Ok(entry) => entry,
+                Err(error) => match self.damaged(&error, shared) {
+                    Some(entry) => Some(entry),
+                    None => continue,
+                },
+            };
+            if let Some(entry) = entry {
+                let time = self.come_to(&entry);
+                if self.times.have(time) {
+                    return Ok(Some(time));
                 }
+                continue;
             }
             if !self.next_sub_buffer(shared)? {
                 return Ok(None);
@@ -304,9 +317,7 @@ impl CpuStream {
 
     /// Goes to the sub-buffer with a number, counted from 0; its first record comes next.
     pub(super) fn seek(&mut self, sub_buffer: u64, shared: &mut Shared) -> Result<(), ReadError> {
-        self.cursor = EntryCursor::END;
-        self.missed = MissedEvents::None;
-        self.starts_sub_buffer = false;
+        self.forget_place();
         let skip = sub_buffer.saturating_mul(self.page_size);
         match &mut self.storage {
             Pages::Plain { next, .. } => *next = self.start.saturating_add(skip),
@@ -320,6 +331,13 @@ impl CpuStream {
             Pages::Fed(_) => {}
         }
         Ok(())
+    }
+
+    /// Leaves the current sub-buffer, and what was to be told of it.
+    fn forget_place(&mut self) {
+        self.cursor = EntryCursor::END;
+        self.missed = MissedEvents::None;
+        self.starts_sub_buffer = false;
     }
 
     /// Bytes of all sub-buffers, uncompressed.

@@ -39,7 +39,7 @@ impl Records {
             let header_page = metadata.header_page;
             for data in buffer.cpus.iter().filter(|data| data.size > 0) {
                 let stream = CpuStream::new(data, buffer, index, header_page, metadata.abi, window);
-                streams.push(Stream { file: 0, cpu: stream });
+                streams.push(Stream { file: 0, sleeps: false, cpu: stream });
             }
         }
         let files = vec![Shared::new(source, codec, metadata.abi)];
@@ -67,6 +67,55 @@ impl Records {
     /// The file cannot be read.
     pub fn peek_cpu(&mut self, buffer: u32, cpu: u32) -> Result<Option<Record<'_>>, ReadError> {
         self.streams.peek(0, buffer, cpu)
+    }
+
+    /// Leaves only records from `from` up to `to`, both included, as [`Record::time`] has them, and starts over with the
+    /// first of these. What was left before makes no difference; `0` and [`u64::MAX`] leave all.
+    ///
+    /// Of each CPU little more is read than the sub-buffers that have these times. They are found by halving,
+    /// since the kernel writes the sub-buffers of a CPU in the order of time: uncompressed, some headers
+    /// are read; compressed, the sizes of all chunks are, and some chunks are decompressed. Where sub-buffers are seen
+    /// that are not in this order, where the correction of stamps does not keep it, and with
+    /// [`Damage::AsFound`], the data of the CPU is read from its start instead. What is damaged in places that are not
+    /// read is not told.
+    ///
+    /// ```
+    /// # use tracedat::testing::{TraceBuilder, Workload};
+    /// # let trace = TraceBuilder::new(Workload::new(1)).build();
+    /// let tracedat::Reader { mut records, .. } = tracedat::Reader::parse(trace)?;
+    /// let start = records.next()?.map_or(0, |first| first.time);
+    /// let (from, to) = (start + 100_000, start + 200_000);       // nanoseconds
+    /// records.between(from, to)?;
+    /// while let Some(record) = records.next()? {
+    ///     assert!((from..=to).contains(&record.time));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn between(&mut self, from: u64, to: u64) -> Result<(), ReadError> {
+        self.streams.between(from, to)
+    }
+
+    /// Goes to the first record that is not before `time`, forwards or backwards, as [`Records::between`] does.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn seek(&mut self, time: u64) -> Result<(), ReadError> {
+        self.between(time, u64::MAX)
+    }
+
+    /// Times of the first and the last record that a CPU of a buffer has, `None` without any; only what
+    /// is around the two is read. All records start over after that.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn times_of_cpu(&mut self, buffer: u32, cpu: u32) -> Result<Option<(u64, u64)>, ReadError> {
+        self.streams.times(0, buffer, cpu)
     }
 
     /// Has compressed data read and decompressed before it is wanted, by so many more threads.
@@ -165,6 +214,51 @@ impl Merge {
     /// Has compressed data read and decompressed before it is wanted, by so many more threads.
     pub fn read_ahead(&mut self, threads: usize) {
         self.streams.read_ahead(threads);
+    }
+
+    /// Leaves only records of some times of all files, as [`Records::between`] does.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn between(&mut self, from: u64, to: u64) -> Result<(), ReadError> {
+        self.streams.between(from, to)
+    }
+
+    /// The time of the record that comes next.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn next_time(&mut self) -> Result<Option<u64>, ReadError> {
+        self.streams.settle()?;
+        let winner = self.streams.tournament.winner();
+        Ok(winner.and_then(|at| self.streams.streams.get(at)).map(|stream| stream.cpu.time()))
+    }
+
+    /// Leaves out CPUs that are not wanted, given the index of the file, the buffer and the CPU: nothing
+    /// more is read of them, unless [`Merge::peek_cpu`] asks for one.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn only_cpus(&mut self, wanted: impl Fn(usize, u32, u32) -> bool) -> Result<(), ReadError> {
+        self.streams.only(&wanted)
+    }
+
+    /// Times of the first and the last record that a CPU of a file's buffer has, as [`Records::times_of_cpu`] tells
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn times_of_cpu(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+    ) -> Result<Option<(u64, u64)>, ReadError> {
+        self.streams.times(file, buffer, cpu)
     }
 
     /// Counts time from the first record, before one is taken; with `top_level`, from the first of
@@ -283,6 +377,8 @@ pub(crate) struct Candidate<'a> {
 /// A CPU of a file.
 struct Stream {
     file: usize,
+    /// Whether its records are left out, until somebody asks for one.
+    sleeps: bool,
     cpu: CpuStream,
 }
 
@@ -323,6 +419,8 @@ struct Streams {
     tournament: Tournament,
     /// Whether each stream has a record, which may be the one that was lent last.
     has_record: Vec<bool>,
+    /// Time and stream of the last record that was lent while some sleep, as far as one was asked for.
+    passed: Option<(u64, usize)>,
     state: State,
 }
 
@@ -341,7 +439,7 @@ impl Streams {
     fn new(streams: Vec<Stream>, files: Vec<Shared>) -> Self {
         let tournament = Tournament::new(streams.len());
         let has_record = vec![false; streams.len()];
-        Self { streams, files, tournament, has_record, state: State::New }
+        Self { streams, files, tournament, has_record, passed: None, state: State::New }
     }
 
     #[inline]
@@ -426,7 +524,8 @@ impl Streams {
         let mut times = Vec::with_capacity(self.streams.len());
         let mut failed = None;
         for (stream, has_record) in self.streams.iter_mut().zip(&mut self.has_record) {
-            let time = stream.advance(&mut self.files).unwrap_or_else(|error| {
+            let next = if stream.sleeps { Ok(None) } else { stream.advance(&mut self.files) };
+            let time = next.unwrap_or_else(|error| {
                 failed = Some(error);
                 None
             });
@@ -455,6 +554,72 @@ impl Streams {
         Ok(())
     }
 
+    fn between(&mut self, from: u64, to: u64) -> Result<(), ReadError> {
+        (self.state, self.passed) = (State::New, None);
+        for Stream { file, cpu, sleeps } in &mut self.streams {
+            match self.files.get_mut(*file) {
+                Some(_) if *sleeps => cpu.want(from, to),
+                Some(shared) => cpu.narrow(from, to, shared)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn only(&mut self, wanted: &dyn Fn(usize, u32, u32) -> bool) -> Result<(), ReadError> {
+        if self.state == State::Lent {
+            self.settle()?;
+        }
+        for at in 0..self.streams.len() {
+            let Some(Stream { file, sleeps, cpu }) = self.streams.get_mut(at) else { continue };
+            if !*sleeps && !wanted(*file, cpu.buffer, cpu.cpu) {
+                *sleeps = true;
+                if let Some(has_record) = self.has_record.get_mut(at) {
+                    *has_record = false;
+                }
+                // Whoever is not at a first record yet is passed over when the others go there.
+                if self.state != State::New {
+                    self.tournament.advance(at, None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a stream that sleeps to where the others are.
+    #[cold]
+    fn wake(&mut self, at: usize) -> Result<(), ReadError> {
+        let (passed, files) = (self.passed, &mut self.files);
+        let Some(stream) = self.streams.get_mut(at) else { return Ok(()) };
+        stream.sleeps = false;
+        let Some(shared) = files.get_mut(stream.file) else { return Ok(()) };
+        stream.cpu.narrow_from(passed.map_or(0, |(time, _)| time), shared)?;
+        self.advance(at)?;
+        while let (Some(stream), Some(passed)) = (self.streams.get(at), passed)
+            && self.has_record.get(at).copied().unwrap_or(false)
+            && (stream.cpu.time(), at) <= passed
+        {
+            self.advance(at)?;
+        }
+        Ok(())
+    }
+
+    fn times(
+        &mut self,
+        file: usize,
+        buffer: u32,
+        cpu: u32,
+    ) -> Result<Option<(u64, u64)>, ReadError> {
+        let Some(at) = self.find(file, buffer, cpu) else { return Ok(None) };
+        let (Some(stream), Some(shared)) = (self.streams.get_mut(at), self.files.get_mut(file))
+        else {
+            return Ok(None);
+        };
+        let times = stream.cpu.first_and_last(shared)?;
+        self.between(0, u64::MAX)?;
+        Ok(times)
+    }
+
     #[cold]
     fn end(&mut self, stream: usize, error: Option<ReadError>) -> Result<(), ReadError> {
         self.tournament.advance(stream, None);
@@ -469,21 +634,35 @@ impl Streams {
         self.streams.binary_search_by_key(&(file, buffer, cpu), key).ok()
     }
 
+    /// A stream at its next record.
+    fn awake(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<Option<usize>, ReadError> {
+        if self.state == State::Lent
+            && let Some(winner) = self.tournament.winner()
+            && let Some(stream) = self.streams.get(winner)
+        {
+            self.passed = Some((stream.cpu.time(), winner));
+        }
+        self.settle()?;
+        let Some(at) = self.find(file, buffer, cpu) else { return Ok(None) };
+        if self.streams.get(at).is_some_and(|stream| stream.sleeps) {
+            self.wake(at)?;
+        }
+        Ok(Some(at))
+    }
+
     fn peek(
         &mut self,
         file: usize,
         buffer: u32,
         cpu: u32,
     ) -> Result<Option<Record<'_>>, ReadError> {
-        self.settle()?;
-        let Some(at) = self.find(file, buffer, cpu) else { return Ok(None) };
+        let Some(at) = self.awake(file, buffer, cpu)? else { return Ok(None) };
         let has_record = self.has_record.get(at).copied().unwrap_or(false);
         Ok(self.streams.get(at).filter(|_| has_record).map(|stream| stream.cpu.record()))
     }
 
     fn skip(&mut self, file: usize, buffer: u32, cpu: u32) -> Result<(), ReadError> {
-        self.settle()?;
-        let Some(at) = self.find(file, buffer, cpu) else { return Ok(()) };
+        let Some(at) = self.awake(file, buffer, cpu)? else { return Ok(()) };
         if !self.has_record.get(at).copied().unwrap_or(false) {
             return Ok(());
         }
@@ -498,8 +677,7 @@ impl Streams {
         cpu: u32,
         visit: &mut impl FnMut(&Record<'_>),
     ) -> Result<(), ReadError> {
-        self.settle()?;
-        let Some(at) = self.find(file, buffer, cpu) else { return Ok(()) };
+        let Some(at) = self.awake(file, buffer, cpu)? else { return Ok(()) };
         if !self.has_record.get(at).copied().unwrap_or(false) {
             return Ok(());
         }
@@ -525,8 +703,7 @@ impl Streams {
         cpu: u32,
         sub_buffer: u64,
     ) -> Result<(), ReadError> {
-        self.settle()?;
-        let Some(at) = self.find(file, buffer, cpu) else { return Ok(()) };
+        let Some(at) = self.awake(file, buffer, cpu)? else { return Ok(()) };
         let (Some(stream), Some(shared)) = (self.streams.get_mut(at), self.files.get_mut(file))
         else {
             return Ok(());

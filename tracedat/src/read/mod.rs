@@ -3,6 +3,7 @@
 mod ahead;
 mod cpu_data;
 mod damage;
+mod halving;
 mod head;
 mod live;
 mod merge;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::cpu_data::{CpuStream, Shared};
+use super::cpu_data::{CpuStream, Part, Shared};
+use crate::clock::ClockCorrection;
 use crate::compress::Codec;
 use crate::error::ReadError;
 use crate::metadata::{CpuData, Metadata, Warning};
@@ -33,6 +34,29 @@ impl SubBuffers {
         let stream = CpuStream::new(data, buffer, index, header_page, abi, WINDOW);
         let shared = Shared::new(Arc::clone(source), codec, abi);
         Some(Self { stream, shared, current: (0, 0) })
+    }
+
+    /// Goes before a sub-buffer such that no record from `time` on is before it, without reading what is. Either it
+    /// is the first one, or older records come there first.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub(crate) fn seek(
+        &mut self,
+        time: u64,
+        correction: ClockCorrection,
+    ) -> Result<Part, ReadError> {
+        self.stream.correction = correction;
+        let part = self.stream.part(time, u64::MAX, &mut self.shared)?;
+        self.go_to(part);
+        Ok(part)
+    }
+
+    /// Goes before the first sub-buffer of a part.
+    pub(crate) fn go_to(&mut self, part: Part) {
+        self.stream.go_to(part);
+        self.current = (0, 0);
     }
 
     /// Comes to the next sub-buffer; false after the last.

@@ -46,7 +46,7 @@ use errors::TimeErrors;
 use file::ReportFile;
 use json::JsonFormat;
 use line::LineFormat;
-use sequence::Sequencer;
+use sequence::{Sequencer, selects_cpu};
 
 /// More threads than this only wait for the one that reads.
 const MAX_DEFAULT_THREADS: usize = 8;
@@ -130,7 +130,7 @@ impl Report {
             // Of more of them, reading is what is waited for.
             _ => records.read_ahead(1),
         }
-        self.align(records)?;
+        self.choose(records)?;
         let sequencer = Sequencer::new(records, &files, &self.options);
         let format = LineFormat { files: &files, options: &self.options };
         let end = match self.options.json {
@@ -171,9 +171,19 @@ impl Report {
             .collect()
     }
 
-    fn align(&self, records: &mut Merge) -> Result<(), ReadError> {
+    /// Leaves what has to be read of the records, as far as CPU and time tell.
+    fn choose(&self, records: &mut Merge) -> Result<(), ReadError> {
+        let ReportOptions { cpus, from, to, .. } = &self.options;
+        let of_release = self.options.compat;
         if self.options.align_time && !self.options.raw_time {
-            records.count_from_start(self.options.compat == Compat::V3_1_6)?;
+            records.count_from_start(of_release == Compat::V3_1_6)?;
+        }
+        // Whether time goes backwards is watched on all CPUs.
+        if let (Some(cpus), false) = (cpus, self.options.check_time) {
+            records.only_cpus(|_, buffer, cpu| selects_cpu(cpus, of_release, buffer, cpu))?;
+        }
+        if from.is_some() || to.is_some() {
+            records.between(from.unwrap_or(0), to.unwrap_or(u64::MAX))?;
         }
         Ok(())
     }
@@ -202,9 +212,8 @@ impl Report {
 
     /// A time stamp of a file's top-level buffer as its lines have it, without the colon.
     pub fn time(&self, metadata: &Metadata, time: u64) -> Vec<u8> {
-        let buffer = metadata.buffers.first();
         let mut text = Vec::new();
-        if buffer.is_none_or(|buffer| prefix::shows_seconds(metadata, buffer, &self.options)) {
+        if self.options.shows_seconds(metadata) {
             line::print_seconds(&self.options, time, &mut text);
         } else {
             number::decimal_right(&mut text, time, line::TICKS_WIDTH);

@@ -4,8 +4,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::json::Json;
+use super::prefix;
 use crate::clock::ClockOptions;
 use crate::filter::Filter;
+use crate::metadata::Metadata;
 pub use crate::print_fmt::Compat;
 
 /// How the columns before the event's name look.
@@ -66,8 +68,16 @@ pub struct ReportOptions {
     pub no_handlers: bool,
     /// Uses no handler for events this accepts.
     pub no_handler_events: Option<EventSelector>,
-    /// Only these CPUs; `None` for all.
+    /// Only these CPUs; `None` for all. The data of others is not read, unless [`ReportOptions::check_time`] or
+    /// [`ReportOptions::align_time`] asks for it, or two records of a function graph may become one line.
     pub cpus: Option<Vec<u32>>,
+    /// Only records from this time on, as lines have it, in nanoseconds, or in ticks for clocks that count others:
+    /// the report is that of a trace that has no older ones. What only those tell (names of tasks in `sched_switch`, the
+    /// calls that a return belongs to) it does not know. Little more is read than what is printed, see
+    /// [`crate::read::Merge::between`].
+    pub from: Option<u64>,
+    /// Only records up to this time, the same way.
+    pub to: Option<u64>,
     /// Tells how long tasks of the first file waited for a CPU, and sums it up at the end.
     pub wakeups: bool,
     /// Leaves out what was recorded in a hard interrupt.
@@ -82,6 +92,14 @@ pub struct ReportOptions {
     pub filters: Vec<ReportFilter>,
     /// Worker threads; `None` for as many as the machine runs at once.
     pub threads: Option<NonZeroUsize>,
+}
+
+impl ReportOptions {
+    /// Whether lines of a file's top-level buffer have seconds, rather than ticks of its clock.
+    pub fn shows_seconds(&self, metadata: &Metadata) -> bool {
+        let buffer = metadata.buffers.first();
+        buffer.is_none_or(|buffer| prefix::shows_seconds(metadata, buffer, self))
+    }
 }
 
 /// A filter, and what it holds for. A record is shown when any filter that shows matches, or there

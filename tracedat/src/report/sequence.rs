@@ -336,8 +336,7 @@ pub(super) fn wants(
     const HARD_IRQ: i64 = 0x08;
     const SOFT_IRQ: i64 = 0x10;
     if let Some(cpus) = &options.cpus
-        // The older release looks at the top-level buffer only when CPUs are chosen.
-        && (!cpus.contains(&record.cpu) || record.buffer != 0 && options.compat == Compat::V3_1_6)
+        && !selects_cpu(cpus, options.compat, record.buffer, record.cpu)
     {
         return false;
     }
@@ -348,6 +347,13 @@ pub(super) fn wants(
     }
     let slot = file.and_then(|file| file.slot(file.event_id(record.data)?));
     slot.is_none_or(|slot| slot.common.flags.get(record.data) & unwanted == 0)
+}
+
+/// Whether a CPU of a buffer is one of those that are printed.
+#[inline]
+pub(super) fn selects_cpu(cpus: &[u32], compat: Compat, buffer: u32, cpu: u32) -> bool {
+    // The older release looks at the top-level buffer only when CPUs are chosen.
+    cpus.contains(&cpu) && (buffer == 0 || compat != Compat::V3_1_6)
 }
 
 /// A record among its neighbours, as an observer sees it.

@@ -24,7 +24,7 @@ impl Report {
         let files = self.files(inputs);
         let mut selection = Selection::new(&self.options, files.len());
         records.read_ahead(self.threads().get() - 1);
-        self.align(records)?;
+        self.choose(records)?;
         while let Some((index, record)) = records.next()? {
             let Some(file) = files.get(index) else { continue };
             if !wants(&self.options, Some(file), &record) {

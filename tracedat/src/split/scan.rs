@@ -1,7 +1,7 @@
 //! Where the records of one CPU are: one after the other, with a place to cut before each.
 
 use crate::abi::ByteOrder;
-use crate::clock::{ClockCorrection, ClockOptions};
+use crate::clock::ClockCorrection;
 use crate::error::ReadError;
 use crate::metadata::Metadata;
 use crate::read::SubBuffers;
@@ -10,7 +10,7 @@ use crate::ring_buffer::{Encoding, EntryCursor, HeaderPage, SubBufferHeader};
 /// A place between two records of a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
-    /// Number of the sub-buffer of the record behind it, counted from 0. Where that is the first
+    /// Number of the sub-buffer of the record behind it, counted from where it began. Where that is the first
     /// one there, sub-buffers without records before it count as part of it.
     pub(super) sub_buffer: u64,
     /// Where in that sub-buffer; `None` when no record is before it.
@@ -55,12 +55,12 @@ impl Scan {
     pub(super) fn new(
         sub_buffers: SubBuffers,
         metadata: &Metadata,
-        cpu: u32,
+        correction: ClockCorrection,
     ) -> Result<Self, ReadError> {
         let order = metadata.abi.byte_order;
         let mut scan = Self {
             sub_buffers,
-            correction: ClockCorrection::new(metadata, &ClockOptions::default(), cpu),
+            correction,
             header_page: metadata.header_page,
             encoding: Encoding::new(order, &metadata.header_page),
             byte_order: order,

@@ -85,6 +85,13 @@ pub(crate) fn read_all(bytes: Vec<u8>) -> Option<u64> {
     let inputs = [ReportInput { name: "damaged.dat", metadata }];
     let mut lines = Lines(0);
     let _ = report.print(&inputs, &mut records, &mut lines);
+    for cpu in 0..3 {
+        if let Ok(Some((first, last))) = records.times_of_cpu(0, 0, cpu) {
+            let middle = first.midpoint(last);
+            let _ = records.between(middle, last);
+            let _ = records.next();
+        }
+    }
     for format in metadata.event_texts() {
         let _ = tracedat::event::Event::new(format.system, format.text, metadata.abi);
     }

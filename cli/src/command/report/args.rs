@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tracedat::profile::{Hook, ProfileOptions};
 use tracedat::report::{Compat, Json, Layout, TimeStyle};
 
+use super::window::Moment;
 use crate::error::Error;
 
 /// All that was asked for.
@@ -27,6 +28,8 @@ pub(crate) struct ReportArgs {
     pub(crate) no_handler_events: Vec<String>,
     pub(crate) handler_options: Vec<String>,
     pub(crate) cpus: Option<Vec<u32>>,
+    pub(crate) from: Option<Moment>,
+    pub(crate) to: Option<Moment>,
     pub(crate) raw_time: bool,
     pub(crate) no_date: bool,
     pub(crate) align_time: bool,
@@ -106,6 +109,11 @@ A filter is EVENT[,EVENT...][: CONDITION], such as 'sched_switch: prev_pid == 0 
 EVENT is a regular expression for the name of an event or a system, or for both as SYSTEM/EVENT.
 After -i FILE, -F holds for that file, before any for all; an event is shown when any filter matches.
 
+--from and --to print what a trace with these events only would have: what only older ones tell, such as names of tasks in
+sched_switch, is not known. Little of the file is read besides. Six digits after the point stand for all that is
+printed so. A clock that counts something else than time has its ticks instead of seconds; +0.5 is half a second after
+the first event.
+
 --ts-offset and --ts2secs belong to the last -i before them; --ts2secs before any -i holds for all files.
 The first file stays where it is, the others are moved against it: its --ts-offset counts for nothing.
 
@@ -116,6 +124,7 @@ PIDFIELD; with the flag g for the machine, with g and p for the CPU. The flag s 
 Examples:
   trace-cmd report                            all events of trace.dat
   trace-cmd report -t -l -i switch.dat        nanoseconds, and what each CPU was doing
+  trace-cmd report --from 8871.5 --to 8871.75 a quarter of a second
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
   trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   time in timers too
@@ -157,6 +166,14 @@ const TEXT_ONLY: [&str; 21] = [
 
 fn flag(id: &'static str) -> Arg {
     Arg::new(id).action(ArgAction::SetTrue)
+}
+
+fn moment(id: &'static str) -> Arg {
+    Arg::new(id)
+        .long(id)
+        .value_name("TIME")
+        .value_parser(|text: &str| text.parse::<Moment>())
+        .conflicts_with_all(["cpus", "first-event", "last-event"])
 }
 
 /// The options of `report`, for help and parsing.
@@ -226,6 +243,8 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("Only these CPUs: 0,3 or 2-4"),
         )
+        .arg(moment("from").help("Only events from this time on: seconds as printed, or +SECONDS after the first event"))
+        .arg(moment("to").help("Only events up to this time"))
         .arg(flag("no-hard-irq").short('I').help("No events of hard interrupts"))
         .arg(flag("no-soft-irq").short('S').help("No events of soft interrupts"))
         .next_help_heading("Appearance")
@@ -436,6 +455,8 @@ impl ReportArgs {
             no_handler_events: texts("no-handler"),
             handler_options: texts("plugin-option"),
             cpus: None,
+            from: matches.get_one("from").cloned(),
+            to: matches.get_one("to").cloned(),
             raw_time: matches.get_flag("raw-ts"),
             no_date: matches.get_flag("nodate"),
             align_time: matches.get_flag("align-ts"),
@@ -686,6 +707,16 @@ mod tests {
         assert_eq!(parse("--cpu 0,3 --cpu 5-7").unwrap().cpus, Some(vec![0, 3, 5, 6, 7]));
         assert!(parse("--cpu 1-").is_err());
         assert!(parse("--cpu 0-4294967295").is_err());
+    }
+
+    #[test]
+    fn times_are_as_printed_or_after_the_start() {
+        let args = parse("--from 8871.5 --to +0.25").unwrap();
+        assert_eq!((args.from, args.to), ("8871.5".parse().ok(), "+0.25".parse().ok()));
+        for words in ["--from x", "--from 1 --first-event", "--to"] {
+            let words = std::iter::once("report").chain(words.split(' '));
+            command().try_get_matches_from(words).unwrap_err();
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use regex_lite::RegexBuilder;
 use tracedat::Metadata;
 use tracedat::error::ReadError;
 use tracedat::layout::OptionId;
+use tracedat::metadata::CpuData;
 use tracedat::read::Merge;
 use tracedat::report::{Report, ReportInput};
 
@@ -269,17 +270,16 @@ fn print_cpus(
     (first, last): (bool, bool),
     out: &mut dyn Write,
 ) -> Result<(), Error> {
-    let mut spans: Vec<Vec<Span>> = vec![Vec::new(); inputs.len()];
-    while let Some((file, record)) = records.next().map_err(cannot_read_on)? {
+    let mut spans = Vec::new();
+    for (file, input) in inputs.iter().enumerate() {
         // Like the reference, of the top-level buffer.
-        if record.buffer != 0 {
-            continue;
+        let cpus = input.metadata.buffers.first().map_or(&[][..], |buffer| &buffer.cpus);
+        let mut of_file = Vec::new();
+        for &CpuData { cpu, .. } in cpus {
+            let times = records.times_of_cpu(file, 0, cpu).map_err(cannot_read_on)?;
+            of_file.extend(times.map(|(first, last)| Span { cpu, first, last }));
         }
-        let Some(spans) = spans.get_mut(file) else { continue };
-        match spans.iter_mut().find(|span| span.cpu == record.cpu) {
-            Some(span) => span.last = record.time,
-            None => spans.push(Span { cpu: record.cpu, first: record.time, last: record.time }),
-        }
+        spans.push(of_file);
     }
     for ((input, spans), named) in inputs.iter().zip(&mut spans).zip(&args.inputs) {
         writeln!(out, "List of CPUs in {} with data:", named.path.display())?;

@@ -7,6 +7,7 @@ pub(super) mod filters;
 mod info;
 mod profile;
 mod vcpu;
+mod window;
 
 use std::io::{self, Write};
 
@@ -65,6 +66,7 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
         names.iter().zip(&files).map(|(name, metadata)| ReportInput { name, metadata }).collect();
     filters::check(&options.filters, &inputs)?;
     filters::add_processes(&mut options.filters, &args.pids, &args.comms, &inputs)?;
+    window::set(&mut options, args, &inputs, &mut records)?;
     if args.test_filters {
         filters::print(&options.filters, &inputs, out)?;
         return Ok(Exit::Success);

@@ -70,7 +70,7 @@ impl LiveMerge {
                     let mut cpu = CpuStream::new(data, buffer, index, header_page, abi, 0).fed();
                     let options = ClockOptions::default();
                     cpu.correction = ClockCorrection::new(metadata, &options, cpu.cpu);
-                    streams.push(Stream { file, cpu });
+                    streams.push(Stream { file, sleeps: false, cpu });
                 }
             }
             shared.push(Shared::new(Arc::new(Vec::new()), Codec::None, metadata.abi));
