@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,12 +44,23 @@ fn both_ways() -> Result<(), Failed> {
     options.cpus = 1;
     options.programs = vec![OURS.into()];
     device.plug_into(&mut options);
+    // A data port of the name that the C version gives it.
+    let virt_dir = TempDir::new()?;
+    let fifo = virt_dir.path().join("vm/trace-pipe-cpu0");
+    fs::create_dir(virt_dir.path().join("vm"))?;
+    for direction in ["in", "out"] {
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
+        nix::unistd::mkfifo(&fifo.with_extension(direction), mode)?;
+    }
+    let port = "virtserialport,bus=lab-serial.0,nr=9,chardev=pipe0,name=trace-pipe-cpu0";
+    let chardev = format!("pipe,id=pipe0,path={}", fifo.display());
+    options.qemu_args.extend(["-chardev".into(), chardev, "-device".into(), port.into()]);
     let guest = Guest::boot(options)?;
     guest.wait_ready(LIMIT)?;
     let address = format!("unix:{}:{PORT}", device.path().display());
     from_guest(&guest, &address)?;
     to_guest(&guest, &address)?;
-    by_agent(&guest, &device.path())
+    by_agent(&guest, &device.path(), virt_dir.path())
 }
 
 /// The guest connects to its host by number; the device brings that to the socket beside its own.
@@ -94,8 +107,8 @@ fn to_guest(guest: &Guest, address: &str) -> Result<(), Failed> {
     check(programs == 2, || report.clone())
 }
 
-/// Host and guest in one recording, with a command in the guest.
-fn by_agent(guest: &Guest, device: &Path) -> Result<(), Failed> {
+/// Host and guest in one recording, with a command in the guest, whose data comes through its port; and then not.
+fn by_agent(guest: &Guest, device: &Path, virt_dir: &Path) -> Result<(), Failed> {
     let log = "/tmp/agent.log";
     run(guest, &format!("{OURS} agent --allow-exec --verbose >{log} 2>&1 &"))?;
     eventually("the agent does not listen", || {
@@ -103,9 +116,16 @@ fn by_agent(guest: &Guest, device: &Path) -> Result<(), Failed> {
     })?;
     let bench = Bench::new()?;
     let out = TempDir::new()?;
+    let address = format!("unix:{}:823", device.display());
+    // What somebody left in it is not of this recording.
+    let mut fifo =
+        fs::File::options().read(true).write(true).open(virt_dir.join("vm/trace-pipe-cpu0.out"))?;
+    fifo.write_all(b"left behind")?;
+    drop(fifo);
     let mut record = trace_cmd();
-    record.current_dir(out.path()).args(["record", "-e", "sched_process_exec", "-A"]);
-    record.args([&format!("unix:{}:823", device.display()), "-e", "sched_process_exec", "--exec"]);
+    record.current_dir(out.path()).args(["record", "--virt-dir"]).arg(virt_dir);
+    record.args(["--fail-on-loss", "-e", "sched_process_exec", "-A", &address]);
+    record.args(["-e", "sched_process_exec", "--exec"]);
     record.args([
         "sh",
         "-c",
@@ -120,6 +140,20 @@ fn by_agent(guest: &Guest, device: &Path) -> Result<(), Failed> {
     })?;
     check(said.contains("Linux\n") && said.contains("clock compared"), || said.clone())?;
     bench.is_as_before("recording by an agent")?;
+    let through_ports = |times: usize| -> Result<(), Failed> {
+        let log = run(guest, &format!("cat {log}"))?;
+        let told = log.matches("data goes through virtio-serial ports").count();
+        check(told == times, || log)
+    };
+    through_ports(1)?;
+    let mut plain = trace_cmd();
+    plain.current_dir(out.path()).args(["record", "--virt-dir"]).arg(virt_dir);
+    plain.args(["--nofifos", "-A", &address, "--name", "plain", "-e", "sched_process_exec"]);
+    success(plain.args(["--fail-on-loss", "--exec", "/bin/uname", ";"]))?;
+    through_ports(1)?;
+    let plain = out.path().join("trace-plain.dat");
+    let report = success(trace_cmd().args(["report", "-i"]).arg(plain))?;
+    check(report.contains("filename=/bin/uname"), || report.clone())?;
     let (host, guest) = (out.path().join("trace.dat"), out.path().join("trace-vm.dat"));
     let report = success(trace_cmd().args(["report", "-i"]).arg(&host).arg("-i").arg(&guest))?;
     check(report.contains("in the guest") && report.contains("trace-vm.dat:"), || report.clone())?;

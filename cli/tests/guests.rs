@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
-use trace_virt::lab::{self, Guest, GuestOptions, Missing};
+use trace_virt::lab::{self, Flavor, Guest, GuestOptions, Missing};
 
 const CASES: &[Case] = &[
     Case {
@@ -24,6 +24,11 @@ const CASES: &[Case] = &[
         test: faults,
     },
     Case { name: "root_several_guests_start_together", needs: with_guest, test: together },
+    Case {
+        name: "root_a_guest_with_the_kernel_of_real_machines_is_recorded",
+        needs: with_full_guest,
+        test: full_kernel,
+    },
 ];
 
 const BOOT: Duration = Duration::from_secs(240);
@@ -42,6 +47,40 @@ fn with_guest() -> Result<(), Missing> {
     requirements::root()?;
     requirements::tracefs()?;
     requirements::guest()
+}
+
+fn with_full_guest() -> Result<(), Missing> {
+    requirements::root()?;
+    requirements::tracefs()?;
+    requirements::guest_with(Flavor::Full)
+}
+
+fn full_kernel() -> Result<(), Failed> {
+    let _alone = alone();
+    let (virt_dir, out) = (TempDir::new()?, TempDir::new()?);
+    let _server = Server::start(virt_dir.path())?;
+    let guest = Guest::boot(GuestOptions {
+        kernel: Flavor::Full,
+        memory_mb: 512,
+        ..options("full", virt_dir.path())?
+    })?;
+    guest.wait_ready(BOOT)?;
+    let version = guest.run("uname -r")?;
+    check(!version.contains("cloud"), || version.clone())?;
+    Server::wait_for_client(virt_dir.path())?;
+    let _lock = TracefsLock::take()?;
+    let (host, of_guest) = (out.path().join("trace.dat"), out.path().join("trace-full.dat"));
+    let mut record = trace_cmd();
+    record.args(["record", "--virt-dir"]).arg(virt_dir.path()).arg("-o").arg(&host);
+    record.args(["-e", "sched_switch", "--dom", "full", "-e", "sched_process_exec"]);
+    success(record.args(["--exec", "ls", "/", ";"]))?;
+    let report = success(trace_cmd().args(["report", "-i"]).arg(&host).arg("-i").arg(&of_guest))?;
+    let of = |file: &str, event: &str| {
+        report.lines().any(|line| line.contains(&format!("{file}:")) && line.contains(event))
+    };
+    check(of("trace.dat", "sched_switch:") && of("trace-full.dat", "filename=/bin/ls"), || {
+        report.clone()
+    })
 }
 
 fn options(name: &str, virt_dir: &Path) -> Result<GuestOptions, Failed> {

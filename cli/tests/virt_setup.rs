@@ -359,6 +359,20 @@ fn attach() -> Result<(), Failed> {
         said.clone()
     })?;
 
+    // Agents of guests are found by name. No domain with a vsock device can start where the kernel has no vhost-vsock.
+    libvirtd.define("guest6", 1, "<vsock model='virtio'><cid auto='no' address='33'/></vsock>")?;
+    for (name, words) in [
+        ("guest6", &["connecting", "vsock:33:823"][..]),
+        ("guest1", &["no vsock CID", "virsh edit guest1"]),
+        ("guest7.invalid", &["neither libvirt nor", "failed to get domain 'guest7.invalid'"]),
+    ] {
+        let mut record = trace_cmd();
+        record.current_dir(dir).args(["record", "-A", name, "-e", "sched", "true"]);
+        let line = complaint(record.env("LIBVIRT_DEFAULT_URI", libvirtd.uri()))?;
+        let names_it = line.contains(&format!("guest {name}"));
+        check(names_it && words.iter().all(|&words| line.contains(words)), || line.clone())?;
+    }
+
     let line = complaint(&mut command(&["--dom", "guest4", "--attach"]))?;
     check(line.contains("failed to get domain 'guest4'"), || line.clone())?;
     let elsewhere = printed.replace(&*dir.to_string_lossy(), "/elsewhere");

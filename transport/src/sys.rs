@@ -301,3 +301,12 @@ fn set_segment_size(head: &mut libc::msghdr, control: &mut Control, size: usize)
         libc::CMSG_DATA(first).cast::<u16>().write_unaligned(size);
     }
 }
+
+/// Takes the lock of an open file for itself, until its last descriptor is closed; fails where somebody has it.
+pub(crate) fn try_lock(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the call; no memory is passed.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -77,6 +77,16 @@ fn a_fifo_is_read_without_waiting_for_its_writer() {
     let mut buffer = [0; 32];
     assert_eq!(read.read_some(&mut buffer, soon()).unwrap(), 10);
     assert_eq!(read.try_read(&mut buffer).unwrap(), None);
+    // A second reader would take half of it.
+    let error = fifo::open_read(&path).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { source, .. } if source.to_string().contains("reads from it")),
+        "{error}"
+    );
+    write.write_all(&[1; 5000], soon()).unwrap();
+    assert_eq!(fifo::empty(&mut read).unwrap(), 5000);
+    drop(read);
+    assert!(fifo::open_read(&path).is_ok());
 }
 
 #[test]

@@ -44,4 +44,5 @@ pub mod stop;
 mod sys;
 pub mod time_sync;
 pub mod vcpu;
+mod waiting;
 pub mod wish;

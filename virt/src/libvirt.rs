@@ -1,4 +1,4 @@
-//! Gives a libvirt domain the channels it needs, through `virsh`.
+//! Gives a libvirt domain the channels it needs, and tells its vsock CID, through `virsh`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roxmltree::{Document, ParsingOptions};
+use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::protocol::clean;
 use crate::setup::{CONTROL_PORT, Channel, GuestName, MAX_CPUS, SetupError, VirtDir};
@@ -134,6 +134,19 @@ impl Libvirt {
     pub fn is_running(&self, domain: &GuestName) -> Result<bool, LibvirtError> {
         let state = self.run(&["domstate", domain.as_str()], "")?;
         Ok(!matches!(state.trim(), "shut off" | "crashed" | ""))
+    }
+
+    /// The vsock CID of a domain; none where it has no vsock device, or gets its number only when it starts.
+    ///
+    /// # Errors
+    ///
+    /// As [`cpus`](Self::cpus).
+    pub fn vsock_cid(&self, domain: &GuestName) -> Result<Option<u32>, LibvirtError> {
+        let xml = self.run(&["dumpxml", domain.as_str()], "")?;
+        cid_in(&xml).map_err(|problem| LibvirtError::Output {
+            command: format!("dumpxml {domain}"),
+            problem,
+        })
     }
 
     /// Adds the channels that a domain's configuration lacks, and to the domain itself where it runs and libvirt can do
@@ -280,13 +293,36 @@ fn wait(child: &mut Child) -> io::Result<Option<bool>> {
     }
 }
 
-/// The virtio channels of a domain and the paths they lead to.
-fn channels_in(xml: &str) -> Result<BTreeMap<String, String>, String> {
+/// A domain's XML, bounded.
+fn parse(xml: &str) -> Result<Document<'_>, String> {
     let options = ParsingOptions { nodes_limit: MAX_NODES, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(xml, options).map_err(|e| e.to_string())?;
+    Document::parse_with_options(xml, options).map_err(|e| e.to_string())
+}
+
+/// The devices of a kind that a domain has.
+fn devices<'a>(document: &'a Document<'a>, kind: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
     let domain = document.root_element();
     let devices = domain.children().filter(|node| node.has_tag_name("devices"));
-    let channels = devices.flat_map(|node| node.children()).filter(|n| n.has_tag_name("channel"));
+    devices.flat_map(|node| node.children()).filter(move |node| node.has_tag_name(kind))
+}
+
+/// The CID of a domain's vsock device.
+fn cid_in(xml: &str) -> Result<Option<u32>, String> {
+    let document = parse(xml)?;
+    let cids = devices(&document, "vsock").flat_map(|vsock| vsock.children());
+    let address = cids.filter(|node| node.has_tag_name("cid")).find_map(|c| c.attribute("address"));
+    let Some(address) = address else { return Ok(None) };
+    // Lower ones are of the hypervisor and the host.
+    match address.parse() {
+        Ok(cid @ 3..=0xffff_fffe) => Ok(Some(cid)),
+        _ => Err(format!("{:?} is no guest's vsock CID", clean(address))),
+    }
+}
+
+/// The virtio channels of a domain and the paths they lead to.
+fn channels_in(xml: &str) -> Result<BTreeMap<String, String>, String> {
+    let document = parse(xml)?;
+    let channels = devices(&document, "channel");
     let named = channels.filter_map(|channel| {
         let child = |tag| channel.children().find(|node| node.has_tag_name(tag));
         let target = child("target").filter(|node| node.attribute("type") == Some("virtio"))?;
@@ -369,6 +405,22 @@ mod tests {
         let error = libvirt.attach(&set_up(temp.path()), &guest(), 1).unwrap_err();
         assert!(matches!(error, LibvirtError::Elsewhere { .. }), "{error}");
         assert!(!temp.path().join("attached").exists());
+    }
+
+    #[test]
+    fn the_vsock_cid_of_a_domain_is_a_guests() {
+        let temp = tempfile::tempdir().unwrap();
+        let vsock = |cid: &str| {
+            DOMAIN.replace("</devices>", &format!("<vsock model='virtio'>{cid}</vsock></devices>"))
+        };
+        let cid = |domain: &str| fake(temp.path(), domain, "running").vsock_cid(&guest());
+        assert_eq!(cid(&vsock("<cid auto='yes' address='33'/>")).unwrap(), Some(33));
+        assert_eq!(cid(&vsock("<cid auto='yes'/>")).unwrap(), None);
+        assert_eq!(cid(DOMAIN).unwrap(), None);
+        for bad in ["2", "-1", "4294967295", "x"] {
+            let error = cid(&vsock(&format!("<cid address='{bad}'/>"))).unwrap_err();
+            assert!(error.to_string().contains("no guest's vsock CID"), "{error}");
+        }
     }
 
     #[test]

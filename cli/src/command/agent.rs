@@ -2,18 +2,18 @@
 
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use trace_transport::session::agent::PORT;
-use trace_transport::{Access, Address, Key, Listener, Rule};
+use trace_transport::{Address, Listener, Rule};
 use trace_virt::agent::{AgentNews, AgentOptions, MarkClock, serve};
 use trace_virt::client::ClientEvent;
 use trace_virt::stop::StopSignals;
 
 use super::guest_rules::{self, GuestRules};
+use super::peer_rules;
 use super::record::args::Args;
 use super::record::guest_side::Recorder;
 use super::record::marker_clock::mark_clock;
@@ -30,8 +30,11 @@ Run this in a guest, and on its host 'trace-cmd record -A':
   trace-cmd agent -N 192.0.2.1 --key-file FILE      over TCP, for that host, if it has the key
   trace-cmd record -A guest1 --key-file FILE -e sched
 
-Who may connect may have anything recorded: over TCP, let --key-file or a firewall say who. One recording runs at a \
-time; a second host is told so.";
+Who may connect may have anything recorded: over TCP, let --key-file or a firewall say who. A recording \
+beside others has an instance of its own; what is of the whole kernel, as -g, it cannot have.";
+
+/// A thread, a ring buffer and a port for each CPU is what each takes.
+const MAX_SESSIONS: i64 = 64;
 
 /// The options of `agent`.
 pub(crate) fn command() -> Command {
@@ -53,17 +56,6 @@ pub(crate) fn command() -> Command {
                 .long("bind")
                 .value_name("ADDRESS")
                 .help("Listen here: ADDRESS, ADDRESS:PORT, vsock:CID:PORT [default: vsock:any]"),
-            Arg::new("allow")
-                .long("allow")
-                .value_name("ADDRESS/PREFIX")
-                .action(ArgAction::Append)
-                .value_parser(|text: &str| text.parse::<Rule>())
-                .help("Let only these connect; vsock:CID, too"),
-            Arg::new("key-file")
-                .long("key-file")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Let only those connect who know this key, and prove to know it, too"),
             Arg::new("proxy").short('P').value_name("CID").hide(true),
             flag("daemon").short('D').help("Go on in the background"),
             flag("nofifos").long("nofifos").help("Never send data through virtio-serial ports"),
@@ -76,7 +68,17 @@ pub(crate) fn command() -> Command {
                 .default_missing_value("info")
                 .help("Say more"),
             flag("debug").long("debug").hide(true),
+            Arg::new("max-sessions")
+                .long("max-sessions")
+                .value_name("NUMBER")
+                .value_parser(value_parser!(u32).range(1..=MAX_SESSIONS))
+                .default_value("4")
+                .help("Recordings at the same time, each of what the rules allow; 1 is as the C version has it"),
         ])
+        .args(peer_rules::args(
+            "Let only these connect; vsock:CID, too",
+            "Let only those connect who know this key, and prove to know it, too",
+        ))
         .args(guest_rules::args())
 }
 
@@ -146,29 +148,20 @@ fn address(matches: &ArgMatches) -> Result<Address, Error> {
 }
 
 fn options(matches: &ArgMatches) -> Result<AgentOptions, Error> {
-    let mut access = Access::default();
-    for rule in matches.get_many::<Rule>("allow").into_iter().flatten() {
-        access.allow(*rule);
-    }
+    let mut access = peer_rules::access(matches);
     if let Some(host) = matches.get_one::<String>("network") {
         for rule in addresses_of(host)? {
             access.allow(rule);
         }
     }
-    let key = match matches.get_one::<PathBuf>("key-file") {
-        Some(path) => Some(Arc::new(Key::read(path).map_err(|error| {
-            Error::failure("this key cannot be used")
-                .because(error)
-                .hint("make one: (umask 077; head -c 32 /dev/urandom > FILE)")
-        })?)),
-        None => None,
-    };
+    let key = peer_rules::key(matches)?;
     let GuestRules { exec, exec_user, policy } = GuestRules::from_matches(matches)?;
+    let sessions = matches.get_one::<u32>("max-sessions").copied().unwrap_or(1);
     let waits = matches.get_flag("notimeout") || matches.get_flag("debug");
     Ok(AgentOptions {
         // Hosts of the C version take no data of several instances.
-        recorder: Arc::new(move || {
-            Box::new(Recorder { policy: policy.clone(), has_frames: false })
+        recorder: Arc::new(move |instance| {
+            Box::new(Recorder { policy: policy.clone(), has_frames: false, instance })
         }),
         clock: Arc::new(|args| clock_of(args).map_err(|error| error.to_string())),
         exec,
@@ -177,6 +170,7 @@ fn options(matches: &ArgMatches) -> Result<AgentOptions, Error> {
         key,
         patience: (!waits).then_some(Duration::from_secs(60)),
         fifos: !matches.get_flag("nofifos"),
+        max_sessions: usize::try_from(sessions).unwrap_or(usize::MAX),
     })
 }
 
@@ -203,6 +197,12 @@ fn line(news: &AgentNews, is_verbose: bool) -> Option<String> {
         AgentNews::Connected { peer } if is_verbose => format!("connected with {peer}"),
         AgentNews::Connected { .. } => return None,
         AgentNews::Broken { peer, reason } => format!("{peer}: {reason}"),
+        AgentNews::ThroughPorts { peer } if is_verbose => {
+            format!("{peer}: data goes through virtio-serial ports")
+        }
+        AgentNews::InInstance { peer, instance } => {
+            format!("{peer}: beside another recording, in instance {instance}")
+        }
         AgentNews::NoClock { peer, reason } => format!("{peer}: no clocks are compared: {reason}"),
         AgentNews::Session { peer, event } => match event {
             ClientEvent::Started { args } => format!("{peer}: recording: {}", args.join(" ")),

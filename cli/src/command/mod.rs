@@ -15,6 +15,7 @@ mod list;
 mod listen;
 mod mem;
 mod options;
+mod peer_rules;
 mod peer_timeout;
 mod profile;
 mod received;

@@ -6,6 +6,7 @@ mod hostile;
 mod own;
 mod peers;
 mod reference;
+mod sessions;
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,6 +29,12 @@ const CASES: &[Case] = &[
     },
     Case { name: "root_host_and_agent_are_of_one_kind", needs: with_tracefs, test: own::recorded },
     Case { name: "root_refusals_have_reasons", needs: with_tracefs, test: own::refused },
+    Case { name: "root_hosts_record_side_by_side", needs: with_tracefs, test: sessions::own },
+    Case {
+        name: "root_hosts_of_both_kinds_record_side_by_side",
+        needs: with_reference,
+        test: sessions::mixed,
+    },
     Case { name: "root_a_busy_agent_says_so", needs: with_tracefs, test: own::busy },
     Case { name: "root_a_key_is_asked_of_both", needs: with_tracefs, test: own::keyed },
     Case { name: "root_hosts_that_are_none_harm_nobody", needs: with_tracefs, test: hostile::none },
@@ -77,12 +84,17 @@ impl Bench {
         self.out.path().join(format!("trace-{name}.dat"))
     }
 
-    /// Our text of a file, which has all programs of the load in it.
-    fn report(&self, name: &str) -> Result<String, Failed> {
-        let file = self.file(name);
+    /// Our text of a file.
+    fn text(&self, name: &str) -> Result<String, Failed> {
         let mut report = trace_cmd();
         report.env("TRACE_CMD_COMPAT", "3.1.6").env("TZ", "UTC");
-        let text = success(report.args(["report", "-i"]).arg(&file))?;
+        success(report.args(["report", "-i"]).arg(self.file(name)))
+    }
+
+    /// The same, which has all programs of the load in it.
+    fn report(&self, name: &str) -> Result<String, Failed> {
+        let file = self.file(name);
+        let text = self.text(name)?;
         let programs = text.lines().filter(|line| line.contains("filename=/bin/ls")).count();
         check(programs == PROGRAMS, || format!("{programs} programs in {}", file.display()))?;
         check(text.contains("sched_switch:"), || "no sched_switch".to_owned())?;

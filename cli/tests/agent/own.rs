@@ -60,7 +60,7 @@ pub(crate) fn refused() -> Result<(), Failed> {
 
 pub(crate) fn busy() -> Result<(), Failed> {
     let bench = Bench::new()?;
-    let agent = OwnAgent::start(bench.out.path(), &[])?;
+    let agent = OwnAgent::start(bench.out.path(), &["--max-sessions", "1"])?;
     let mut record = bench.record(&agent.address(), &["--name", "first", "-e", "sched"]);
     let first = record.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     agent.says("recording: ")?;

@@ -82,7 +82,7 @@ pub(crate) fn host() -> Result<(), Failed> {
 }
 
 /// Both readers say the same of a file.
-fn same_text(bench: &Bench, name: &str) -> Result<String, Failed> {
+pub(crate) fn same_text(bench: &Bench, name: &str) -> Result<String, Failed> {
     let ours = bench.report(name)?;
     let mut reader: Command = requirements::reference()?.exact()?.reader();
     let theirs = success(reader.args(["report", "-i"]).arg(bench.file(name)))?;
@@ -101,7 +101,7 @@ fn offsets(file: &Path) -> Result<Vec<i64>, Failed> {
 }
 
 /// What the C version leaves behind: an instance of its time sync, and the clock of the recording.
-struct Left<'a>(&'a Bench);
+pub(crate) struct Left<'a>(pub(crate) &'a Bench);
 
 impl Drop for Left<'_> {
     fn drop(&mut self) {

@@ -13,6 +13,7 @@
 
 mod data;
 mod marks;
+mod places;
 mod serve;
 mod server;
 mod sync;
@@ -27,8 +28,9 @@ pub use marks::{MarkClock, UserClock};
 pub use server::serve;
 pub(crate) use server::session_key_of;
 
-/// Makes what records, for a session each.
-pub type MakeRecorder = Arc<dyn Fn() -> Box<dyn GuestRecorder> + Send + Sync>;
+/// Makes what records, for a session each: in a new instance of the given name, which the recorder removes again, or in the
+/// top-level buffer. A host sees no difference in what it gets.
+pub type MakeRecorder = Arc<dyn Fn(Option<String>) -> Box<dyn GuestRecorder> + Send + Sync>;
 
 /// Makes stamps of the clock that a recording with these `record` arguments has, or says why there are none.
 pub type MakeClock = Arc<dyn Fn(&[String]) -> Result<Box<dyn MarkClock>, String> + Send + Sync>;
@@ -52,6 +54,8 @@ pub struct AgentOptions {
     pub patience: Option<std::time::Duration>,
     /// Whether data may go through virtio-serial ports.
     pub fifos: bool,
+    /// Sessions at the same time: one in the top-level buffer, each other in an instance.
+    pub max_sessions: usize,
 }
 
 impl std::fmt::Debug for AgentOptions {
@@ -85,6 +89,18 @@ pub enum AgentNews {
         peer: Peer,
         /// What.
         event: ClientEvent,
+    },
+    /// Its session has an instance, as the top-level buffer is taken.
+    InInstance {
+        /// Who.
+        peer: Peer,
+        /// What the instance is called.
+        instance: String,
+    },
+    /// Its data goes through virtio-serial ports.
+    ThroughPorts {
+        /// Who.
+        peer: Peer,
     },
     /// Clocks are not compared in this session.
     NoClock {

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal as Unix;
 use trace_transport::message::{MAX_DATA, Message, ProtocolName};
 use trace_transport::session::agent::{Agent, AgentEvent, AgentExtensions, Answer, PTP, Request};
@@ -13,7 +12,8 @@ use trace_transport::virtio_serial::{self, PortDirs};
 use trace_transport::{Address, Deadline, Listener, Peer, Stream, tcp};
 
 use super::data::{DataPort, Guard, Signal};
-use super::server::{Turn, session_key};
+use super::places::{Spot, Turn};
+use super::server::session_key;
 use super::sync::SyncPort;
 use super::{AgentNews, AgentOptions, Log};
 use crate::client::exec::Exec;
@@ -23,13 +23,12 @@ use crate::client::{ClientEvent, RecordingEnd};
 use crate::out_queue::OutQueue;
 use crate::setup::{DATA_PORTS, MAX_CPUS};
 use crate::time_sync;
+use crate::waiting::{Ready, Waiting};
 
 /// How long a recorder has to put everything back when the session breaks.
 const LAST_ABORT: Duration = Duration::from_secs(20);
 /// How long a command has to end when it is asked to.
 const EXEC_GRACE: Duration = Duration::from_secs(1);
-/// Where the kernel cannot tell that a command ended, it is asked so often.
-const ASK_CHILD: Duration = Duration::from_millis(20);
 /// How long a host may stay to compare clocks a last time, once it has all.
 const LAST_SYNC: Duration = Duration::from_secs(90);
 /// How often it is looked whether the time sync has ended, at the end only.
@@ -60,7 +59,8 @@ pub(super) struct Session<'a> {
     log: &'a Log,
     agent: Agent,
     out: OutQueue,
-    worker: Worker,
+    /// There once it is known where to record.
+    worker: Option<Worker>,
     number: u64,
     state: State,
     data: Vec<DataPort>,
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
             log,
             agent: Agent::new(AgentExtensions::ALL, session_key(options)?, timeouts, now),
             out: OutQueue::default(),
-            worker: Worker::spawn((options.recorder)())?,
+            worker: None,
             number: 0,
             state: State::Waiting,
             data: Vec::new(),
@@ -113,7 +113,7 @@ impl<'a> Session<'a> {
     }
 
     /// Serves the host until it is gone or `stop` is readable. Nothing is recorded any more when it returns.
-    pub(super) fn run(&mut self, stop: BorrowedFd<'_>, turn: &Turn<'_>) -> Result<(), String> {
+    pub(super) fn run(&mut self, stop: BorrowedFd<'_>, turn: &mut Turn<'_>) -> Result<(), String> {
         let result = self.serve(stop, turn);
         if result.is_err() {
             self.say_goodbye();
@@ -122,7 +122,7 @@ impl<'a> Session<'a> {
         result
     }
 
-    fn serve(&mut self, stop: BorrowedFd<'_>, turn: &Turn<'_>) -> Result<(), String> {
+    fn serve(&mut self, stop: BorrowedFd<'_>, turn: &mut Turn<'_>) -> Result<(), String> {
         loop {
             self.take_output();
             self.out.flush(&mut self.stream).map_err(|error| self.gone(&error.to_string()))?;
@@ -156,19 +156,6 @@ impl<'a> Session<'a> {
     }
 
     fn wait(&self, stop: BorrowedFd<'_>) -> Result<Ready, String> {
-        let room = self.out.has_room();
-        let mut host = PollFlags::empty();
-        host.set(PollFlags::POLLIN, !self.host_gone);
-        host.set(PollFlags::POLLOUT, !self.out.is_empty());
-        let mut fds = vec![
-            PollFd::new(stop, PollFlags::POLLIN),
-            PollFd::new(self.stream.as_fd(), host),
-            PollFd::new(self.done.as_fd(), PollFlags::POLLIN),
-        ];
-        if room {
-            // What cannot be sent now is left where it is.
-            fds.push(PollFd::new(self.worker.as_fd(), PollFlags::POLLIN));
-        }
         let mut deadline = self.agent.next_deadline().map_or(Deadline::NEVER, |at| {
             Deadline::after(at.saturating_duration_since(Instant::now()))
         });
@@ -177,24 +164,17 @@ impl<'a> Session<'a> {
             State::Closed { until } => deadline = until.min(Deadline::after(LOOK)),
             _ => {}
         }
-        if let Some(exec) = &self.exec {
-            match exec.end_fd() {
-                Some(fd) => fds.push(PollFd::new(fd, PollFlags::POLLIN)),
-                None => deadline = deadline.min(Deadline::after(ASK_CHILD)),
-            }
-            if room {
-                fds.extend(exec.output_fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-            }
-        }
-        match poll(&mut fds, deadline.poll_timeout()) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(errno) => return Err(format!("waiting for the host: {errno}")),
-        }
-        let is_ready =
-            |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|e| !e.is_empty());
-        let host = fds.get(1).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-        let gone = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
-        Ok(Ready { stop: is_ready(0), host: host.intersects(gone) })
+        let waiting = Waiting {
+            stop: Some(stop),
+            host: &self.stream,
+            host_is_there: !self.host_gone,
+            out: &self.out,
+            worker: self.worker.as_ref(),
+            exec: self.exec.as_ref(),
+            also: Some(self.done.as_fd()),
+            deadline,
+        };
+        waiting.wait().map_err(|errno| format!("waiting for the host: {errno}"))
     }
 
     fn read(&mut self) {
@@ -212,7 +192,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn take_events(&mut self, turn: &Turn<'_>) -> Result<(), String> {
+    fn take_events(&mut self, turn: &mut Turn<'_>) -> Result<(), String> {
         while let Some(event) =
             self.agent.next(Instant::now()).map_err(|error| error.to_string())?
         {
@@ -239,17 +219,20 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn start(&mut self, request: Request, turn: &Turn<'_>) -> Result<(), String> {
+    fn start(&mut self, request: Request, turn: &mut Turn<'_>) -> Result<(), String> {
         if request.is_proxy {
             let reason = "proxies are not available: record with 'record -A' on the host";
             self.refuse(RefuseCode::FAILED, reason);
             return Ok(());
         }
-        if let Err(other) = turn.take() {
-            let reason = format!("busy: a recording for {other} runs");
-            self.refuse(RefuseCode::BUSY, &reason);
-            return Ok(());
-        }
+        let instance = match turn.take() {
+            Ok(Spot::Top) => None,
+            Ok(Spot::Instance(name)) => Some(name),
+            Err(reason) => {
+                self.refuse(RefuseCode::BUSY, &reason);
+                return Ok(());
+            }
+        };
         if let Some(command) = &request.exec
             && let Err(refusal) = self.options.exec.check(command)
         {
@@ -264,10 +247,15 @@ impl<'a> Session<'a> {
             }
         };
         self.open_sync(&request);
-        self.number = self.worker.new_session();
+        if let Some(instance) = instance.clone() {
+            (self.log)(AgentNews::InInstance { peer: self.peer, instance });
+        }
+        let worker = Worker::spawn((self.options.recorder)(instance));
+        let worker = self.worker.insert(worker.map_err(|error| error.to_string())?);
+        self.number = worker.new_session();
         let args = request.args.clone();
         let job = Job::Start { session: self.number, args, data, mark: Vec::new() };
-        self.worker.send(job).map_err(|error| error.to_string())?;
+        worker.send(job).map_err(|error| error.to_string())?;
         self.state = State::Starting(request);
         Ok(())
     }
@@ -277,10 +265,14 @@ impl<'a> Session<'a> {
         self.cpus = cpus().min(MAX_CPUS);
         if request.fifos && self.options.fifos {
             let ports = self.fifos();
-            if ports.len() >= self.cpus as usize {
-                let open = |path: &std::path::PathBuf| virtio_serial::open_write(path);
-                let opened: Result<Vec<_>, _> = ports.iter().map(open).collect();
-                return opened.map_err(|error| chain(&error));
+            let open = |path: &std::path::PathBuf| virtio_serial::open_write(path);
+            // Somebody else may have them: a port can be opened once.
+            let opened: Result<Vec<_>, _> = ports.iter().map(open).collect();
+            if let Ok(streams) = opened
+                && streams.len() >= self.cpus as usize
+            {
+                (self.log)(AgentNews::ThroughPorts { peer: self.peer });
+                return Ok(streams);
             }
         }
         let mut streams = Vec::new();
@@ -358,21 +350,26 @@ impl<'a> Session<'a> {
             exec.signal(Unix::SIGTERM);
         }
         self.state = State::Stopping;
-        let job = Job::Stop { session: self.number };
-        self.worker.send(job).map_err(|error| error.to_string())
+        let Some(worker) = &self.worker else { return Ok(()) };
+        worker.send(Job::Stop { session: self.number }).map_err(|error| error.to_string())
     }
 
     fn take_reports(&mut self) -> Result<(), String> {
-        self.worker.clear_wake();
+        if let Some(worker) = &self.worker {
+            worker.clear_wake();
+        }
         while self.out.has_room() {
-            let next = self.worker.next().map_err(|error| error.to_string())?;
+            let Some(worker) = &self.worker else { return Ok(()) };
+            let next = worker.next().map_err(|error| error.to_string())?;
             let Some((session, report)) = next else { return Ok(()) };
             if session == self.number {
                 self.take_report(report)?;
             }
         }
         // There may be more: look again once there is room.
-        self.worker.wake_again();
+        if let Some(worker) = &self.worker {
+            worker.wake_again();
+        }
         Ok(())
     }
 
@@ -394,14 +391,14 @@ impl<'a> Session<'a> {
                 self.state = State::Recording { exec };
             }
             (Report::Refused(refusal), State::Starting(_)) => {
-                self.state = State::Waiting;
                 self.refuse(RefuseCode(refusal.code.0), &refusal.reason);
-                return Err(refusal.reason);
+                self.state = State::Closed { until: Deadline::after(Duration::ZERO) };
             }
             (Report::Head(bytes), _) => self.push(&Message::SendData(&bytes)),
             (Report::HeadEnd, _) => self.push(&Message::FinData),
             (Report::HeadFailed(reason), _) => {
-                self.refuse(RefuseCode::FAILED, &reason);
+                // Who logs the end of the session logs this.
+                self.agent.refuse(RefuseCode::FAILED, cut(&reason));
                 return Err(reason);
             }
             (Report::Stopped(end), State::Stopping) => {
@@ -475,19 +472,21 @@ impl<'a> Session<'a> {
         self.exec = None;
         let active =
             matches!(self.state, State::Starting(_) | State::Recording { .. } | State::Stopping);
-        if active {
+        if let Some(worker) = self.worker.as_ref().filter(|_| active) {
             self.tell(ClientEvent::Aborted);
-            if self.worker.abort(self.number).is_err() {
+            if worker.abort(self.number).is_err() {
                 return;
             }
         }
         // Their pipes must not hold the recorder up.
         self.data.clear();
-        let deadline = Deadline::after(LAST_ABORT);
-        while active && let Some(left) = deadline.remaining().filter(|left| !left.is_zero()) {
-            match self.worker.wait(left) {
-                Some((_, Report::Aborted)) | None => break,
-                Some(_) => {}
+        if let Some(worker) = self.worker.as_ref().filter(|_| active) {
+            let deadline = Deadline::after(LAST_ABORT);
+            while let Some(left) = deadline.remaining().filter(|left| !left.is_zero()) {
+                match worker.wait(left) {
+                    Some((_, Report::Aborted)) | None => break,
+                    Some(_) => {}
+                }
             }
         }
         if let Some((sync, _)) = self.sync.take()
@@ -531,11 +530,6 @@ impl<'a> Session<'a> {
     fn gone(&self, reason: &str) -> String {
         format!("the host went away: {reason}")
     }
-}
-
-struct Ready {
-    stop: bool,
-    host: bool,
 }
 
 /// CPUs that there can be: data has a stream for each.

@@ -1,8 +1,8 @@
-//! Accepts hosts, each in a thread of its own; one at a time is served.
+//! Accepts hosts, each in a thread of its own.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -10,14 +10,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use trace_transport::session::SessionKey;
 use trace_transport::{Key, KeyError, Listener, Peer, Stream, nonce, tcp};
 
+use super::places::Places;
 use super::serve::Session;
 use super::{AgentNews, AgentOptions, Log};
 use crate::client::ClientError;
 
-/// Hosts more than the one that is served that are told so; further ones are just sent away.
+/// Hosts more than those that are served that are told so; further ones are just sent away.
 const MAX_WAITING: usize = 16;
-/// How long a new host waits for one that has all and is about to leave.
-const LEAVING: Duration = Duration::from_secs(10);
 /// How long the system is given when it has no more descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 /// After so long without a word a machine that is gone counts as gone.
@@ -34,7 +33,8 @@ pub fn serve(
     stop: BorrowedFd<'_>,
     log: &Log,
 ) -> Result<(), ClientError> {
-    let place = Place::default();
+    let places = Places::new(options.max_sessions);
+    let most = options.max_sessions.saturating_add(MAX_WAITING);
     let connected = AtomicUsize::new(0);
     thread::scope(|scope| {
         loop {
@@ -68,18 +68,18 @@ pub fn serve(
                 away("it is not among those allowed");
                 continue;
             }
-            if connected.load(Ordering::Relaxed) > MAX_WAITING {
+            if connected.load(Ordering::Relaxed) >= most {
                 away("too many connections");
                 continue;
             }
             connected.fetch_add(1, Ordering::Relaxed);
             let leave = Leave(&connected);
-            let place = &place;
+            let places = &places;
             let spawned = thread::Builder::new().name(format!("host {peer}")).spawn_scoped(
                 scope,
                 move || {
                     let _leave = leave;
-                    attend(stream, peer, listener, options, stop, log, place);
+                    attend(stream, peer, listener, options, stop, log, places);
                 },
             );
             if let Err(error) = spawned {
@@ -105,82 +105,23 @@ fn attend(
     options: &AgentOptions,
     stop: BorrowedFd<'_>,
     log: &Log,
-    place: &Place,
+    places: &Places,
 ) {
     // One that is not TCP has its own ways to notice.
     let _ = tcp::set_peer_timeout(&stream, PEER_TIMEOUT);
     log(AgentNews::Connected { peer });
     // Left only when all of the session is gone.
-    let turn = Turn { place, peer };
+    let mut turn = places.turn(peer);
     let mut session = match Session::new(stream, peer, listener.address(), options, log) {
         Ok(session) => session,
         Err(error) => {
             return log(AgentNews::Broken { peer, reason: error.to_string() });
         }
     };
-    let result = session.run(stop, &turn);
+    let result = session.run(stop, &mut turn);
     drop(session);
     if let Err(reason) = result {
         log(AgentNews::Broken { peer, reason });
-    }
-}
-
-/// The one place there is to be served, and who has it.
-#[derive(Default)]
-struct Place {
-    taken: Mutex<Option<Taken>>,
-    freed: Condvar,
-}
-
-#[derive(Clone, Copy)]
-struct Taken {
-    peer: Peer,
-    /// All was sent; it will be gone soon.
-    is_leaving: bool,
-}
-
-impl Place {
-    fn lock(&self) -> MutexGuard<'_, Option<Taken>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A session's way to the place.
-pub(super) struct Turn<'a> {
-    place: &'a Place,
-    peer: Peer,
-}
-
-impl Turn<'_> {
-    /// Takes the place, or says who has it. One who is about to leave is waited for.
-    pub(super) fn take(&self) -> Result<(), Peer> {
-        let leaves = |taken: &mut Option<Taken>| taken.is_some_and(|taken| taken.is_leaving);
-        let waited = self.place.freed.wait_timeout_while(self.place.lock(), LEAVING, leaves);
-        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match *taken {
-            Some(other) => Err(other.peer),
-            None => {
-                *taken = Some(Taken { peer: self.peer, is_leaving: false });
-                Ok(())
-            }
-        }
-    }
-
-    /// Says that the place is free soon.
-    pub(super) fn is_leaving(&self) {
-        if let Some(taken) = self.place.lock().as_mut().filter(|taken| taken.peer == self.peer) {
-            taken.is_leaving = true;
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut taken = self.place.lock();
-        if taken.is_some_and(|taken| taken.peer == self.peer) {
-            *taken = None;
-            self.place.freed.notify_all();
-        }
     }
 }
 

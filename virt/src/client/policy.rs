@@ -127,6 +127,12 @@ impl Refusal {
         Self { code: RefuseCode::NOT_ALLOWED, reason: reason.into() }
     }
 
+    /// Another recording is in the way.
+    #[must_use]
+    pub fn busy(reason: impl Into<String>) -> Self {
+        Self { code: RefuseCode::BUSY, reason: reason.into() }
+    }
+
     /// It cannot be done.
     #[must_use]
     pub fn failed(reason: impl Into<String>) -> Self {

@@ -1,9 +1,8 @@
 //! One connection to the host: what it asks, in the order it asks.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use trace_transport::message::{
     Decoder, ExecRule, Hello, HelloKind, MAX_DATA, Message, WordList, Words,
@@ -21,6 +20,7 @@ use crate::out_queue::OutQueue;
 use crate::protocol::{RefuseCode, clean};
 use crate::setup::{DATA_PORTS, MAX_CPUS};
 use crate::time_sync::{self, Clock};
+use crate::waiting::{Ready, Waiting};
 use crate::wish::Wish;
 
 /// How long part of a message may wait for the rest before a new one is looked for.
@@ -29,8 +29,6 @@ const PARTIAL_TIME: Duration = Duration::from_secs(1);
 const LAST_ABORT: Duration = Duration::from_secs(20);
 /// How long a command has to end when it is asked to.
 const EXEC_GRACE: Duration = Duration::from_secs(1);
-/// Where the kernel cannot tell that a command ended, it is asked so often.
-const ASK_CHILD: Duration = Duration::from_millis(20);
 
 pub(super) enum End {
     Stop,
@@ -156,21 +154,6 @@ impl<'a> Serving<'a> {
     }
 
     fn wait(&self, stop: BorrowedFd<'_>) -> Result<Ready, ClientError> {
-        let room = self.out.has_room();
-        let mut host = PollFlags::POLLIN;
-        host.set(PollFlags::POLLOUT, !self.out.is_empty());
-        let is_interrupted = self.wishing.as_ref().is_some_and(|wishing| wishing.is_interrupted);
-        // What was heard once stays readable.
-        let stop = if is_interrupted {
-            PollFd::new(self.stream.as_fd(), PollFlags::empty())
-        } else {
-            PollFd::new(stop, PollFlags::POLLIN)
-        };
-        let mut fds = vec![stop, PollFd::new(self.stream.as_fd(), host)];
-        if room {
-            // What cannot be sent now is left where it is.
-            fds.push(PollFd::new(self.worker.as_fd(), PollFlags::POLLIN));
-        }
         let mut deadline = self.partial;
         if let Some(wishing) = &self.wishing {
             deadline = deadline.min(wishing.deadline);
@@ -178,34 +161,25 @@ impl<'a> Serving<'a> {
         if let Some(held) = &self.held {
             deadline = deadline.min(held.until);
         }
-        if let Some(exec) = &self.exec {
-            if self.brake.is_some() {
-                deadline = deadline.min(Deadline::after(LOOK));
-            }
-            match exec.end_fd() {
-                Some(fd) => fds.push(PollFd::new(fd, PollFlags::POLLIN)),
-                None => deadline = deadline.min(Deadline::after(ASK_CHILD)),
-            }
-            if room {
-                fds.extend(exec.output_fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-            }
+        if self.exec.is_some() && self.brake.is_some() {
+            deadline = deadline.min(Deadline::after(LOOK));
         }
-        match poll(&mut fds, deadline.poll_timeout()) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(errno) => {
-                return Err(ClientError::Io {
-                    action: "waiting for the host",
-                    source: errno.into(),
-                });
-            }
-        }
-        let is_ready =
-            |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|e| !e.is_empty());
-        let host_events = fds.get(1).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-        Ok(Ready {
-            stop: is_ready(0) && !is_interrupted,
-            host: host_events
-                .intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR),
+        let is_interrupted = self.wishing.as_ref().is_some_and(|wishing| wishing.is_interrupted);
+        let waiting = Waiting {
+            // What was heard once stays readable.
+            stop: (!is_interrupted).then_some(stop),
+            host: &*self.stream,
+            host_is_there: true,
+            out: &self.out,
+            worker: Some(self.worker),
+            exec: self.exec.as_ref(),
+            also: None,
+            deadline,
+        };
+        let waited = waiting.wait();
+        waited.map_err(|errno| ClientError::Io {
+            action: "waiting for the host",
+            source: errno.into(),
         })
     }
 
@@ -671,11 +645,6 @@ impl<'a> Serving<'a> {
         // Everything sent from here is cut to size before.
         let _ = self.out.push(message);
     }
-}
-
-struct Ready {
-    stop: bool,
-    host: bool,
 }
 
 enum Action {

@@ -15,7 +15,7 @@ use super::control::Control;
 use super::link::{self, Link};
 use super::{GuestInfo, GuestSession, HostError, StartRequest, Step};
 use crate::agent::{MarkClock, session_key_of};
-use crate::setup::{GuestName, VirtDir};
+use crate::setup::{GuestName, MAX_CPUS, VirtDir};
 use crate::time_sync::{Clock, Ping};
 
 pub(super) use sync::{EndingSync, Sync};
@@ -102,12 +102,15 @@ impl AgentGuest {
             Some(Ok((host, guest))) => Some((host, guest)),
             Some(Err(_)) | None => None,
         };
+        let fifos = target.open_fifos();
         let asked_at = Instant::now();
-        let opened = open(&target, &mut connection, request, ping.is_some(), clock.is_some())?;
+        let offers =
+            Offers { fifos: !fifos.is_empty(), ping: ping.is_some(), clock: clock.is_some() };
+        let opened = open(&target, &mut connection, request, offers)?;
         let records_since = Instant::now();
         let connects = Connects { target: &target, opened: &opened };
         let totals = Arc::new(Totals::with_quota(u64::MAX));
-        let collectors = connects.collect(&totals)?;
+        let collectors = connects.collect(fifos, &totals)?;
         let mut link = Link::new(target.guest.clone(), connection, false);
         let sync = match (opened.time_sync, clock) {
             (Some((name, port)), Some(clock)) if name == ProtocolName::new(PTP) => {
@@ -175,7 +178,6 @@ impl AgentTarget {
     fn session(&self, source: SessionError) -> HostError {
         let (guest, step) = (self.guest.clone(), Step::Start);
         match source {
-            SessionError::Refused { code: RefuseCode::BUSY, .. } => HostError::Busy { guest },
             SessionError::Refused { code, reason } => {
                 let code = crate::protocol::RefuseCode(code.0);
                 HostError::Refused { guest, step, code, reason }
@@ -184,13 +186,26 @@ impl AgentTarget {
         }
     }
 
-    /// FIFOs of the guest, as many as can be opened without a gap.
-    fn open_fifos(&self, most: u32) -> Vec<Stream> {
+    /// FIFOs of the guest, as many as can be opened without a gap, and with nothing in them of an earlier session. None
+    /// where somebody else reads from them.
+    fn open_fifos(&self) -> Vec<Stream> {
         let Some(dir) = &self.fifos else { return Vec::new() };
         let Ok(name) = GuestName::new(&self.guest) else { return Vec::new() };
-        let open = |cpu| fifo::open_read(&dir.data_fifo(&name, cpu)?).ok();
-        (0..most).map_while(open).collect()
+        let open = |cpu| {
+            let mut stream = fifo::open_read(&dir.data_fifo(&name, cpu)?).ok()?;
+            fifo::empty(&mut stream).ok()?;
+            Some(stream)
+        };
+        (0..MAX_CPUS).map_while(open).collect()
     }
+}
+
+/// What the host can do.
+#[derive(Clone, Copy)]
+struct Offers {
+    fifos: bool,
+    ping: bool,
+    clock: bool,
 }
 
 /// Agrees on how it is recorded.
@@ -198,18 +213,17 @@ fn open(
     target: &AgentTarget,
     connection: &mut Connection,
     request: &StartRequest,
-    may_ping: bool,
-    has_clock: bool,
+    offers: Offers,
 ) -> Result<Opened, HostError> {
     let key = target.key.as_ref().map(session_key_of).transpose();
     let no_numbers = |error| target.io(Step::Start, std::io::Error::other(error));
     let ask = Ask {
-        fifos: !target.open_fifos(1).is_empty(),
+        fifos: offers.fifos,
         trace_id: request.trace_id,
         args: request.args.clone(),
         exec: request.exec.clone(),
-        time_sync: if has_clock { vec![PTP] } else { Vec::new() },
-        extensions: AgentExtensions { ping: may_ping, ..AgentExtensions::ALL },
+        time_sync: if offers.clock { vec![PTP] } else { Vec::new() },
+        extensions: AgentExtensions { ping: offers.ping, ..AgentExtensions::ALL },
         key: key.map_err(no_numbers)?,
     };
     let wants_exec = ask.exec.is_some();
@@ -270,11 +284,16 @@ impl Connects<'_> {
     }
 
     /// Takes the data of all CPUs.
-    fn collect(&self, totals: &Arc<Totals>) -> Result<Vec<Collector>, HostError> {
+    fn collect(
+        &self,
+        fifos: Vec<Stream>,
+        totals: &Arc<Totals>,
+    ) -> Result<Vec<Collector>, HostError> {
         let cpus = self.opened.cpus;
         let mut streams = Vec::new();
         if self.opened.fifos {
-            streams = self.target.open_fifos(cpus);
+            streams = fifos;
+            streams.truncate(cpus as usize);
             if streams.len() != cpus as usize {
                 let fifos = u32::try_from(streams.len()).unwrap_or(u32::MAX);
                 let guest = self.target.guest.clone();

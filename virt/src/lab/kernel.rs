@@ -17,6 +17,8 @@ pub enum Flavor {
     /// The smallest there is.
     #[default]
     Virtual,
+    /// The one that real machines have, with drivers for all of them.
+    Full,
     /// The real-time one, which has latency tracers.
     RealTime,
 }
@@ -31,6 +33,7 @@ impl Flavor {
                 "linux-image-amd64",
                 "linux-image-generic",
             ],
+            Self::Full => &["linux-image-amd64", "linux-image-generic"],
             Self::RealTime => &["linux-image-rt-amd64"],
         }
     }
@@ -39,6 +42,7 @@ impl Flavor {
     fn directory(self) -> &'static str {
         match self {
             Self::Virtual => "kernel",
+            Self::Full => "kernel-full",
             Self::RealTime => "kernel-rt",
         }
     }

@@ -13,16 +13,15 @@ mod workshop;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use nix::unistd::{User, initgroups, setgid, setuid};
-use trace_transport::{Access, Address, Key, Listener, Rule};
+use trace_transport::{Address, Listener};
 use trace_virt::stop::StopSignals;
 
 use self::log::Log;
 use self::server::{Limits, Settings};
-use crate::command::peer_timeout;
+use crate::command::{peer_rules, peer_timeout};
 use crate::error::Error;
 use crate::exit_code::Exit;
 
@@ -79,17 +78,6 @@ pub(crate) fn command() -> Command {
                 .help("Append what is said to a file"),
             flag("verbose").long("verbose").help("Say more"),
             flag("debug").long("debug").hide(true),
-            Arg::new("allow")
-                .long("allow")
-                .value_name("ADDRESS/PREFIX")
-                .action(ArgAction::Append)
-                .value_parser(|text: &str| text.parse::<Rule>())
-                .help("Let only these send; vsock:CID and uid:USER, too"),
-            Arg::new("key-file")
-                .long("key-file")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Let only those send who know this key, and prove to know it, too"),
             peer_timeout::arg(
                 "Complete the file of a recorder whose machine answers nothing for so long [default: 30]",
             ),
@@ -101,6 +89,10 @@ pub(crate) fn command() -> Command {
                 .value_name("USER")
                 .help("Become this user once the port is open"),
         ])
+        .args(peer_rules::args(
+            "Let only these send; vsock:CID and uid:USER, too",
+            "Let only those send who know this key, and prove to know it, too",
+        ))
 }
 
 fn flag(name: &'static str) -> Arg {
@@ -129,23 +121,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let directory = directory(matches)?;
     let path = |name: &str| matches.get_one::<PathBuf>(name).map(PathBuf::as_path);
     let log = Log::open(path("log"), matches.get_flag("verbose") || matches.get_flag("debug"))?;
-    let key = match path("key-file") {
-        Some(path) => Some(Arc::new(Key::read(path).map_err(|error| {
-            Error::failure("this key cannot be used")
-                .because(error)
-                .hint("make one: (umask 077; head -c 32 /dev/urandom > FILE)")
-        })?)),
-        None => None,
-    };
+    let key = peer_rules::key(matches)?;
     let base = matches.get_one::<String>("base").cloned().unwrap_or_default();
     if base.is_empty() || base.contains('/') {
         return Err(Error::usage(format!("-o {base}: not the beginning of a name"))
             .hint("choose a directory with -d DIR"));
     }
-    let mut access = Access::default();
-    for rule in matches.get_many::<Rule>("allow").into_iter().flatten() {
-        access.allow(*rule);
-    }
+    let access = peer_rules::access(matches);
     let size = |name: &str| matches.get_one::<u64>(name).copied();
     let peer_timeout = peer_timeout::of(matches).unwrap_or(peer_timeout::DEFAULT);
     let limits = Limits {

@@ -1,14 +1,16 @@
 //! Guests that are reached through their agents: where they are, and recordings of nothing else.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use trace_transport::Key;
 use trace_transport::session::agent::PORT;
-use trace_transport::{Address, Key};
 use trace_virt::host::{AgentGuest, AgentTarget};
 use trace_virt::setup::VirtDir;
 
+use super::agent_address::AgentAddress;
 use super::args::{AgentArgs, Args};
 use super::guests::{self, Conclusion, RunningGuest, guest_error, with_something_left};
 use super::plan::Plan;
@@ -27,11 +29,11 @@ const TICK: Duration = Duration::from_millis(20);
 pub(crate) struct AgentPlace {
     /// What the guest is called in files.
     pub(crate) name: String,
-    pub(crate) address: Address,
+    pub(crate) address: AgentAddress,
 }
 
 impl AgentPlace {
-    /// Reads `HOST[:PORT]`, `CID[:PORT]`, `NAME@CID[:PORT]`, or an address.
+    /// Reads `NAME`, `HOST[:PORT]`, `CID[:PORT]`, `NAME@CID[:PORT]`, or an address.
     ///
     /// # Errors
     /// It is none of them.
@@ -42,7 +44,7 @@ impl AgentPlace {
             let address = text.parse().map_err(bad)?;
             let path = path.rsplit_once(':').map_or(path, |(path, _)| path);
             let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy();
-            return Ok(Self { name: name.into_owned(), address });
+            return Ok(Self { name: name.into_owned(), address: AgentAddress::At(address) });
         }
         let (name, place) = match text.split_once('@') {
             Some((name, place)) => (Some(name), place),
@@ -64,7 +66,12 @@ impl AgentPlace {
             return Err(Error::usage(format!("-A {text}: it names no guest"))
                 .hint("name it as HOST, CID or NAME@CID"));
         }
-        Ok(Self { name, address: address.parse().map_err(bad)? })
+        let address = address.parse().map_err(bad)?;
+        // Nothing but a name: libvirt may know it.
+        let is_bare = text == name && text.parse::<IpAddr>().is_err() && !is_vsock;
+        let address =
+            if is_bare { AgentAddress::Named(text.to_owned()) } else { AgentAddress::At(address) };
+        Ok(Self { name, address })
     }
 }
 
@@ -72,7 +79,7 @@ impl AgentPlace {
 pub(super) fn connect(
     dir: &VirtDir,
     name: &str,
-    address: &Address,
+    address: &AgentAddress,
     args: &AgentArgs,
 ) -> Result<AgentGuest, Error> {
     let key = match &args.key_file {
@@ -82,14 +89,16 @@ pub(super) fn connect(
         )),
         None => None,
     };
+    let address = address.resolve()?;
+    let hint = format!("does 'trace-cmd agent' listen at {address}?");
     let target = AgentTarget {
         guest: name.to_owned(),
-        address: address.clone(),
+        address,
         key,
         fifos: (!args.no_fifos).then(|| dir.clone()),
         interval: args.interval,
     };
-    AgentGuest::connect(target).map_err(guest_error)
+    AgentGuest::connect(target).map_err(|error| guest_error(error).hint(hint))
 }
 
 /// Whether agents record all there is to record, and this machine nothing: it then stays as it is.
@@ -160,7 +169,9 @@ mod tests {
     #[test]
     fn agents_are_named_as_in_the_c_version_and_by_address() {
         for (text, name, address) in [
-            ("host", "host", "host:823"),
+            ("host", "host", "host"),
+            ("host:823", "host", "host:823"),
+            ("10.0.0.1", "10.0.0.1", "10.0.0.1:823"),
             ("10.0.0.1:99", "10.0.0.1", "10.0.0.1:99"),
             ("[::1]:99", "::1", "[::1]:99"),
             ("[::1]", "::1", "[::1]:823"),

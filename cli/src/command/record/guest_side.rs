@@ -13,7 +13,7 @@ use super::local::{LocalRecording, Recorded, Settings, SinkRequest, kernel_error
 use super::multiplex::{self, Ports};
 use super::plan;
 use super::summary;
-use crate::command::tracing_plan::{MachinePlan, Setup, Word};
+use crate::command::tracing_plan::{MachinePlan, Place, Setup, Word};
 use crate::error::Error;
 use crate::output::tell;
 
@@ -23,6 +23,9 @@ pub(crate) struct Recorder {
     pub(crate) policy: GuestPolicy,
     /// The host takes the data of several instances from one stream.
     pub(crate) has_frames: bool,
+    /// Another recording has the top-level buffer: this one is to be in an instance of this name, which the host does not
+    /// see.
+    pub(crate) instance: Option<String>,
 }
 
 /// Records this machine by its own wish: what the host says does not matter.
@@ -31,6 +34,8 @@ pub(crate) struct OwnRecorder(pub(crate) Args);
 
 struct Recording {
     local: LocalRecording,
+    /// Its one instance counts as the top-level buffer.
+    is_alone: bool,
     ports: Ports,
     /// The instances that share the ports.
     list: Option<String>,
@@ -51,7 +56,8 @@ impl GuestRecorder for OwnRecorder {
     ) -> Result<Box<dyn GuestRecording>, Refusal> {
         let failed = |error: Error| Refusal::failed(error.to_string());
         let plan = plan::of_guest(&self.0).map_err(failed)?;
-        let recording = start(&self.0, &plan, &Settings::from(&self.0), data).map_err(failed)?;
+        let recording =
+            start(&self.0, &plan, &Settings::from(&self.0), data, false).map_err(failed)?;
         Ok(Box::new(Recording { tells_losses: true, ..recording }))
     }
 }
@@ -62,37 +68,71 @@ impl GuestRecorder for Recorder {
         args: &[String],
         data: Vec<OwnedFd>,
     ) -> Result<Box<dyn GuestRecording>, Refusal> {
-        let args = Args::parse(args).map_err(Refusal::failed)?;
+        let mut args = Args::parse(args).map_err(Refusal::failed)?;
         check_words(&args)?;
         let failed = |error: Error| Refusal::failed(error.to_string());
-        let plan = plan::of_guest(&args).map_err(failed)?;
+        let mut plan = plan::of_guest(&args).map_err(failed)?;
         if !self.has_frames && !plan.instances.is_empty() {
             return Err(Refusal::failed("-B is not available in a guest that is reached by -A"));
         }
+        if let Some(name) = &self.instance {
+            args.words.insert(0, Word::Instance(name.clone()));
+            plan = plan::of_guest(&args).map_err(failed)?;
+        }
         let mut settings = Settings::from(&args);
-        if self.policy.limits() {
+        if self.policy.limits() || self.instance.is_some() {
             let dir = TracingDir::find_or_mount().map_err(kernel_error).map_err(failed)?;
             let setup = Setup::new(&plan, settings.choices, &dir);
             let setup = setup.map_err(kernel_error).map_err(failed)?;
             self.policy.check(&setup, &dir)?;
             settings.most_buffer_kb = self.policy.cpu_buffer_kb(setup.places.len());
+            if let Some(name) = &self.instance {
+                check_instance(&setup, &dir, name)?;
+            }
         }
-        Ok(Box::new(start(&args, &plan, &settings, data).map_err(failed)?))
+        let own = self.instance.is_some();
+        let failed = |error: Error| match own {
+            true => Refusal::failed(format!("beside another recording, in an instance: {error}")),
+            false => failed(error),
+        };
+        Ok(Box::new(start(&args, &plan, &settings, data, own).map_err(failed)?))
     }
 }
 
+/// Whether an instance is enough, and not there yet.
+fn check_instance(setup: &Setup, dir: &TracingDir, name: &str) -> Result<(), Refusal> {
+    if let Some(step) = setup.begin().chain(&setup.steps).find(|step| step.place == Place::Top) {
+        let step = step.to_string();
+        let reason = format!(
+            "busy with another recording, beside which nothing is set for both: {}",
+            step.trim()
+        );
+        return Err(Refusal::busy(reason));
+    }
+    match dir.instance(name) {
+        Ok(_) => Err(Refusal::failed(format!("the instance {name} is somebody else's"))),
+        Err(_) => Ok(()),
+    }
+}
+
+/// `is_alone`: the one instance of the plan is to look like the top-level buffer.
 fn start(
     args: &Args,
     plan: &MachinePlan,
     settings: &Settings,
     data: Vec<OwnedFd>,
+    is_alone: bool,
 ) -> Result<Recording, Error> {
     let format = Format::new(args)?;
     let mut ports = Ports::new(data);
     let mut list = None;
     let mut sinks = |_: &TracingDir, requests: &[SinkRequest]| {
-        let sinks = ports.sinks(requests)?;
-        list = ports.is_shared().then(|| multiplex::list(requests)).transpose()?;
+        let mut requests = requests.to_vec();
+        if is_alone {
+            requests.iter_mut().for_each(|request| request.name = None);
+        }
+        let sinks = ports.sinks(&requests)?;
+        list = ports.is_shared().then(|| multiplex::list(&requests)).transpose()?;
         Ok(sinks)
     };
     let local = LocalRecording::start(plan, settings, &mut sinks)?;
@@ -101,7 +141,17 @@ fn start(
     let blocks =
         args.words.iter().any(|word| matches!(word, Word::OnFull(choice) if choice == "block"));
     let tells_losses = false;
-    Ok(Recording { local, ports, list, format, trace_id, sub_buffer_size, blocks, tells_losses })
+    Ok(Recording {
+        local,
+        is_alone,
+        ports,
+        list,
+        format,
+        trace_id,
+        sub_buffer_size,
+        blocks,
+        tells_losses,
+    })
 }
 
 fn extra(trace_id: u64) -> Extra {
@@ -131,10 +181,13 @@ impl GuestRecording for Recording {
 
     /// The tail is the head again, with the names of all tasks that ran and the kernel's counters.
     fn stop(self: Box<Self>) -> Result<RecordingEnd, String> {
-        let Self { local, ports, format, trace_id, tells_losses, .. } = *self;
+        let Self { local, is_alone, ports, format, trace_id, tells_losses, .. } = *self;
         ports.end();
         let finish = || -> Result<RecordingEnd, Error> {
-            let Recorded { machine, buffers, restoring } = local.stop()?;
+            let Recorded { machine, mut buffers, restoring } = local.stop()?;
+            if is_alone {
+                buffers.iter_mut().for_each(|buffer| buffer.name = None);
+            }
             if let Some(error) = restoring.finish() {
                 tell(&format!("{error}"));
             }

@@ -3,6 +3,7 @@
 //! `args` (words in order) → `plan` (who records what) → `run` (the kernel is touched) → `live`
 //! (where the data goes).
 
+mod agent_address;
 mod agents;
 pub(crate) mod args;
 pub(super) mod close_up;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use trace_transport::Address;
 use trace_virt::wish::{OWN_RECORDING, Wish};
 
+use super::agent_address::AgentAddress;
 use super::agents::AgentPlace;
 use super::args::Args;
 use super::guests::LostGuest;
@@ -26,7 +26,7 @@ pub(crate) struct Plan {
 pub(crate) struct GuestPlan {
     pub(crate) name: String,
     /// Where its agent is; without one it is reached through virt-server.
-    pub(crate) agent: Option<Address>,
+    pub(crate) agent: Option<AgentAddress>,
     /// What it is called in files, if not by its name.
     title: Option<String>,
     /// Its part of the command line, for its own `record` parser.

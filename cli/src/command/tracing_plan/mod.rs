@@ -14,6 +14,6 @@ mod word;
 
 pub(super) use applied::Applied;
 pub(super) use plan::MachinePlan;
-pub(super) use step::Change;
+pub(super) use step::{Change, Place};
 pub(super) use steps::{Before, Choices, Setup};
 pub(super) use word::Word;

@@ -62,7 +62,7 @@ pub struct SyncGuest {
 }
 
 impl SyncGuest {
-    session_io!();
+    sync_io!();
 
     /// A connection was made. `patience`: how long a round may take.
     #[must_use]
@@ -93,20 +93,6 @@ impl SyncGuest {
         self.state = State::Idle;
         self.deadline = None;
         Ok(())
-    }
-
-    /// Tells whether the round is late.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::TimedOut`]: the connection is then of no use any more.
-    pub fn on_time(&self, now: Instant) -> Result<(), SessionError> {
-        match self.deadline {
-            Some(deadline) if now >= deadline => {
-                Err(SessionError::TimedOut { step: self.state.step() })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The next event, or `None` until there are more bytes.

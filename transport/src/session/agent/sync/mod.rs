@@ -17,6 +17,27 @@
 //! The guest computes; what it says converts its time to the host's. Stamps are of the trace clock: the caller makes
 //! them, when an event says so, and before it sends what waits in `output`.
 
+/// What both sides have, inside their `impl`: the methods of all sessions, and the end of a round that takes too long.
+macro_rules! sync_io {
+    () => {
+        session_io!();
+
+        /// Tells whether the round is late.
+        ///
+        /// # Errors
+        ///
+        /// [`SessionError::TimedOut`]: the connection is then of no use any more.
+        pub fn on_time(&self, now: Instant) -> Result<(), SessionError> {
+            match self.deadline {
+                Some(deadline) if now >= deadline => {
+                    Err(SessionError::TimedOut { step: self.state.step() })
+                }
+                _ => Ok(()),
+            }
+        }
+    };
+}
+
 mod guest;
 mod host;
 mod wire;
