@@ -13,7 +13,7 @@ use trace_transport::{Address, Connection, Deadline, Key, Stream, fifo};
 use super::collect::{Collector, Totals};
 use super::control::Control;
 use super::link::{self, Link};
-use super::{GuestInfo, GuestSession, HostError, StartRequest, Step};
+use super::{GuestInfo, GuestSession, HostError, StartRequest, Started, Step};
 use crate::agent::{MarkClock, session_key_of};
 use crate::setup::{GuestName, VirtDir};
 use crate::time_sync::{Clock, Ping};
@@ -104,7 +104,7 @@ impl AgentGuest {
         };
         let asked_at = Instant::now();
         let opened = open(&target, &mut connection, request, ping.is_some(), clock.is_some())?;
-        let records_since = Instant::now();
+        let ready_at = Instant::now();
         let connects = Connects { target: &target, opened: &opened };
         let totals = Arc::new(Totals::with_quota(u64::MAX));
         let collectors = connects.collect(&totals)?;
@@ -147,8 +147,7 @@ impl AgentGuest {
             head,
             cpus: opened.cpus,
             sub_buffer_size: opened.page_size,
-            asked_at,
-            records_since,
+            started: Started { asked_at, ready_at, told_at: None, guest_time: None },
             info: GuestInfo {
                 cpus: opened.cpus,
                 page_size: opened.page_size,
