@@ -57,8 +57,8 @@ struct Recording {
 
 impl GuestRecorder for OwnRecorder {
     fn prepare(&mut self, _: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
-        let plan = plan::of_guest(&self.0).map_err(refusal)?;
-        let ready = Ready::new(&self.0, &plan, &Settings::from(&self.0), data).map_err(refusal)?;
+        let plan = plan::of_guest(&self.0)?;
+        let ready = Ready::new(&self.0, &plan, &Settings::from(&self.0), data)?;
         Ready { tells_losses: true, ..ready }.waiting()
     }
 }
@@ -67,24 +67,26 @@ impl GuestRecorder for Recorder {
     fn prepare(&mut self, args: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
         let args = Args::parse(args).map_err(Refusal::failed)?;
         check_words(&args)?;
-        let plan = plan::of_guest(&args).map_err(refusal)?;
+        let plan = plan::of_guest(&args)?;
         if !self.has_frames && !plan.instances.is_empty() {
             return Err(Refusal::failed("-B is not available in a guest that is reached by -A"));
         }
         let mut settings = Settings::from(&args);
         if self.policy.limits() {
-            let dir = TracingDir::find_or_mount().map_err(kernel_error).map_err(refusal)?;
+            let dir = TracingDir::find_or_mount().map_err(kernel_error)?;
             let setup = Setup::new(&plan, settings.choices, &dir);
-            let setup = setup.map_err(kernel_error).map_err(refusal)?;
+            let setup = setup.map_err(kernel_error)?;
             self.policy.check(&setup, &dir)?;
             settings.most_buffer_kb = self.policy.cpu_buffer_kb(setup.places.len());
         }
-        Ready::new(&args, &plan, &settings, data).map_err(refusal)?.waiting()
+        Ready::new(&args, &plan, &settings, data)?.waiting()
     }
 }
 
-fn refusal(error: Error) -> Refusal {
-    Refusal::failed(error.to_string())
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::failed(error.to_string())
+    }
 }
 
 impl Ready {
@@ -110,13 +112,13 @@ impl Ready {
 
     /// As the client has it.
     fn waiting(self) -> Result<ReadyRecording, Refusal> {
-        let sub_buffer_size = self.local.sub_buffer_size().map_err(refusal)?;
+        let sub_buffer_size = self.local.sub_buffer_size()?;
         Ok(ReadyRecording::new(sub_buffer_size, move || self.begin()))
     }
 
     fn begin(self) -> Result<Box<dyn GuestRecording>, Refusal> {
         let Self { ports, local, list, format, blocks, tells_losses } = self;
-        let local = local.begin().map_err(refusal)?;
+        let local = local.begin()?;
         let trace_id = super::new_trace_id();
         Ok(Box::new(Recording { ports, local, list, format, trace_id, blocks, tells_losses }))
     }
