@@ -34,8 +34,8 @@ const CASES: &[Case] = &[
 const BOOT: Duration = Duration::from_secs(240);
 /// For what takes seconds on a machine that has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Start skew that is claimed, in microseconds.
-const MOST_SKEW: u64 = 100_000;
+/// How long `record` lets guests that are ready wait for others, in microseconds.
+const PATIENCE_AT_START: u64 = 10_000_000;
 /// Makes enough events for data to leave the guest.
 const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do ls -l /proc >/dev/null; done";
 
@@ -173,8 +173,12 @@ impl Recording {
     }
 
     /// Waits for its end.
-    fn end(mut self) -> Result<Ended, Failed> {
-        let deadline = Instant::now() + PATIENCE;
+    fn end(self) -> Result<Ended, Failed> {
+        self.end_within(PATIENCE)
+    }
+
+    fn end_within(mut self, time: Duration) -> Result<Ended, Failed> {
+        let deadline = Instant::now() + time;
         loop {
             if let Some(status) = self.record.try_wait()? {
                 let code = status.code();
@@ -267,6 +271,7 @@ fn instances(file: &Path) -> Result<(), Failed> {
 
 /// A disk that gets full costs what comes then, and that is told.
 fn full_disk(virt_dir: &Path, guest: &Guest) -> Result<(), Failed> {
+    Server::wait_until_ready(virt_dir, guest.name())?;
     let disk = Disk::mount()?;
     let out = disk.0.path();
     let words = "--compression none --dom guest1 -e raw_syscalls -e sched";
@@ -305,6 +310,30 @@ impl Drop for Disk {
     }
 }
 
+/// Prints how far apart guests began; none may have before all were ready.
+fn start_skew(summary: &str, count: usize) -> Result<(), Failed> {
+    let [asked, ready, told, on] = ["asked_us", "ready_us", "told_us", "tracing_on"]
+        .map(|name| values(summary, &format!("\"{name}\":")));
+    check([&asked, &ready, &told, &on].iter().all(|all| all.len() == count), || {
+        summary.to_owned()
+    })?;
+    let span = |times: &[u64]| {
+        let (first, last) = (times.iter().min(), times.iter().max());
+        last.zip(first).map_or(0, |(last, first)| last - first)
+    };
+    println!(
+        "{count} guests: asked within {} us, ready within {} us, told to begin within {} us, tracing within {} us",
+        span(&asked),
+        span(&ready),
+        span(&told),
+        span(&on) / 1000
+    );
+    let in_order = ready.iter().max() <= told.iter().min();
+    check(in_order || span(&ready) >= PATIENCE_AT_START, || {
+        format!("ready at {ready:?} us, told to begin at {told:?} us")
+    })
+}
+
 /// One guest, one thing after the other.
 fn faults() -> Result<(), Failed> {
     const GUEST: &str = "--dom guest1 -e raw_syscalls -e sched";
@@ -322,6 +351,8 @@ fn faults() -> Result<(), Failed> {
     Server::wait_for_client(virt_dir)?;
     let _lock = TracefsLock::take()?;
     let start = |words: &str| -> Result<Recording, Failed> {
+        // A guest that ends an earlier recording, or was paused, takes a while to answer.
+        Server::wait_until_ready(virt_dir, "guest1")?;
         let mut recording = Recording::start(virt_dir, out, words)?;
         recording.begun("guest1")?;
         recording.data_of(&guest)?;
@@ -352,6 +383,7 @@ fn faults() -> Result<(), Failed> {
     done("recorder killed");
 
     let traced = |words: &str| -> Result<String, Failed> {
+        Server::wait_until_ready(virt_dir, "guest1")?;
         let mut recording = Recording::start(virt_dir, out, words)?;
         recording.begun("guest1")?;
         guest.run(WORK)?;
@@ -418,13 +450,15 @@ fn faults() -> Result<(), Failed> {
 
     let recording = start(GUEST)?;
     monitor.run("system_reset")?;
-    recording.end()?.is_incomplete("gone")?;
+    // That is known when it has booted.
+    recording.end_within(BOOT)?.is_incomplete("gone")?;
     events(&file)?;
     drop(server);
     server = Server::start(virt_dir)?;
     Server::wait_for_client(virt_dir)?;
     done("rebooted");
 
+    Server::wait_until_ready(virt_dir, "guest1")?;
     let mut recording = Recording::start(virt_dir, out, GUEST)?;
     recording.begun("guest1")?;
     guest.kill();
@@ -457,22 +491,11 @@ fn together() -> Result<(), Failed> {
         let mut words = "-e sched_process_exec".to_owned();
         for name in NAMES.iter().take(count) {
             words += &format!(" --dom {name} -e sched_process_exec --exec ls -d /{name} / ;");
+            Server::wait_until_ready(virt_dir, name)?;
         }
         let ended = Recording::start(virt_dir, out, &words)?.end()?;
         ended.is_complete()?;
-        let asked = values(&ended.stdout, "\"asked_us\":");
-        let records = values(&ended.stdout, "\"recording_us\":");
-        check(asked.len() == count, || ended.stdout.clone())?;
-        let skew = |times: &[u64]| {
-            let (first, last) = (times.iter().min(), times.iter().max());
-            last.zip(first).map_or(0, |(last, first)| last - first)
-        };
-        println!(
-            "{count} guests: asked within {} us, their word that they record within {} us",
-            skew(&asked),
-            skew(&records)
-        );
-        check(skew(&asked) < MOST_SKEW, || format!("asked at {asked:?} us"))?;
+        start_skew(&ended.stdout, count)?;
         let mut report = trace_cmd();
         report.args(["report", "-i"]).arg(out.join("trace.dat"));
         for name in NAMES.iter().take(count) {
@@ -494,6 +517,7 @@ fn together() -> Result<(), Failed> {
     for name in NAMES {
         let event = if name == "guest3" { "no_such_event" } else { "sched_process_exec" };
         words += &format!(" --dom {name} -e {event} --exec ls -d /{name} / ;");
+        Server::wait_until_ready(virt_dir, name)?;
     }
     let ended = Recording::start(virt_dir, out, &words)?.end()?;
     ended.expect(5, "complete")?;

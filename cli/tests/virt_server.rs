@@ -19,8 +19,8 @@ use tempfile::TempDir;
 use trace_transport::virtio_serial::PortDirs;
 use trace_transport::{Stream, unix};
 use trace_virt::client::{
-    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, OwnRecording, RecordingEnd,
-    Refusal,
+    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, OwnRecording, ReadyRecording,
+    RecordingEnd, Refusal,
 };
 use trace_virt::host::{Guest, Sink, StartRequest};
 use trace_virt::lab::Missing;
@@ -118,11 +118,7 @@ fn workload() -> Workload {
 struct Generated;
 
 impl GuestRecorder for Generated {
-    fn start(
-        &mut self,
-        _args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+    fn prepare(&mut self, _: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
         let made = workload().generate();
         let bytes = made.buffers.iter().flat_map(|buffer| &buffer.cpus).map(|cpu| &cpu.bytes);
         let mut sent = Vec::new();
@@ -132,7 +128,7 @@ impl GuestRecorder for Generated {
             stream.write_all(bytes, soon).map_err(|e| e.to_string())?;
             sent.push(bytes.len() as u64);
         }
-        Ok(Box::new(Sent(sent)))
+        Ok(ReadyRecording::new(workload().page_size, || Ok(Box::new(Sent(sent)))))
     }
 }
 
@@ -141,10 +137,6 @@ struct Sent(Vec<u64>);
 impl GuestRecording for Sent {
     fn trace_id(&self) -> u64 {
         1
-    }
-
-    fn sub_buffer_size(&self) -> u32 {
-        workload().page_size
     }
 
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {
@@ -172,11 +164,7 @@ impl GuestRecording for Sent {
 struct Zeros;
 
 impl GuestRecorder for Zeros {
-    fn start(
-        &mut self,
-        _args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+    fn prepare(&mut self, _: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
         let mut bytes = Vec::new();
         for fd in data {
             let mut stream = Stream::new(fd, "data port").map_err(|e| e.to_string())?;
@@ -184,7 +172,7 @@ impl GuestRecorder for Zeros {
             stream.write_all(&[0; 4096], soon).map_err(|e| e.to_string())?;
             bytes.push(4096);
         }
-        Ok(Box::new(Zeroed(bytes)))
+        Ok(ReadyRecording::new(4096, || Ok(Box::new(Zeroed(bytes)))))
     }
 }
 
@@ -193,10 +181,6 @@ struct Zeroed(Vec<u64>);
 impl GuestRecording for Zeroed {
     fn trace_id(&self) -> u64 {
         1
-    }
-
-    fn sub_buffer_size(&self) -> u32 {
-        4096
     }
 
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {

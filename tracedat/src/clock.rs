@@ -33,6 +33,14 @@ pub struct TimeShift {
     pub cpus: Vec<Vec<ClockSample>>,
 }
 
+impl TimeShift {
+    /// The host's stamp of a guest's CPU's, as readers find it.
+    #[must_use]
+    pub fn to_host(&self, cpu: u32, stamp: u64) -> u64 {
+        ClockCorrection::of(Some(self), cpu, Unit::Nanosecond, 0).apply(stamp)
+    }
+}
+
 /// What host and guest clock had to do with one another at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockSample {

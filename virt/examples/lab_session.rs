@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 
 use trace_transport::{Deadline, Interest, Stream, virtio_serial};
 use trace_virt::client::{
-    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, RecordingEnd, Refusal,
+    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, ReadyRecording, RecordingEnd,
+    Refusal,
 };
 use trace_virt::host::{Guest, SessionEvent, Sink, StartRequest};
 use trace_virt::lab;
@@ -84,11 +85,7 @@ struct Recording {
 }
 
 impl GuestRecorder for Recorder {
-    fn start(
-        &mut self,
-        args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+    fn prepare(&mut self, args: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
         let set = |file: &str, value: &str| {
             fs::write(format!("{TRACING}/{file}"), value).map_err(|e| format!("{file}: {e}"))
         };
@@ -96,7 +93,7 @@ impl GuestRecorder for Recorder {
         for event in args {
             set(&format!("events/{event}/enable"), "1")?;
         }
-        set("tracing_on", "1")?;
+        set("tracing_on", "0")?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for (cpu, port) in data.into_iter().enumerate() {
@@ -110,7 +107,12 @@ impl GuestRecorder for Recorder {
             let stop = stop.clone();
             threads.push(std::thread::spawn(move || pump(from, port, &stop)));
         }
-        Ok(Box::new(Recording { stop, threads }))
+        let recording = Recording { stop, threads };
+        Ok(ReadyRecording::new(4096, move || {
+            fs::write(format!("{TRACING}/tracing_on"), "1")
+                .map_err(|e| format!("tracing_on: {e}"))?;
+            Ok(Box::new(recording))
+        }))
     }
 }
 
@@ -146,10 +148,6 @@ fn pump(mut from: File, mut port: Stream, stop: &AtomicBool) -> u64 {
 impl GuestRecording for Recording {
     fn trace_id(&self) -> u64 {
         77
-    }
-
-    fn sub_buffer_size(&self) -> u32 {
-        4096
     }
 
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {

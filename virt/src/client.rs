@@ -4,8 +4,10 @@
 //!  host tool                          client                       recorder
 //!   ├ TRACE_REQ(args, exec, mark) ────►│ policy; opens data ports
 //!   │                                  ├ mark on each data port
-//!   │                                  ├ start(args, data ports) ──►│ records
+//!   │                                  ├ prepare(args, data ports) ►│ sets tracing up
 //!   │◄──────────── TRACE_RESP ─────────┤◄───────────────────────────┤
+//!   ├ CONT ───────────────────────────►├ begin ────────────────────►│ records
+//!   │◄──────────── BEGUN(time) ────────┤◄───────────────────────────┤
 //!   │◄──────────── SEND_DATA … FIN_DATA┤◄── head ───────────────────┤
 //!   ├ EXEC ───────────────────────────►│ runs the command
 //!   │◄──────────── OUTPUT …, EXEC_EXIT ┤
@@ -15,6 +17,8 @@
 //!   ├ TIME_SYNC ──────────────────────►│
 //!   │◄──────────── TIME_SYNC ──────────┤ at any time, before all else
 //! ```
+//!
+//! A host that does not ask for it (HOLD) knows no CONT: the guest then begins once it is ready, and TRACE_RESP says so.
 //!
 //! A HELLO request of the server ends whatever goes on: the recording is aborted and everything put back. So does a host
 //! that goes away. What is refused is answered with REFUSE and the reason.
@@ -46,26 +50,39 @@ pub use policy::{ExecPolicy, ExecUser, ExecUserError, Refusal};
 
 /// What records in the guest.
 pub trait GuestRecorder: Send {
-    /// Checks the `record` arguments, sets tracing up and starts to move each CPU's sub-buffers into `data[cpu]`, or
-    /// says why not, in a text for the person at the host. On refusal nothing is left changed.
+    /// Checks the `record` arguments and does all that comes before tracing is turned on, so that each CPU's sub-buffers
+    /// can go into `data[cpu]`; or says why not, in a text for the person at the host. On refusal nothing is left changed.
     ///
     /// The descriptors are non-blocking: where one is full, wait with `poll`, and be ready to be stopped meanwhile.
     ///
     /// # Errors
     ///
     /// Why it is not recorded: what this guest does not allow, or what cannot be done.
-    fn start(
-        &mut self,
-        args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, Refusal>;
+    fn prepare(&mut self, args: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal>;
+}
+
+/// A recording that only waits to begin. Dropping it must put everything back.
+pub struct ReadyRecording {
+    sub_buffer_size: u32,
+    begin: Box<Begin>,
+}
+
+type Begin = dyn FnOnce() -> Result<Box<dyn GuestRecording>, Refusal> + Send;
+
+impl ReadyRecording {
+    /// `begin` turns tracing on, in as little time as can be; where it cannot, it leaves nothing changed. A sub-buffer
+    /// on the data ports has `sub_buffer_size` bytes.
+    #[must_use]
+    pub fn new(
+        sub_buffer_size: u32,
+        begin: impl FnOnce() -> Result<Box<dyn GuestRecording>, Refusal> + Send + 'static,
+    ) -> Self {
+        Self { sub_buffer_size, begin: Box::new(begin) }
+    }
 }
 
 /// A running recording in the guest. Dropping it without [`stop`](Self::stop) must stop tracing and put everything back, too.
 pub trait GuestRecording: Send {
-    /// Bytes per sub-buffer on the data ports.
-    fn sub_buffer_size(&self) -> u32;
-
     /// The number in the head by which other files refer to this one.
     fn trace_id(&self) -> u64;
 

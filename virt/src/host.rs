@@ -55,6 +55,8 @@ pub use status::{ClientStatus, ConnectedGuest, ExecAllowed, SessionStatus, statu
 const CONNECT_TIME: Duration = Duration::from_secs(8);
 /// Enabling all events of an emulated guest takes seconds.
 const START_TIME: Duration = Duration::from_secs(60);
+/// How long a guest that is ready may take to begin.
+const BEGIN_TIME: Duration = Duration::from_secs(20);
 /// How long a guest that is sending may be silent.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long data may be on its way after the guest said how much it is.
@@ -166,6 +168,9 @@ pub struct Guest {
     name: GuestName,
     link: Link,
     info: GuestInfo,
+    qemu: Option<i32>,
+    /// The server passes on what a guest that was held says.
+    can_hold: bool,
 }
 
 impl Guest {
@@ -183,11 +188,12 @@ impl Guest {
         let failed = |source| link::stream_error(&guest, Step::Connect, CONNECT_TIME, source);
         let open = Message::Open { version: Message::STATUS_VERSION, guest: name.as_str() };
         connection.send(&open, deadline).map_err(failed)?;
-        let mut takes_totals = false;
+        // A server that does not tell takes no totals either.
+        let mut server = (0, 0);
         let info = loop {
             match connection.receive(deadline).map_err(failed)? {
                 Message::Hello(hello) => break read_info(&hello),
-                Message::Status { .. } => takes_totals = true,
+                Message::Status { version, qemu } => server = (version.max(1), qemu),
                 Message::Refuse { code, reason } => {
                     return Err(link::refused(&guest, Step::Connect, RefuseCode(code), reason));
                 }
@@ -200,8 +206,11 @@ impl Guest {
         if info.cpus > fifos {
             return Err(HostError::NoFifo { guest, cpus: info.cpus, fifos });
         }
-        let link = Link::new(guest, connection, takes_totals);
-        Ok(Self { dir: dir.clone(), name: name.clone(), link, info })
+        let (version, qemu) = server;
+        let link = Link::new(guest, connection, version > 0);
+        let qemu = i32::try_from(qemu).ok().filter(|&pid| pid > 0);
+        let can_hold = version >= Message::STATUS_WITH_HOLD;
+        Ok(Self { dir: dir.clone(), name: name.clone(), link, info, qemu, can_hold })
     }
 
     /// Its name.
@@ -216,13 +225,19 @@ impl Guest {
         &self.info
     }
 
+    /// The process that runs it, as the server sees it; `None` where an old server does not tell.
+    #[must_use]
+    pub fn qemu(&self) -> Option<i32> {
+        self.qemu
+    }
+
     /// Starts a recording. When this returns, the guest records and the head of its trace is here.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the guest's own words, a time-out, or the guest is gone.
     pub fn start(self, request: &StartRequest) -> Result<GuestSession, HostError> {
-        self.prepare(request)?.start()
+        self.prepare(request)?.ask()?.begin()
     }
 
     /// Does all that comes before the request, so that several guests can be asked at the same time.
@@ -282,6 +297,10 @@ impl Guest {
             if let Some(command) = &request.exec {
                 list.push_counted(ParameterId::EXEC, command)?;
             }
+            if self.can_hold {
+                let clock = request.guest_clock.as_deref().unwrap_or_default();
+                list.push(ParameterId::HOLD, clock.as_bytes())?;
+            }
             Ok(list)
         };
         let list = parameters().map_err(|source| HostError::Stream {
@@ -297,21 +316,38 @@ impl Guest {
         self.link.send(&message, Step::Start)
     }
 
-    fn await_start(&mut self, wanted: u64) -> Result<u32, HostError> {
+    /// The size of sub-buffers, and whether the guest waits to be told to begin.
+    fn await_answer(&mut self, wanted: u64) -> Result<(u32, bool), HostError> {
         let deadline = Deadline::after(START_TIME);
         loop {
             match self.link.receive(Step::Start, deadline, START_TIME)? {
-                Incoming::Started { cpus, page_size, trace_id } => {
+                Incoming::Started { cpus, page_size, trace_id, is_held } => {
                     let plausible =
                         page_size.is_power_of_two() && (512..=MAX_SUB_BUFFER).contains(&page_size);
                     if cpus == self.info.cpus && plausible && trace_id == wanted {
-                        return Ok(page_size);
+                        return Ok((page_size, is_held && self.can_hold));
                     }
                     let message = format!(
                         "answer: {cpus} CPUs, sub-buffers of {page_size} bytes, id {trace_id}"
                     );
                     return Err(self.link.unexpected(Step::Start, message));
                 }
+                Incoming::Refused { code, reason } => {
+                    return Err(self.link.refused(Step::Start, code, &reason));
+                }
+                Incoming::TimeSync { .. } => {}
+                other => return Err(self.link.unexpected(Step::Start, other.name())),
+            }
+        }
+    }
+
+    /// Lets a guest begin that waits for it, and waits until it has; what its clock said then, if it told.
+    fn let_begin(&mut self) -> Result<Option<u64>, HostError> {
+        self.link.send(&Message::Cont, Step::Start)?;
+        let deadline = Deadline::after(BEGIN_TIME);
+        loop {
+            match self.link.receive(Step::Start, deadline, BEGIN_TIME)? {
+                Incoming::Begun { time } => return Ok(time),
                 Incoming::Refused { code, reason } => {
                     return Err(self.link.refused(Step::Start, code, &reason));
                 }
@@ -338,17 +374,47 @@ pub struct PreparedGuest {
 }
 
 impl PreparedGuest {
-    /// Asks the guest to record. When this returns, it does, and the head of its trace is here.
+    /// Asks the guest to record. When this returns, it has set tracing up and waits to be told to
+    /// [begin](ReadyGuest::begin), so that several guests can begin at the same time; one whose client or server is too old
+    /// for that records.
     ///
     /// # Errors
     ///
     /// As [`Guest::start`].
-    pub fn start(self) -> Result<GuestSession, HostError> {
-        let Self { guest: mut asked, request, mark, collectors, totals, problems } = self;
+    pub fn ask(self) -> Result<ReadyGuest, HostError> {
+        let mut prepared = self;
         let asked_at = Instant::now();
-        asked.request(&request, &mark)?;
-        let sub_buffer_size = asked.await_start(request.trace_id)?;
-        let records_since = Instant::now();
+        prepared.guest.request(&prepared.request, &prepared.mark)?;
+        let (sub_buffer_size, is_held) = prepared.guest.await_answer(prepared.request.trace_id)?;
+        let ready_at = Instant::now();
+        Ok(ReadyGuest { prepared, sub_buffer_size, is_held, asked_at, ready_at })
+    }
+}
+
+/// A guest that has all set up to record. Dropped, it puts that back and is free again.
+#[derive(Debug)]
+pub struct ReadyGuest {
+    prepared: PreparedGuest,
+    sub_buffer_size: u32,
+    is_held: bool,
+    asked_at: Instant,
+    ready_at: Instant,
+}
+
+impl ReadyGuest {
+    /// Lets the guest record. When this returns, it does, and the head of its trace is here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Guest::start`].
+    pub fn begin(self) -> Result<GuestSession, HostError> {
+        let Self { prepared, sub_buffer_size, is_held, asked_at, ready_at } = self;
+        let PreparedGuest { guest: mut asked, request, collectors, totals, problems, .. } =
+            prepared;
+        let told_at = Instant::now();
+        let guest_time = if is_held { asked.let_begin()? } else { None };
+        let started =
+            Started { asked_at, ready_at, told_at: is_held.then_some(told_at), guest_time };
         let head = asked.link.receive_head(SILENCE)?;
 
         let Guest { name, link, info, .. } = asked;
@@ -360,8 +426,7 @@ impl PreparedGuest {
             head,
             cpus: info.cpus,
             sub_buffer_size,
-            asked_at,
-            records_since,
+            started,
             info,
             guest,
             control,
@@ -383,10 +448,8 @@ pub struct GuestSession {
     pub cpus: u32,
     /// Bytes per sub-buffer.
     pub sub_buffer_size: u32,
-    /// When it was asked to record.
-    pub asked_at: Instant,
-    /// When its word came that it does.
-    pub records_since: Instant,
+    /// How it came to record.
+    pub started: Started,
     /// What the guest said about itself.
     pub info: GuestInfo,
     guest: String,
@@ -397,6 +460,20 @@ pub struct GuestSession {
     problems: Vec<HostError>,
     /// The time sync connection of an agent.
     sync: Option<agent::Sync>,
+}
+
+/// When a guest began to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Started {
+    /// When it was asked to.
+    pub asked_at: Instant,
+    /// When its word came that it was ready.
+    pub ready_at: Instant,
+    /// When it was told to begin; `None` where it began by itself once it was ready.
+    pub told_at: Option<Instant>,
+    /// What its clock said when tracing was on, in units of the trace clock, if it told.
+    pub guest_time: Option<u64>,
 }
 
 /// Who ended a session.

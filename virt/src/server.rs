@@ -440,8 +440,10 @@ impl Server {
                 guest.session = Some(tool_id);
                 guest.account = Account::new(Instant::now());
                 if tool.tells_totals {
+                    let qemu = u32::try_from(guest.pid).unwrap_or(0);
+                    let status = Message::Status { version: Message::STATUS_VERSION, qemu };
                     // An answer of fixed size.
-                    let _ = tool.out.push(&Message::Status { version: Message::STATUS_VERSION });
+                    let _ = tool.out.push(&status);
                 }
                 tool.state = ToolState::Relay(guest_id);
                 tool.deadline = Deadline::NEVER;

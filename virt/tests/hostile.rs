@@ -171,7 +171,12 @@ fn send(evil: &mut Connection, message: &Message<'_>) -> bool {
     raw(evil, &message.to_bytes().unwrap())
 }
 
+/// Says that it records already.
 fn started(cpus: u32, page_size: u32, trace_id: u64) -> Message<'static> {
+    response(cpus, page_size, trace_id, !Message::HOLDS)
+}
+
+fn response(cpus: u32, page_size: u32, trace_id: u64, accepted: u32) -> Message<'static> {
     Message::TraceResp {
         flags: 1,
         cpus,
@@ -179,7 +184,7 @@ fn started(cpus: u32, page_size: u32, trace_id: u64) -> Message<'static> {
         trace_id,
         time_sync: ProtocolName::new("../evil"),
         time_sync_port: 1,
-        accepted: u32::MAX,
+        accepted,
         ports: Words::all(b"/etc/passwd\0", "ports"),
     }
 }
@@ -238,6 +243,27 @@ fn answers_that_make_no_sense_name_the_guest() {
 }
 
 #[test]
+fn beginnings_that_make_no_sense_name_the_guest() {
+    let scene = Scene::new();
+    let held = response(1, 4096, 0, Message::HOLDS).to_bytes().unwrap();
+    let bytes = |message: Message<'_>| message.to_bytes().unwrap();
+    for (after, part) in [
+        (bytes(Message::FinData), "FIN_DATA"),
+        (held.clone(), "TRACE_RESP"),
+        (bytes(Message::Refuse { code: 6, reason: "\x1b[2Jno" }), "refused:  [2Jno"),
+        (bytes(Message::Cont), "only a host sends"),
+        (bytes(Message::Begun { time: None })[..16].to_vec(), "gone"),
+    ] {
+        let all = [held.clone(), after].concat();
+        let error = scene.record(move |evil, _| _ = raw(evil, &all)).unwrap_err();
+        assert_named(&error);
+        assert!(error.to_string().contains(part), "no {part:?} in {error}");
+        scene.is_alive();
+    }
+    scene.end(MEMORY);
+}
+
+#[test]
 fn who_says_nothing_is_given_up() {
     let scene = Scene::new();
     let _silent = scene.evil();
@@ -277,6 +303,7 @@ fn floods_of_events_and_problems_are_bounded() {
                 Message::Output { stream: 99, bytes: &[0x1b; 8000] },
                 Message::ExecExit { code: i32::MIN, signal: i32::MIN },
                 Message::Held { times: u32::MAX, ms: u64::MAX },
+                Message::Begun { time: Some(1) },
                 Message::DataEnd { cpu: u32::MAX, bytes: u64::MAX },
                 Message::Refuse { code: u32::MAX, reason: "no" },
                 Message::TimeSync { protocol: ProtocolName::new("x"), id: 9, payload: &[1; 999] },

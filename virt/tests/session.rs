@@ -10,14 +10,18 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use common::{FakeRecorder, Lab, Running, assert_clean, check_data, eventually, name, soon};
-use trace_transport::message::{Hello, HelloKind, Message, WordList};
+use trace_transport::message::{
+    Hello, HelloKind, Message, ParameterId, Parameters, ProtocolName, WordList, Words,
+};
 use trace_transport::{Connection, Deadline, Stream, unix};
 use trace_virt::client::{Client, ClientOptions, ExecPolicy, ExecUser};
 use trace_virt::host::{
-    self, ExecAllowed, ExecStatus, Guest, GuestState, HostError, SessionEvent, StartRequest,
+    self, ExecAllowed, ExecStatus, Guest, GuestState, HostError, SessionEnd, SessionEvent,
+    StartRequest,
 };
 use trace_virt::protocol::RefuseCode;
 use trace_virt::server::{Server, ServerError, ServerOptions};
+use trace_virt::time_sync::Clock;
 
 #[test]
 fn a_guest_is_recorded_from_the_first_byte_to_the_last() {
@@ -56,6 +60,105 @@ fn a_guest_is_recorded_from_the_first_byte_to_the_last() {
         (recorder.stopped.load(Ordering::SeqCst), recorder.aborted.load(Ordering::SeqCst)),
         (3, 0)
     );
+}
+
+#[test]
+fn a_guest_sets_tracing_up_and_begins_when_it_is_told_to() {
+    let lab = Lab::new(1);
+    let _server = lab.server();
+    let recorder = FakeRecorder::default();
+    let _client = lab.client(ExecPolicy::Deny, recorder.clone());
+    let counts = || {
+        [&recorder.prepared, &recorder.started, &recorder.undone, &recorder.aborted]
+            .map(|count| count.load(Ordering::SeqCst))
+    };
+    let request = StartRequest {
+        host_clock: Some("mono".into()),
+        guest_clock: Some("mono".into()),
+        ..Default::default()
+    };
+    let ready = || lab.connect().unwrap().prepare(&request).unwrap().ask().unwrap();
+    // One that is never told to puts all back.
+    let waiting = ready();
+    assert_eq!(counts(), [1, 0, 0, 0]);
+    drop(waiting);
+    eventually("tracing is put back", || counts() == [1, 0, 1, 0]);
+
+    let waiting = ready();
+    let before = Clock::Mono.now().unwrap();
+    let mut session = waiting.begin().unwrap();
+    assert_eq!(counts(), [2, 1, 1, 0]);
+    let started = session.started;
+    let told = started.told_at.unwrap();
+    assert!(started.asked_at <= started.ready_at && started.ready_at <= told);
+    let time = started.guest_time.unwrap();
+    assert!((before..=Clock::Mono.now().unwrap()).contains(&time), "{time}");
+    let paths = lab.collect(&mut session, None);
+    eventually("some data", || session.bytes() > 20_000);
+    let finished = session.close().unwrap();
+    assert_clean(&finished);
+    check_data(&paths, &finished);
+
+    let request = StartRequest { args: vec!["fails_to_begin".into()], ..Default::default() };
+    let waiting = lab.connect().unwrap().prepare(&request).unwrap().ask().unwrap();
+    let error = waiting.begin().unwrap_err().to_string();
+    assert!(error.contains("guest1") && error.contains("tracing stays off"), "{error}");
+    assert_eq!(counts(), [3, 1, 2, 0]);
+    // It is free for the next.
+    drop(lab.connect().unwrap().start(&StartRequest::default()).unwrap());
+}
+
+#[test]
+fn hosts_and_guests_that_know_of_no_waiting_go_together_with_others() {
+    let lab = Lab::new(1);
+    let _server = lab.server();
+    // A host: it asks, and the guest records.
+    let recorder = FakeRecorder::default();
+    let client = lab.client(ExecPolicy::Deny, recorder.clone());
+    let mut old_host = Connection::new(unix::connect(&lab.dir.manager_socket()).unwrap());
+    old_host.send(&Message::Open { version: 0, guest: "guest1" }, soon()).unwrap();
+    assert!(matches!(old_host.receive(soon()).unwrap(), Message::Hello(_)));
+    let (flags, parameters) = (Message::USE_FIFOS, Parameters::default());
+    old_host.send(&Message::TraceReq { flags, trace_id: 5, parameters }, soon()).unwrap();
+    let answer = old_host.receive(soon()).unwrap();
+    assert!(matches!(answer, Message::TraceResp { trace_id: 5, accepted: 0, .. }), "{answer:?}");
+    assert!(matches!(old_host.receive(soon()).unwrap(), Message::FinData));
+    assert_eq!(recorder.started.load(Ordering::SeqCst), 1);
+    drop((old_host, client));
+
+    // A guest: it says that it records, and is told nothing more.
+    let mut old_guest = Hostile::new(&lab);
+    let guest = Running::start(move |_| {
+        old_guest.answer_hello(1);
+        old_guest.answer_hello(1);
+        let (trace_id, mark) = loop {
+            if let Message::TraceReq { trace_id, parameters, .. } =
+                old_guest.0.receive(soon()).unwrap()
+            {
+                break (trace_id, parameters.find(ParameterId::STREAM_MARK).unwrap().is_some());
+            }
+        };
+        assert!(mark);
+        let response = Message::TraceResp {
+            flags,
+            cpus: 1,
+            page_size: 4096,
+            trace_id,
+            time_sync: ProtocolName::default(),
+            time_sync_port: 0,
+            accepted: 0,
+            ports: Words::all(&[], "ports"),
+        };
+        old_guest.0.send(&response, soon()).unwrap();
+        old_guest.0.send(&Message::FinData, soon()).unwrap();
+        assert!(matches!(old_guest.0.receive(soon()).unwrap(), Message::Close));
+        old_guest.0.send(&Message::CloseResp, soon()).unwrap();
+    });
+    let session = lab.connect().unwrap().start(&StartRequest::default()).unwrap();
+    assert_eq!((session.started.told_at, session.started.guest_time), (None, None));
+    let finished = session.close().unwrap();
+    assert_eq!(finished.end, SessionEnd::Complete);
+    drop(guest);
 }
 
 #[test]

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use trace_virt::host::{self, GuestState, GuestStatus};
 use trace_virt::lab::Guest;
+use trace_virt::setup::VirtDir;
 
 use super::{check, trace_cmd};
 
@@ -20,6 +22,9 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// For what takes a moment, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A server that ends with the test.
 pub(crate) struct Server(Child);
@@ -42,13 +47,28 @@ impl Server {
 
     /// Waits for words in its log.
     pub(crate) fn wait_for(virt_dir: &Path, words: &str) -> Result<(), Failed> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let log = fs::read_to_string(virt_dir.join("server.log"))?;
             if log.contains(words) {
                 return Ok(());
             }
             check(Instant::now() < deadline, || format!("no {words:?} in the log: {log}"))?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until a guest can be recorded: its client has answered the last question.
+    pub(crate) fn wait_until_ready(virt_dir: &Path, guest: &str) -> Result<(), Failed> {
+        let deadline = Instant::now() + PATIENCE;
+        let dir = VirtDir::new(virt_dir);
+        loop {
+            let guests = host::list(&dir)?;
+            let is_ready = |one: &GuestStatus| one.name == guest && one.state == GuestState::Ready;
+            if guests.iter().any(is_ready) {
+                return Ok(());
+            }
+            check(Instant::now() < deadline, || format!("{guest} is not ready: {guests:?}"))?;
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -76,7 +96,7 @@ impl Monitor {
     /// Connects to a guest's.
     pub(crate) fn connect(guest: &Guest) -> Result<Self, Failed> {
         let to = UnixStream::connect(guest.qmp_socket())?;
-        to.set_read_timeout(Some(Duration::from_secs(30)))?;
+        to.set_read_timeout(Some(PATIENCE))?;
         let from = BufReader::new(to.try_clone()?);
         let mut monitor = Self { to, from };
         monitor.run("qmp_capabilities")?;

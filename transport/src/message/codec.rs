@@ -178,6 +178,8 @@ pub enum Message<'a> {
     Status {
         /// [`Message::STATUS_VERSION`] of the sender.
         version: u32,
+        /// From a server: the process that runs the guest, or 0.
+        qemu: u32,
     },
     /// One guest of the answer.
     GuestStatus(GuestStatus<'a>),
@@ -195,6 +197,11 @@ pub enum Message<'a> {
         /// Trace clock, then the instances it records.
         words: Words<'a>,
     },
+    /// A guest that was told to go on records.
+    Begun {
+        /// What its clock said when it did, if it could be read.
+        time: Option<u64>,
+    },
     /// A command this side does not know.
     Unknown {
         /// Its number.
@@ -209,8 +216,12 @@ pub enum Message<'a> {
 impl<'a> Message<'a> {
     /// Bit 0 of `flags`: data goes through FIFOs.
     pub const USE_FIFOS: u32 = 1;
+    /// Of what a guest takes up in `TraceResp`: it is ready, and waits to be told to go on. Lower bits are the agents'.
+    pub const HOLDS: u32 = 1 << 3;
     /// Version of what servers tell of guests; fields are only added to it.
-    pub const STATUS_VERSION: u32 = 1;
+    pub const STATUS_VERSION: u32 = 2;
+    /// Servers of this version pass on what a guest that was held says.
+    pub const STATUS_WITH_HOLD: u32 = 2;
 
     /// Reads a frame.
     ///
@@ -302,7 +313,7 @@ impl<'a> Message<'a> {
             },
             Command::CHALLENGE => Self::Challenge { nonce: fixed.bytes(0), proof: fixed.bytes(16) },
             Command::PROOF => Self::Proof { proof: fixed.bytes(0) },
-            Command::STATUS => Self::Status { version: fixed.u32(0) },
+            Command::STATUS => Self::Status { version: fixed.u32(0), qemu: fixed.u32(4) },
             Command::GUEST_STATUS => Self::GuestStatus(GuestStatus {
                 state: fixed.u32(4),
                 cpus: fixed.u32(8),
@@ -320,6 +331,9 @@ impl<'a> Message<'a> {
             Command::HELD => Self::Held { times: fixed.u32(0), ms: fixed.u64(4) },
             Command::TOTALS => Self::Totals(totals(&fixed, 0)),
             Command::WISH => Self::Wish { words: Words::counted(data, fixed.u32(0), "wish") },
+            Command::BEGUN => {
+                Self::Begun { time: Some(fixed.u64(0)).filter(|&time| time != NO_TIME) }
+            }
             command => Self::Unknown { command, fixed: frame.fixed, data },
         })
     }
@@ -405,6 +419,7 @@ impl<'a> Message<'a> {
             Self::Totals(_) => Command::TOTALS,
             Self::Held { .. } => Command::HELD,
             Self::Wish { .. } => Command::WISH,
+            Self::Begun { .. } => Command::BEGUN,
             Self::Unknown { command, .. } => *command,
         }
     }
@@ -528,8 +543,13 @@ impl<'a> Message<'a> {
                 put(&[times, high(ms), low(ms)]);
                 &[]
             }
-            Self::Status { version } => {
-                put(&[version]);
+            Self::Status { version, qemu } => {
+                put(&[version, qemu]);
+                &[]
+            }
+            Self::Begun { time } => {
+                let time = time.unwrap_or(NO_TIME);
+                put(&[high(time), low(time)]);
                 &[]
             }
             Self::GuestStatus(GuestStatus {
@@ -570,6 +590,9 @@ impl<'a> Message<'a> {
         })
     }
 }
+
+/// Of a clock that could not be read.
+const NO_TIME: u64 = u64::MAX;
 
 fn totals(fixed: &Fixed<'_>, at: usize) -> Totals {
     Totals { bytes: fixed.u64(at), lost: fixed.u64(at + 8), clock_error: fixed.u64(at + 16) }
@@ -621,7 +644,9 @@ mod tests {
             Message::Refuse { code: 3, reason: "busy" },
             Message::Open { version: 0, guest: "guest1" },
             Message::Open { version: 1, guest: "guest1" },
-            Message::Status { version: 1 },
+            Message::Status { version: 2, qemu: 4711 },
+            Message::Begun { time: Some(1 << 40) },
+            Message::Begun { time: None },
             Message::Held { times: 3, ms: 1 << 33 },
             Message::Totals(Totals { bytes: 1 << 40, lost: 3, clock_error: 1 << 33 }),
             Message::Exec,

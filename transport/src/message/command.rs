@@ -86,6 +86,8 @@ commands! {
     HELD = 81, "HELD";
     /// A guest wants to be recorded by its host.
     WISH = 82, "WISH";
+    /// A guest that was told to go on records.
+    BEGUN = 83, "BEGUN";
 }
 
 impl fmt::Display for Command {

@@ -137,6 +137,8 @@ impl ParameterId {
     pub const EXTENSIONS: Self = Self(66);
     /// The host has a key, and this is its nonce: the agent must prove that it knows the key too.
     pub const KEY_NONCE: Self = Self(67);
+    /// The guest gets ready, says so, and records once it is told to go on (CONT); then it tells the time of the clock named here.
+    pub const HOLD: Self = Self(68);
 }
 
 /// One parameter as it came.

@@ -4,6 +4,7 @@ use trace_transport::MessageError;
 use trace_transport::message::{ParameterId, Parameters};
 
 use crate::protocol::{MARK_SIZE, MAX_TEXT};
+use crate::time_sync::Clock;
 
 /// A request to record, copied out of its message.
 pub(crate) struct Request {
@@ -11,6 +12,15 @@ pub(crate) struct Request {
     pub(crate) args: Vec<String>,
     pub(crate) exec: Option<Vec<String>>,
     pub(crate) mark: Vec<u8>,
+    pub(crate) hold: Option<Hold>,
+}
+
+/// It is to begin when it is told to.
+pub(crate) struct Hold {
+    /// What is to be read then; nothing where this machine has no such clock.
+    pub(crate) clock: Option<Clock>,
+    /// It is ready, and was not yet told to.
+    pub(crate) waits: bool,
 }
 
 impl Request {
@@ -28,8 +38,14 @@ impl Request {
                 limit: MARK_SIZE,
             });
         }
+        let hold = parameters.find(ParameterId::HOLD)?.map(|clock| {
+            let name = std::str::from_utf8(clock.value).ok();
+            let clock = name.and_then(|name| Clock::of_trace_clock(name).ok());
+            Hold { clock, waits: false }
+        });
         Ok(Self {
             trace_id,
+            hold,
             args: words(ParameterId::ARGUMENTS, "arguments")?.unwrap_or_default(),
             exec: words(ParameterId::EXEC, "command")?,
             mark: mark.to_vec(),

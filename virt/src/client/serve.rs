@@ -245,6 +245,7 @@ impl<'a> Serving<'a> {
                         Err(error) => Action::Refuse(error.to_string()),
                     }
                 }
+                Ok(Message::Cont) => Action::Begin,
                 Ok(Message::Exec) => Action::Exec,
                 Ok(Message::Refuse { reason, .. }) => Action::Refused(clean(reason)),
                 Ok(Message::Close) => Action::Close,
@@ -256,6 +257,7 @@ impl<'a> Serving<'a> {
                 Action::Hello(nonce) => self.take_hello(nonce)?,
                 Action::Refused(reason) => self.take_refusal(reason),
                 Action::Start(request) => self.start(request)?,
+                Action::Begin => self.begin()?,
                 Action::Exec => self.start_exec(),
                 Action::Close => self.close()?,
                 Action::Refuse(reason) => self.refuse(RefuseCode::PROTOCOL, &reason),
@@ -379,14 +381,28 @@ impl<'a> Serving<'a> {
             return Ok(());
         };
         self.number = self.worker.new_session();
-        self.worker.send(Job::Start {
-            session: self.number,
-            args: request.args.clone(),
-            data,
-            mark: request.mark.clone(),
+        let (session, args, mark) = (self.number, request.args.clone(), request.mark.clone());
+        self.worker.send(if request.hold.is_some() {
+            Job::Prepare { session, args, data, mark }
+        } else {
+            Job::Start { session, args, data, mark }
         })?;
         self.session = Session::Starting { request, cpus, close: false };
         Ok(())
+    }
+
+    /// The host lets a recording that is ready begin.
+    fn begin(&mut self) -> Result<(), ClientError> {
+        match &mut self.session {
+            Session::Starting { request: Request { hold: Some(hold), .. }, .. } if hold.waits => {
+                hold.waits = false;
+                self.worker.send(Job::Begin { session: self.number, clock: hold.clock })
+            }
+            _ => {
+                self.push(&Message::NotSupported);
+                Ok(())
+            }
+        }
     }
 
     /// The host is ready for the command of this guest's own recording.
@@ -439,6 +455,11 @@ impl<'a> Serving<'a> {
         match &mut self.session {
             Session::Idle | Session::Aborting { .. } => self.push(&Message::CloseResp),
             Session::Stopping { .. } => {}
+            Session::Starting { request: Request { hold: Some(hold), .. }, .. } if hold.waits => {
+                self.worker.abort(self.number)?;
+                self.session = Session::Aborting { next: None };
+                self.push(&Message::CloseResp);
+            }
             Session::Starting { close, .. } => *close = true,
             Session::Running { cpus, .. } => {
                 let cpus = *cpus;
@@ -474,20 +495,25 @@ impl<'a> Serving<'a> {
             }
             // What an aborted session still brings is of no use.
             (_, Session::Aborting { .. } | Session::Idle) | (Report::Aborted, _) => {}
+            (Report::Ready { sub_buffer_size }, Session::Starting { request, cpus, close }) => {
+                let response = response(request.trace_id, *cpus, sub_buffer_size, Message::HOLDS);
+                let close = *close;
+                if let Some(hold) = &mut request.hold {
+                    hold.waits = true;
+                }
+                let _ = self.out.push(&response);
+                if close {
+                    self.close()?;
+                }
+            }
             (
-                Report::Started { sub_buffer_size, backlog, .. },
+                Report::Started { sub_buffer_size, backlog, time, .. },
                 Session::Starting { request, cpus, close },
             ) => {
                 let (cpus, close) = (*cpus, *close);
-                let response = Message::TraceResp {
-                    flags: Message::USE_FIFOS,
-                    cpus,
-                    page_size: sub_buffer_size,
-                    trace_id: request.trace_id,
-                    time_sync: time_sync::PROTOCOL,
-                    time_sync_port: 0,
-                    accepted: 0,
-                    ports: Words::all(&[], "ports"),
+                let response = match request.hold {
+                    Some(_) => Message::Begun { time },
+                    None => response(request.trace_id, cpus, sub_buffer_size, 0),
                 };
                 (self.log)(ClientEvent::Started { args: std::mem::take(&mut request.args) });
                 let exec = request.exec.take();
@@ -516,7 +542,13 @@ impl<'a> Serving<'a> {
                 self.held = Some(Held { cpus: *cpus, result, until });
                 self.release_held();
             }
-            (Report::Started { .. } | Report::Refused(_) | Report::Stopped(_), _) => {}
+            (
+                Report::Ready { .. }
+                | Report::Started { .. }
+                | Report::Refused(_)
+                | Report::Stopped(_),
+                _,
+            ) => {}
         }
         Ok(())
     }
@@ -647,8 +679,23 @@ impl<'a> Serving<'a> {
     }
 }
 
+/// Tells what the data ports will carry.
+fn response(trace_id: u64, cpus: u32, page_size: u32, accepted: u32) -> Message<'static> {
+    Message::TraceResp {
+        flags: Message::USE_FIFOS,
+        cpus,
+        page_size,
+        trace_id,
+        time_sync: time_sync::PROTOCOL,
+        time_sync_port: 0,
+        accepted,
+        ports: Words::all(&[], "ports"),
+    }
+}
+
 enum Action {
     Hello(u64),
+    Begin,
     Start(Request),
     Exec,
     Close,

@@ -12,7 +12,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use trace_transport::message::MAX_DATA;
 use trace_transport::{Deadline, Stream};
 
-use super::{Backlog, ClientError, GuestRecorder, GuestRecording, RecordingEnd, Refusal};
+use super::{
+    Backlog, ClientError, GuestRecorder, GuestRecording, ReadyRecording, RecordingEnd, Refusal,
+};
+use crate::time_sync::Clock;
 
 /// How long a data port may be full before anything was recorded: nobody reads it at the host.
 const MARK_TIME: Duration = Duration::from_secs(10);
@@ -21,17 +24,41 @@ const AHEAD: usize = 8;
 
 /// What the recorder shall do; each session has a number.
 pub(crate) enum Job {
-    Start { session: u64, args: Vec<String>, data: Vec<Stream>, mark: Vec<u8> },
-    Stop { session: u64 },
+    Start {
+        session: u64,
+        args: Vec<String>,
+        data: Vec<Stream>,
+        mark: Vec<u8>,
+    },
+    /// All of it but to begin.
+    Prepare {
+        session: u64,
+        args: Vec<String>,
+        data: Vec<Stream>,
+        mark: Vec<u8>,
+    },
+    /// Once it is ready; `clock` is read then.
+    Begin {
+        session: u64,
+        clock: Option<Clock>,
+    },
+    Stop {
+        session: u64,
+    },
     Abort,
 }
 
 /// What the recorder did.
 pub(crate) enum Report {
+    Ready {
+        sub_buffer_size: u32,
+    },
     Started {
         sub_buffer_size: u32,
         backlog: Option<Backlog>,
         trace_id: u64,
+        /// What the clock said then.
+        time: Option<u64>,
     },
     Refused(Refusal),
     Head(Vec<u8>),
@@ -68,7 +95,7 @@ impl Worker {
             reports: report_sender,
             wake: wake.clone(),
             cancelled: cancelled.clone(),
-            current: None,
+            stage: Stage::Idle,
         };
         thread::Builder::new()
             .name("recorder".to_owned())
@@ -128,50 +155,99 @@ struct Thread {
     reports: Sender<(u64, Report)>,
     wake: Arc<EventFd>,
     cancelled: Arc<AtomicU64>,
-    current: Option<(u64, Box<dyn GuestRecording>)>,
+    stage: Stage,
+}
+
+enum Stage {
+    Idle,
+    Ready(ReadyRecording),
+    Running(Box<dyn GuestRecording>),
+}
+
+impl Stage {
+    /// What there is, to be ended.
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Idle)
+    }
+
+    /// Puts everything back.
+    fn abort(&mut self) {
+        if let Self::Running(recording) = self.take() {
+            recording.abort();
+        }
+    }
 }
 
 impl Thread {
     fn run(mut self) {
         while let Ok(job) = self.jobs.recv() {
             match job {
-                Job::Start { session, args, data, mark } => self.start(session, &args, data, &mark),
+                Job::Start { session, args, data, mark } => {
+                    if self.prepare(session, &args, data, &mark).is_some() {
+                        self.begin(session, None);
+                    }
+                }
+                Job::Prepare { session, args, data, mark } => {
+                    if let Some(sub_buffer_size) = self.prepare(session, &args, data, &mark) {
+                        self.report(session, Report::Ready { sub_buffer_size });
+                    }
+                }
+                Job::Begin { session, clock } => self.begin(session, clock),
                 Job::Stop { session } => {
-                    let result = match self.current.take() {
-                        Some((_, recording)) => recording.stop(),
-                        None => Err("nothing is recorded".to_owned()),
+                    let result = match self.stage.take() {
+                        Stage::Running(recording) => recording.stop(),
+                        Stage::Ready(_) | Stage::Idle => Err("nothing is recorded".to_owned()),
                     };
                     self.report(session, Report::Stopped(result));
                 }
                 Job::Abort => {
-                    if let Some((_, recording)) = self.current.take() {
-                        recording.abort();
-                    }
+                    self.stage.abort();
                     let session = self.cancelled.load(Ordering::Acquire);
                     self.report(session, Report::Aborted);
                 }
             }
         }
         // The client is gone.
-        if let Some((_, recording)) = self.current.take() {
-            recording.abort();
+        self.stage.abort();
+    }
+
+    /// Bytes per sub-buffer, or nothing where it was refused.
+    fn prepare(
+        &mut self,
+        session: u64,
+        args: &[String],
+        data: Vec<Stream>,
+        mark: &[u8],
+    ) -> Option<u32> {
+        let marked = self.mark_streams(session, data, mark).map_err(Refusal::failed);
+        match marked.and_then(|data| self.recorder.prepare(args, data)) {
+            Ok(ready) => {
+                let sub_buffer_size = ready.sub_buffer_size;
+                self.stage = Stage::Ready(ready);
+                Some(sub_buffer_size)
+            }
+            Err(refusal) => {
+                self.report(session, Report::Refused(refusal));
+                None
+            }
         }
     }
 
-    fn start(&mut self, session: u64, args: &[String], data: Vec<Stream>, mark: &[u8]) {
-        let data = match self.mark_streams(session, data, mark) {
-            Ok(data) => data,
-            Err(reason) => return self.report(session, Report::Refused(Refusal::failed(reason))),
+    fn begin(&mut self, session: u64, clock: Option<Clock>) {
+        // One that was aborted meanwhile is no more.
+        let Stage::Ready(ReadyRecording { sub_buffer_size, begin }) = self.stage.take() else {
+            return;
         };
-        let mut recording = match self.recorder.start(args, data) {
+        let begun = begin();
+        let time = clock.and_then(Clock::now);
+        let mut recording = match begun {
             Ok(recording) => recording,
             Err(refusal) => return self.report(session, Report::Refused(refusal)),
         };
-        let (sub_buffer_size, backlog) = (recording.sub_buffer_size(), recording.backlog());
-        let trace_id = recording.trace_id();
-        self.report(session, Report::Started { sub_buffer_size, backlog, trace_id });
+        let (backlog, trace_id) = (recording.backlog(), recording.trace_id());
+        self.report(session, Report::Started { sub_buffer_size, backlog, trace_id, time });
         let head = recording.head();
-        self.current = Some((session, recording));
+        self.stage = Stage::Running(recording);
         let sent = match head {
             Ok(head) => self.send_head(session, head),
             Err(reason) => Err(reason),

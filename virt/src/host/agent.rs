@@ -13,7 +13,7 @@ use trace_transport::{Address, Connection, Deadline, Key, Stream, fifo};
 use super::collect::{Collector, Totals};
 use super::control::Control;
 use super::link::{self, Link};
-use super::{GuestInfo, GuestSession, HostError, StartRequest, Step};
+use super::{GuestInfo, GuestSession, HostError, StartRequest, Started, Step};
 use crate::agent::{MarkClock, session_key_of};
 use crate::setup::{GuestName, MAX_CPUS, VirtDir};
 use crate::time_sync::{Clock, Ping};
@@ -107,7 +107,7 @@ impl AgentGuest {
         let offers =
             Offers { fifos: !fifos.is_empty(), ping: ping.is_some(), clock: clock.is_some() };
         let opened = open(&target, &mut connection, request, offers)?;
-        let records_since = Instant::now();
+        let ready_at = Instant::now();
         let connects = Connects { target: &target, opened: &opened };
         let totals = Arc::new(Totals::with_quota(u64::MAX));
         let collectors = connects.collect(fifos, &totals)?;
@@ -150,8 +150,7 @@ impl AgentGuest {
             head,
             cpus: opened.cpus,
             sub_buffer_size: opened.page_size,
-            asked_at,
-            records_since,
+            started: Started { asked_at, ready_at, told_at: None, guest_time: None },
             info: GuestInfo {
                 cpus: opened.cpus,
                 page_size: opened.page_size,

@@ -25,7 +25,8 @@ const MAX_WAITING: usize = 4096;
 #[derive(Debug)]
 pub(super) enum Incoming {
     TimeSync { received: Option<u64>, protocol: ProtocolName, id: u32, payload: Vec<u8> },
-    Started { cpus: u32, page_size: u32, trace_id: u64 },
+    Started { cpus: u32, page_size: u32, trace_id: u64, is_held: bool },
+    Begun { time: Option<u64> },
     Head(Vec<u8>),
     HeadEnd,
     Output { stream: u32, bytes: Vec<u8> },
@@ -44,6 +45,7 @@ impl Incoming {
             Self::Other(name) => name.clone(),
             Self::TimeSync { .. } => "TIME_SYNC".to_owned(),
             Self::Started { .. } => "TRACE_RESP".to_owned(),
+            Self::Begun { .. } => "BEGUN".to_owned(),
             Self::Head(_) => "SEND_DATA".to_owned(),
             Self::HeadEnd => "FIN_DATA".to_owned(),
             Self::Output { .. } => "OUTPUT".to_owned(),
@@ -234,9 +236,11 @@ impl Link {
             Message::TimeSync { protocol, id, payload } => {
                 Incoming::TimeSync { received, protocol, id, payload: payload.to_vec() }
             }
-            Message::TraceResp { cpus, page_size, trace_id, .. } => {
-                Incoming::Started { cpus, page_size, trace_id }
+            Message::TraceResp { cpus, page_size, trace_id, accepted, .. } => {
+                let is_held = accepted & Message::HOLDS != 0;
+                Incoming::Started { cpus, page_size, trace_id, is_held }
             }
+            Message::Begun { time } => Incoming::Begun { time },
             Message::SendData(bytes) => Incoming::Head(bytes.to_vec()),
             Message::FinData => Incoming::HeadEnd,
             Message::Output { stream, bytes } => Incoming::Output { stream, bytes: bytes.to_vec() },

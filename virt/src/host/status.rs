@@ -88,7 +88,7 @@ pub fn status(dir: &VirtDir) -> Result<Vec<ConnectedGuest>, HostError> {
     let mut connection = connect_server(dir, "*")?;
     let deadline = Deadline::after(CONNECT_TIME);
     let failed = |source| link::stream_error("*", Step::Connect, CONNECT_TIME, source);
-    let question = Message::Status { version: Message::STATUS_VERSION };
+    let question = Message::Status { version: Message::STATUS_VERSION, qemu: 0 };
     connection.send(&question, deadline).map_err(failed)?;
     let mut guests = Vec::new();
     loop {

@@ -22,7 +22,7 @@ use super::shell::{Output, Shell, ShellError};
 use crate::setup::{GuestName, SetupError, SetupOptions, VirtDir};
 
 const STARTING: Duration = Duration::from_secs(10);
-const RUN_LIMIT: Duration = Duration::from_secs(30);
+const RUN_LIMIT: Duration = Duration::from_secs(120);
 const CONSOLE_TAIL: usize = 4000;
 
 /// A running guest. Dropping it kills QEMU and removes the guest's files.

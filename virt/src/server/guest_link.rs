@@ -24,7 +24,7 @@ const MAX_WORDS: usize = 17;
 const MAX_WORD: usize = 128;
 
 /// What a client may send during a session.
-const FROM_CLIENT: [Command; 12] = [
+const FROM_CLIENT: [Command; 13] = [
     Command::SEND_DATA,
     Command::FIN_DATA,
     Command::NOT_SUPP,
@@ -37,6 +37,7 @@ const FROM_CLIENT: [Command; 12] = [
     Command::DATA_END,
     Command::TAIL,
     Command::HELD,
+    Command::BEGUN,
 ];
 
 /// What came from a guest.

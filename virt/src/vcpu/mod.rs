@@ -1,21 +1,19 @@
 //! Which thread of the host runs which CPU of a guest.
 //!
 //! ```text
-//! guest's name ─► QEMU (its -name, libvirt's pid files) ─► QMP's answer          (told: it knows)
-//!                                                      ├─► KVM's debugfs          vcpuN/pid
-//!                                                      └─► names of its threads   CPU N/KVM
+//! QEMU (the server knows it by its socket) ─► QMP's answer          (told: it knows)
+//!                                          ├─► KVM's debugfs          vcpuN/pid
+//!                                          └─► names of its threads   CPU N/KVM
 //! ```
 //!
 //! The first source that knows a CPU counts. Where none does (an old kernel, QEMU without `debug-threads=on`), the host's
 //! trace still tells, by its events of `kvm`.
 
 mod kvm;
-mod process;
 mod threads;
 mod tsc;
 
 pub use kvm::{KvmError, KvmVm, TscOfVcpu};
-pub use process::of_guest;
 pub use threads::named_threads;
 pub use tsc::TscToHost;
 

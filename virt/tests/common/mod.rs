@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use trace_transport::virtio_serial::PortDirs;
 use trace_transport::{Deadline, Stream, unix};
 use trace_virt::client::{
-    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, RecordingEnd, Refusal,
+    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, ReadyRecording, RecordingEnd,
+    Refusal,
 };
 use trace_virt::host::{Finished, Guest, GuestSession, HostError, Sink, StartRequest};
 use trace_virt::server::{Server, ServerOptions};
@@ -146,6 +147,9 @@ pub(crate) struct FakeRecorder {
     pub(crate) head: Vec<u8>,
     pub(crate) stopped: Arc<AtomicUsize>,
     pub(crate) aborted: Arc<AtomicUsize>,
+    pub(crate) prepared: Arc<AtomicUsize>,
+    /// Prepared, and put back before it began.
+    pub(crate) undone: Arc<AtomicUsize>,
     pub(crate) started: Arc<AtomicUsize>,
     pub(crate) lie: i64,
 }
@@ -157,35 +161,52 @@ pub(crate) struct FakeRecording {
 }
 
 impl GuestRecorder for FakeRecorder {
-    fn start(
-        &mut self,
-        args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+    fn prepare(&mut self, args: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
         if let Some(event) = args.iter().find(|arg| arg.starts_with("no_such")) {
             return Err(Refusal::failed(format!("no event {event}")));
         }
-        self.started.fetch_add(1, Ordering::SeqCst);
-        let stop = Arc::new(AtomicBool::new(false));
-        let writers = data
-            .into_iter()
-            .enumerate()
-            .map(|(cpu, fd)| {
-                let stop = stop.clone();
-                std::thread::spawn(move || write_sub_buffers(cpu, fd, &stop))
-            })
-            .collect();
-        Ok(Box::new(FakeRecording { recorder: self.clone(), stop, writers }))
+        self.prepared.fetch_add(1, Ordering::SeqCst);
+        // Counted back wherever it is dropped before it began.
+        let mut undo = Undo { recorder: self.clone(), has_begun: false };
+        let is_failing = args.iter().any(|arg| arg == "fails_to_begin");
+        Ok(ReadyRecording::new(4096, move || {
+            if is_failing {
+                return Err(Refusal::failed("tracing stays off"));
+            }
+            undo.has_begun = true;
+            let recorder = undo.recorder.clone();
+            recorder.started.fetch_add(1, Ordering::SeqCst);
+            let stop = Arc::new(AtomicBool::new(false));
+            let writers = data
+                .into_iter()
+                .enumerate()
+                .map(|(cpu, fd)| {
+                    let stop = stop.clone();
+                    std::thread::spawn(move || write_sub_buffers(cpu, fd, &stop))
+                })
+                .collect();
+            Ok(Box::new(FakeRecording { recorder, stop, writers }))
+        }))
+    }
+}
+
+/// What was set up is put back.
+struct Undo {
+    recorder: FakeRecorder,
+    has_begun: bool,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if !self.has_begun {
+            self.recorder.undone.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
 impl GuestRecording for FakeRecording {
     fn trace_id(&self) -> u64 {
         77
-    }
-
-    fn sub_buffer_size(&self) -> u32 {
-        4096
     }
 
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {

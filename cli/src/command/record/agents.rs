@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use trace_transport::Key;
 use trace_transport::session::agent::PORT;
@@ -12,17 +11,14 @@ use trace_virt::setup::VirtDir;
 
 use super::agent_address::AgentAddress;
 use super::args::{AgentArgs, Args};
-use super::guests::{self, Conclusion, RunningGuest, guest_error, with_something_left};
+use super::guests::{self, Conclusion, Guests, guest_error, with_something_left};
 use super::plan::Plan;
+use super::session::{Ended, Session};
 use super::summary;
-use super::wait::{Event, Signals, Tasks};
+use super::wait::{Signals, Tasks};
 use crate::command::workload::Workload;
 use crate::error::Error;
 use crate::exit_code::Exit;
-use crate::output::tell;
-
-/// How often guests are asked for news; signals come at once.
-const TICK: Duration = Duration::from_millis(20);
 
 /// What `-A` names.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,41 +115,12 @@ pub(super) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     Workload::check(&args.command)?;
     let connected = guests::connect(&virt_dir, &plan.guests, &args.agents)?;
     let connected = with_something_left(connected, plan)?;
-    let mut workload = Workload::hold(&args.command, args.setup.user.as_deref())?;
-    let started = guests::start(connected, &plan.guests, &args.output_path(), trace_id);
-    let (mut running, mut lost) = (Vec::new(), Vec::new());
-    for guest in with_something_left(started, plan)? {
-        match guest {
-            Ok(guest) => {
-                guest.publish()?;
-                running.push(guest);
-            }
-            Err(guest) => {
-                tell(&guest.error.to_string());
-                lost.push(guest);
-            }
-        }
-    }
+    let workload = Workload::hold(&args.command, args.setup.user.as_deref())?;
+    let mut session = Session { local: None, guests: Guests::default(), workload, tasks };
+    session.begin(connected, plan, args, trace_id)?;
     has_begun();
-    running.iter_mut().for_each(RunningGuest::exec);
-    if let Some(workload) = &mut workload {
-        workload.release()?;
-    }
-    let alone = workload.is_none();
-    let ends_with_guests = alone && plan.guests.iter().any(|guest| guest.exec.is_some());
-    if alone && !ends_with_guests && !args.quiet && !args.json {
-        summary::how_to_stop();
-    }
-    let mut ended = false;
-    while !ended {
-        ended = signals.wait(&tasks, Some(TICK))? == Event::Interrupted;
-        running.iter_mut().for_each(RunningGuest::take_news);
-        ended |= workload.as_mut().is_some_and(Workload::has_ended);
-        ended |= ends_with_guests && !running.iter().any(RunningGuest::is_running);
-        ended |= alone && !running.iter().any(RunningGuest::is_there);
-    }
-    let mut finished = guests::finish(running, trace_id);
-    finished.extend(lost.into_iter().map(Err));
+    session.run(&signals, args, plan)?;
+    let Ended { guests: finished, .. } = session.end(trace_id);
     if args.json {
         summary::print_json(&args.output_path(), &[], &[], 0, &finished, None)?;
     }

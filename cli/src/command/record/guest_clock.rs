@@ -59,6 +59,11 @@ impl GuestClock {
         }
     }
 
+    /// The host's time of a guest's.
+    pub(crate) fn to_host(&self, guest_time: u64) -> u64 {
+        self.shift.to_host(0, guest_time)
+    }
+
     /// The largest bound there is.
     pub(crate) fn worst(&self) -> u64 {
         let samples = self.error.cpus.iter().flatten();

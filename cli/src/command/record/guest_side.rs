@@ -3,13 +3,15 @@
 use std::io::{Cursor, Read};
 use std::os::fd::OwnedFd;
 
-use trace_virt::client::{Backlog, GuestRecorder, GuestRecording, RecordingEnd, Refusal};
+use trace_virt::client::{
+    Backlog, GuestRecorder, GuestRecording, ReadyRecording, RecordingEnd, Refusal,
+};
 use tracefs::TracingDir;
 
 use super::args::Args;
 use super::file::{Extra, Format, head_bytes};
 use super::guest_policy::{GuestPolicy, check_words};
-use super::local::{LocalRecording, Recorded, Settings, SinkRequest, kernel_error};
+use super::local::{self, LocalRecording, Recorded, Settings, SinkRequest, kernel_error};
 use super::multiplex::{self, Ports};
 use super::plan;
 use super::summary;
@@ -32,16 +34,28 @@ pub(crate) struct Recorder {
 #[derive(Debug)]
 pub(crate) struct OwnRecorder(pub(crate) Args);
 
+/// One that only waits to begin.
+struct Ready {
+    // Dropped first: recorders then wait for no port.
+    ports: Ports,
+    local: local::ReadyRecording,
+    /// Its one instance counts as the top-level buffer.
+    is_alone: bool,
+    list: Option<String>,
+    format: Format,
+    blocks: bool,
+    tells_losses: bool,
+}
+
 struct Recording {
+    ports: Ports,
     local: LocalRecording,
     /// Its one instance counts as the top-level buffer.
     is_alone: bool,
-    ports: Ports,
     /// The instances that share the ports.
     list: Option<String>,
     format: Format,
     trace_id: u64,
-    sub_buffer_size: u32,
     /// The host's command waits while nobody takes what is recorded.
     blocks: bool,
     /// Losses are told here, too.
@@ -49,41 +63,30 @@ struct Recording {
 }
 
 impl GuestRecorder for OwnRecorder {
-    fn start(
-        &mut self,
-        _args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, Refusal> {
-        let failed = |error: Error| Refusal::failed(error.to_string());
-        let plan = plan::of_guest(&self.0).map_err(failed)?;
-        let recording =
-            start(&self.0, &plan, &Settings::from(&self.0), data, false).map_err(failed)?;
-        Ok(Box::new(Recording { tells_losses: true, ..recording }))
+    fn prepare(&mut self, _: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
+        let plan = plan::of_guest(&self.0)?;
+        let ready = Ready::new(&self.0, &plan, &Settings::from(&self.0), data, false)?;
+        Ready { tells_losses: true, ..ready }.waiting()
     }
 }
 
 impl GuestRecorder for Recorder {
-    fn start(
-        &mut self,
-        args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+    fn prepare(&mut self, args: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
         let mut args = Args::parse(args).map_err(Refusal::failed)?;
         check_words(&args)?;
-        let failed = |error: Error| Refusal::failed(error.to_string());
-        let mut plan = plan::of_guest(&args).map_err(failed)?;
+        let mut plan = plan::of_guest(&args)?;
         if !self.has_frames && !plan.instances.is_empty() {
             return Err(Refusal::failed("-B is not available in a guest that is reached by -A"));
         }
         if let Some(name) = &self.instance {
             args.words.insert(0, Word::Instance(name.clone()));
-            plan = plan::of_guest(&args).map_err(failed)?;
+            plan = plan::of_guest(&args)?;
         }
         let mut settings = Settings::from(&args);
         if self.policy.limits() || self.instance.is_some() {
-            let dir = TracingDir::find_or_mount().map_err(kernel_error).map_err(failed)?;
+            let dir = TracingDir::find_or_mount().map_err(kernel_error)?;
             let setup = Setup::new(&plan, settings.choices, &dir);
-            let setup = setup.map_err(kernel_error).map_err(failed)?;
+            let setup = setup.map_err(kernel_error)?;
             self.policy.check(&setup, &dir)?;
             settings.most_buffer_kb = self.policy.cpu_buffer_kb(setup.places.len());
             if let Some(name) = &self.instance {
@@ -91,11 +94,17 @@ impl GuestRecorder for Recorder {
             }
         }
         let own = self.instance.is_some();
-        let failed = |error: Error| match own {
+        let ready = Ready::new(&args, &plan, &settings, data, own).map_err(|error| match own {
             true => Refusal::failed(format!("beside another recording, in an instance: {error}")),
-            false => failed(error),
-        };
-        Ok(Box::new(start(&args, &plan, &settings, data, own).map_err(failed)?))
+            false => error.into(),
+        });
+        ready?.waiting()
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::failed(error.to_string())
     }
 }
 
@@ -115,43 +124,54 @@ fn check_instance(setup: &Setup, dir: &TracingDir, name: &str) -> Result<(), Ref
     }
 }
 
-/// `is_alone`: the one instance of the plan is to look like the top-level buffer.
-fn start(
-    args: &Args,
-    plan: &MachinePlan,
-    settings: &Settings,
-    data: Vec<OwnedFd>,
-    is_alone: bool,
-) -> Result<Recording, Error> {
-    let format = Format::new(args)?;
-    let mut ports = Ports::new(data);
-    let mut list = None;
-    let mut sinks = |_: &TracingDir, requests: &[SinkRequest]| {
-        let mut requests = requests.to_vec();
-        if is_alone {
-            requests.iter_mut().for_each(|request| request.name = None);
-        }
-        let sinks = ports.sinks(&requests)?;
-        list = ports.is_shared().then(|| multiplex::list(&requests)).transpose()?;
-        Ok(sinks)
-    };
-    let local = LocalRecording::start(plan, settings, &mut sinks)?;
-    let sub_buffer_size = local.sub_buffer_size()?;
-    let trace_id = super::new_trace_id();
-    let blocks =
-        args.words.iter().any(|word| matches!(word, Word::OnFull(choice) if choice == "block"));
-    let tells_losses = false;
-    Ok(Recording {
-        local,
-        is_alone,
-        ports,
-        list,
-        format,
-        trace_id,
-        sub_buffer_size,
-        blocks,
-        tells_losses,
-    })
+impl Ready {
+    /// `is_alone`: the one instance of the plan is to look like the top-level buffer.
+    fn new(
+        args: &Args,
+        plan: &MachinePlan,
+        settings: &Settings,
+        data: Vec<OwnedFd>,
+        is_alone: bool,
+    ) -> Result<Self, Error> {
+        let format = Format::new(args)?;
+        let mut ports = Ports::new(data);
+        let mut list = None;
+        let mut sinks = |_: &TracingDir, requests: &[SinkRequest]| {
+            let mut requests = requests.to_vec();
+            if is_alone {
+                requests.iter_mut().for_each(|request| request.name = None);
+            }
+            let sinks = ports.sinks(&requests)?;
+            list = ports.is_shared().then(|| multiplex::list(&requests)).transpose()?;
+            Ok(sinks)
+        };
+        let local = local::ReadyRecording::new(plan, settings, &mut sinks)?;
+        let blocks =
+            args.words.iter().any(|word| matches!(word, Word::OnFull(choice) if choice == "block"));
+        Ok(Self { ports, local, is_alone, list, format, blocks, tells_losses: false })
+    }
+
+    /// As the client has it.
+    fn waiting(self) -> Result<ReadyRecording, Refusal> {
+        let sub_buffer_size = self.local.sub_buffer_size()?;
+        Ok(ReadyRecording::new(sub_buffer_size, move || self.begin()))
+    }
+
+    fn begin(self) -> Result<Box<dyn GuestRecording>, Refusal> {
+        let Self { ports, local, is_alone, list, format, blocks, tells_losses } = self;
+        let local = local.begin()?;
+        let trace_id = super::new_trace_id();
+        Ok(Box::new(Recording {
+            ports,
+            local,
+            is_alone,
+            list,
+            format,
+            trace_id,
+            blocks,
+            tells_losses,
+        }))
+    }
 }
 
 fn extra(trace_id: u64) -> Extra {
@@ -161,10 +181,6 @@ fn extra(trace_id: u64) -> Extra {
 impl GuestRecording for Recording {
     fn trace_id(&self) -> u64 {
         self.trace_id
-    }
-
-    fn sub_buffer_size(&self) -> u32 {
-        self.sub_buffer_size
     }
 
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {

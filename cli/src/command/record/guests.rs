@@ -10,7 +10,7 @@ use trace_virt::host::{
 };
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
-use trace_virt::vcpu::{self, VcpuThreads};
+use trace_virt::vcpu::VcpuThreads;
 use tracedat::Abi;
 use tracedat::layout::OptionId;
 use tracedat::metadata::VirtualCpu;
@@ -18,6 +18,7 @@ use tracedat::write::{self, Placement};
 
 use super::agents;
 use super::args::AgentArgs;
+use super::gate::{Gate, Ticket};
 use super::guest_clock::{self, Counters, GuestClock};
 use super::guest_file::{Closed, GuestFile};
 use super::guest_output::GuestOutput;
@@ -78,7 +79,8 @@ pub(crate) fn connect(
     Ok(side_by_side(names.into_iter().zip(plans), connect))
 }
 
-/// Starts the recording in those that were reached: all are asked at the same time, once all are ready.
+/// Starts the recording in those that were reached: all are asked at the same time, and begin at the same time once all
+/// have set tracing up. One that takes long for that holds the others up for [some time](Gate) only.
 pub(crate) fn start(
     connected: Vec<Result<Reached, LostGuest>>,
     plans: &[GuestPlan],
@@ -89,11 +91,13 @@ pub(crate) fn start(
         ReadyGuest::prepare(guest?, plan, output, trace_id).map_err(|error| plan.lost(error))
     };
     let ready = side_by_side(connected.into_iter().zip(plans), prepare);
-    let begin = Instant::now();
-    let start = |(guest, plan): (Result<ReadyGuest, LostGuest>, &GuestPlan)| {
-        guest?.start(plan, begin).map_err(|error| plan.lost(error))
-    };
-    side_by_side(ready.into_iter().zip(plans), start)
+    let (gate, begin) = (Gate::new(), Instant::now());
+    let tickets: Vec<_> = ready.iter().map(|_| gate.ticket()).collect();
+    let start =
+        |((guest, plan), ticket): ((Result<ReadyGuest, LostGuest>, &GuestPlan), Ticket<'_>)| {
+            guest?.start(plan, ticket, begin).map_err(|error| plan.lost(error))
+        };
+    side_by_side(ready.into_iter().zip(plans).zip(tickets), start)
 }
 
 /// What is left to record is recorded; who cannot be is told.
@@ -112,6 +116,81 @@ pub(super) fn with_something_left<T>(
     let first = errors.next().unwrap_or_else(|| Error::failure("nothing is recorded"));
     errors.for_each(|error| tell(&error.to_string()));
     Err(first)
+}
+
+/// The guests of a recording that runs.
+#[derive(Default)]
+pub(super) struct Guests {
+    running: Vec<RunningGuest>,
+    /// Those that could not be started.
+    lost: Vec<LostGuest>,
+}
+
+impl Guests {
+    /// Starts those that were reached, and tells who is lost.
+    ///
+    /// # Errors
+    /// Nothing is left to record.
+    pub(super) fn start(
+        connected: Vec<Result<Reached, LostGuest>>,
+        plan: &Plan,
+        output: &Path,
+        trace_id: u64,
+    ) -> Result<Self, Error> {
+        let started = start(connected, &plan.guests, output, trace_id);
+        let mut guests = Self::default();
+        for guest in with_something_left(started, plan)? {
+            match guest {
+                Ok(guest) => guests.running.push(guest),
+                Err(guest) => {
+                    tell(&guest.error.to_string());
+                    guests.lost.push(guest);
+                }
+            }
+        }
+        Ok(guests)
+    }
+
+    /// How many are recorded.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Runs their commands.
+    pub(super) fn exec(&mut self) {
+        self.running.iter_mut().for_each(RunningGuest::exec);
+    }
+
+    /// Gives their files the names.
+    pub(super) fn publish(&self) -> Result<(), Error> {
+        self.running.iter().try_for_each(RunningGuest::publish)
+    }
+
+    /// Takes note of what happened since the last look.
+    pub(super) fn take_news(&mut self) {
+        self.running.iter_mut().for_each(RunningGuest::take_news);
+    }
+
+    /// Whether the command of any is still to end.
+    pub(super) fn have_commands(&self) -> bool {
+        self.running.iter().any(RunningGuest::is_running)
+    }
+
+    /// Whether any can still send.
+    pub(super) fn are_there(&self) -> bool {
+        self.running.iter().any(RunningGuest::is_there)
+    }
+
+    /// Ends all side by side; the lost ones come last.
+    pub(super) fn finish(self, trace_id: u64) -> Vec<Result<FinishedGuest, LostGuest>> {
+        let mut finished = finish(self.running, trace_id);
+        finished.extend(self.lost.into_iter().map(Err));
+        finished
+    }
 }
 
 /// Ends all side by side; each is asked for what it has, whatever became of the others.
@@ -181,9 +260,14 @@ enum Prepared {
 }
 
 impl Prepared {
-    fn start(self) -> Result<GuestSession, HostError> {
+    /// Agents begin by themselves: the others begin when they have.
+    fn start(self, ticket: Ticket<'_>) -> Result<GuestSession, HostError> {
         match self {
-            Self::Server(guest) => guest.start(),
+            Self::Server(guest) => {
+                let ready = guest.ask()?;
+                ticket.wait();
+                ready.begin()
+            }
             Self::Agent(asked) => {
                 let (guest, request) = *asked;
                 let clock = request.host_clock.as_deref();
@@ -217,7 +301,7 @@ impl ReadyGuest {
             }
         };
         let cpus = guest.info().cpus;
-        let process = vcpu::of_guest(guest.name());
+        let process = guest.qemu();
         let threads =
             process.map_or_else(VcpuThreads::default, |pid| VcpuThreads::of_process(pid, cpus));
         let has_counters = plan.clock.as_deref() == Some(COUNTER);
@@ -227,17 +311,25 @@ impl ReadyGuest {
     }
 
     /// Starts the recording in the guest and the flow of its data.
-    fn start(self, plan: &GuestPlan, begin: Instant) -> Result<RunningGuest, Error> {
-        let mut session = self.guest.start().map_err(guest_error)?;
+    fn start(
+        self,
+        plan: &GuestPlan,
+        ticket: Ticket<'_>,
+        begin: Instant,
+    ) -> Result<RunningGuest, Error> {
+        let mut session = self.guest.start(ticket).map_err(guest_error)?;
         let mut file =
             GuestFile::create(self.output, &mut session, &plan.instances).map_err(|error| {
                 Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
             })?;
         file.collect(&mut session, plan.max_bytes)?;
         let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
+        let session_start = session.started;
         let started = Started {
-            asked: since_begin(session.asked_at),
-            records: since_begin(session.records_since),
+            asked: since_begin(session_start.asked_at),
+            ready: since_begin(session_start.ready_at),
+            told: session_start.told_at.map(since_begin),
+            tracing_on: None,
         };
         Ok(RunningGuest {
             name: plan.title().to_owned(),
@@ -255,11 +347,16 @@ impl ReadyGuest {
     }
 }
 
-/// When a guest was asked to record, and when it said that it does: microseconds after all were ready.
+/// When a guest began to record: microseconds after all were reached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Started {
     pub(crate) asked: u128,
-    pub(crate) records: u128,
+    /// When it said that it had all set up.
+    pub(crate) ready: u128,
+    /// When it was told to begin, if it waited for that.
+    pub(crate) told: Option<u128>,
+    /// When tracing was on there, on the host's trace clock, as far as that is known.
+    pub(crate) tracing_on: Option<u64>,
 }
 
 /// A guest that records.
@@ -397,9 +494,11 @@ impl RunningGuest {
         self.take_news();
         let Self { name, session, file, threads, counters, unit, exec, started, .. } = self;
         let lost = |error| LostGuest { name: name.clone(), error };
-        let count = session.cpus;
+        let (count, guest_time) = (session.cpus, session.started.guest_time);
         let end = session.close().map_err(|error| lost(guest_error(error)))?;
         let clock = GuestClock::new(&end.samples, counters.as_ref(), host_trace_id, count);
+        let tracing_on = clock.as_ref().zip(guest_time).map(|(clock, time)| clock.to_host(time));
+        let started = Started { tracing_on, ..started };
         let order = file.byte_order();
         let told =
             guest_clock::of_vcpus(&end.vcpu_samples, host_trace_id).filter(|_| clock.is_none());

@@ -45,6 +45,19 @@ pub(crate) struct Settings {
     pub(crate) most_buffer_kb: Option<u64>,
 }
 
+/// A recording that only waits to begin. Dropping it puts tracefs back.
+pub(crate) struct ReadyRecording {
+    // As in what it becomes.
+    running: Vec<Running>,
+    applied: Applied,
+    own: Option<Changes>,
+    symbols: PendingSymbols,
+    formats: Option<EventSelection>,
+    codec: Option<Codec>,
+    texts_first: bool,
+    priority: Priority,
+}
+
 /// A running recording. Dropping it puts tracefs back and loses what was not yet read.
 pub(crate) struct LocalRecording {
     // Recorders end before tracefs is put back: an instance in use cannot be removed.
@@ -195,12 +208,12 @@ impl SinkRequest {
 pub(crate) type MakeSinks<'a> =
     &'a mut dyn FnMut(&TracingDir, &[SinkRequest]) -> Result<Vec<Vec<Sink>>, Error>;
 
-impl LocalRecording {
-    /// Starts to record.
+impl ReadyRecording {
+    /// Does all that comes before tracing is turned on.
     ///
     /// # Errors
     /// An unknown event, clock or filter, or what the kernel refuses; everything is put back.
-    pub(crate) fn start(
+    pub(crate) fn new(
         plan: &MachinePlan,
         settings: &Settings,
         sinks: MakeSinks<'_>,
@@ -247,19 +260,51 @@ impl LocalRecording {
             }
         }
         let formats = (!settings.all_formats).then(|| applied.events.clone());
-        let texts = if settings.texts_first {
+        let Settings { codec, texts_first, .. } = *settings;
+        let priority = options.priority;
+        Ok(Self { running, applied, own, symbols, formats, codec, texts_first, priority })
+    }
+
+    /// Bytes in a sub-buffer of the first recorded instance.
+    pub(crate) fn sub_buffer_size(&self) -> Result<u32, Error> {
+        let size = self.running.first().map(|one| one.instance.sub_buffer_size());
+        let size = size.transpose().map_err(kernel_error)?.unwrap_or_default();
+        u32::try_from(size).map_err(|_| Error::failure(format!("a sub-buffer of {size} bytes")))
+    }
+
+    /// Turns tracing on.
+    ///
+    /// # Errors
+    /// What the kernel refuses; everything is put back.
+    pub(crate) fn begin(self) -> Result<LocalRecording, Error> {
+        let Self { running, mut applied, own, symbols, formats, codec, texts_first, priority } =
+            self;
+        let texts = if texts_first {
             // Who prints at once needs them first, and what reading them does is of no interest.
-            let (dir, codec) = (&applied.dir, settings.codec);
-            let texts = Texts::read(dir, formats.as_ref(), symbols, codec, drop)?;
+            let texts = Texts::read(&applied.dir, formats.as_ref(), symbols, codec, drop)?;
             applied.begin()?;
             PendingTexts::Here(texts)
         } else {
             applied.begin()?;
             // Read while tracing goes on: the symbols alone take longer than starting does.
-            PendingTexts::spawn(&applied.dir, formats, symbols, settings.codec)?
+            PendingTexts::spawn(&applied.dir, formats, symbols, codec)?
         };
         let Applied { dir, changes, events, .. } = applied;
-        Ok(Self { running, texts, changes, own, dir, events, priority: options.priority })
+        Ok(LocalRecording { running, texts, changes, own, dir, events, priority })
+    }
+}
+
+impl LocalRecording {
+    /// Starts to record.
+    ///
+    /// # Errors
+    /// An unknown event, clock or filter, or what the kernel refuses; everything is put back.
+    pub(crate) fn start(
+        plan: &MachinePlan,
+        settings: &Settings,
+        sinks: MakeSinks<'_>,
+    ) -> Result<Self, Error> {
+        ReadyRecording::new(plan, settings, sinks)?.begin()
     }
 
     /// Whether every sink has failed, so that going on is useless.
@@ -324,13 +369,6 @@ impl LocalRecording {
             });
             percent.max().unwrap_or(0)
         }
-    }
-
-    /// Bytes in a sub-buffer of the first recorded instance.
-    pub(crate) fn sub_buffer_size(&self) -> Result<u32, Error> {
-        let size = self.running.first().map(|one| one.instance.sub_buffer_size());
-        let size = size.transpose().map_err(kernel_error)?.unwrap_or_default();
-        u32::try_from(size).map_err(|_| Error::failure(format!("a sub-buffer of {size} bytes")))
     }
 
     /// Stops at once and puts tracefs back; what was recorded may be lost.

@@ -177,6 +177,12 @@ impl Ports {
     }
 }
 
+impl Drop for Ports {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
 /// The sub-buffers of one instance on a port.
 struct Frames {
     port: Arc<Port>,

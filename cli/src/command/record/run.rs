@@ -1,8 +1,6 @@
 //! Carries a plan out: this machine and its guests start together, end together, and each gets its file.
 
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use trace_virt::setup::VirtDir;
 use tracedat::write::Version;
@@ -12,25 +10,16 @@ use super::args::Args;
 use super::destination::{Closed, Destination};
 use super::extras;
 use super::file::{Extra, Format};
-use super::guests::{
-    self, Conclusion, FinishedGuest, LostGuest, Reached, RunningGuest, joined, with_something_left,
-};
+use super::guests::{self, Conclusion, FinishedGuest, Guests, with_something_left};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::Plan;
-use super::status::{Progress, Status};
+use super::session::{Ended, Local, Session};
 use super::summary;
-use super::wait::{Event, Signals, Tasks};
+use super::wait::{Signals, Tasks};
 use crate::command::workload::{Workload, maps_of};
 use crate::error::Error;
 use crate::exit_code::Exit;
-use crate::output::tell;
-
-/// How often guests are asked for news, and for texts without which events cannot be read; signals
-/// come at once.
-const SOON: Duration = Duration::from_millis(20);
-/// How often it is looked whether anything can still be written.
-const TICK: Duration = Duration::from_millis(500);
 
 /// Records what the plan says; `has_begun` is told when all that can be wrong with it is known.
 pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<Exit, Error> {
@@ -71,8 +60,8 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     let codec = is_packed.then_some(format.codec);
     let settings = Settings { command, codec, ..Settings::from(args) };
     let local = LocalRecording::start(&plan.host, &settings, &mut sinks);
-    let (local, destination) = match (local, destination) {
-        (Ok(local), Some(destination)) => (local, destination),
+    let mut local = match (local, destination) {
+        (Ok(recording), Some(destination)) => Local { recording, destination },
         (Err(error), destination) => {
             if let Some(destination) = destination {
                 destination.abort();
@@ -81,12 +70,11 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         }
         (Ok(_), None) => return Err(Error::failure("nothing is recorded here")),
     };
-    let mut session =
-        Session { local, destination, guests: Vec::new(), lost: Vec::new(), workload, tasks };
     let mut extra = Extra { trace_id, options, ..Extra::default() };
-    let introduced = session.destination.introduce(&mut session.local, &extra);
+    let introduced = local.destination.introduce(&mut local.recording, &extra);
+    let mut session = Session { local: Some(local), guests: Guests::default(), workload, tasks };
     let begun = introduced.and_then(|()| session.begin(connected, plan, args, trace_id));
-    if let Err(error) = begun.and_then(|()| session.publish()) {
+    if let Err(error) = begun {
         session.abort();
         return Err(error);
     }
@@ -95,7 +83,10 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         summary::tracers(&plan.host);
     }
     let outcome = session.run(&signals, args, plan).map(|()| Exit::Success);
-    let Ended { destination, recorded, guests, workload } = session.end(trace_id);
+    let Ended { local, guests, workload } = session.end(trace_id);
+    let Some((destination, recorded)) = local else {
+        return Err(Error::failure("nothing is recorded here"));
+    };
 
     extra.options.extend(extras::maps(&maps, workload.as_ref()));
     extra.options.extend(guests.iter().flatten().map(FinishedGuest::option));
@@ -143,124 +134,4 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     }
     // The file is whole; that tracing is not as it was comes last, where it is seen.
     restoring.finish().map_or(outcome, Err)
-}
-
-/// Everything that records at the same time.
-struct Session {
-    local: LocalRecording,
-    destination: Destination,
-    guests: Vec<RunningGuest>,
-    /// Those that could not be started.
-    lost: Vec<LostGuest>,
-    workload: Option<Workload>,
-    tasks: Tasks,
-}
-
-/// What is left of a session.
-struct Ended {
-    destination: Destination,
-    recorded: Result<Recorded, Error>,
-    guests: Vec<Result<FinishedGuest, LostGuest>>,
-    workload: Option<Workload>,
-}
-
-impl Session {
-    /// Starts all guests side by side, then their commands, then that of this machine.
-    fn begin(
-        &mut self,
-        connected: Vec<Result<Reached, LostGuest>>,
-        plan: &Plan,
-        args: &Args,
-        trace_id: u64,
-    ) -> Result<(), Error> {
-        let started = guests::start(connected, &plan.guests, &args.output_path(), trace_id);
-        for guest in with_something_left(started, plan)? {
-            match guest {
-                Ok(guest) => self.guests.push(guest),
-                Err(guest) => {
-                    tell(&guest.error.to_string());
-                    self.lost.push(guest);
-                }
-            }
-        }
-        for guest in &mut self.guests {
-            guest.exec();
-        }
-        self.workload.as_mut().map_or(Ok(()), Workload::release)
-    }
-
-    /// Gives the files their names.
-    fn publish(&self) -> Result<(), Error> {
-        self.destination.publish()?;
-        self.guests.iter().try_for_each(RunningGuest::publish)
-    }
-
-    /// Runs the command of this machine, or waits for those of the guests, for the tasks that are
-    /// traced, or for Ctrl-C.
-    fn run(&mut self, signals: &Signals, args: &Args, plan: &Plan) -> Result<(), Error> {
-        let alone = self.workload.is_none();
-        let ends_with_guests = alone && plan.guests.iter().any(|guest| guest.exec.is_some());
-        let only_guests = alone && !plan.guests.is_empty() && !plan.host.traces_something();
-        let ends_with_tasks = alone && !self.tasks.have_ended();
-        if alone && !ends_with_guests && !ends_with_tasks && !args.quiet && !args.json {
-            summary::how_to_stop();
-        }
-        let mut status = if args.quiet || args.json { None } else { Status::on_terminal() };
-        // All streams go to the same listener: one that it takes no more is the end of all.
-        let is_sent = args.remote.is_some();
-        loop {
-            let is_awaited = !self.guests.is_empty() || self.local.reads_texts();
-            let tick = if is_awaited { SOON } else { TICK };
-            let listener = self.destination.listener();
-            match signals.wait_with(&self.tasks, listener, Some(tick))? {
-                Event::Interrupted => return Ok(()),
-                Event::Child | Event::News | Event::Timeout => {}
-            }
-            self.destination.take_news()?;
-            for guest in &mut self.guests {
-                guest.take_news();
-            }
-            if let Some(texts) = self.local.texts() {
-                self.destination.describe(&texts)?;
-            }
-            self.local.write_back();
-            if let Some(status) = &mut status {
-                let guests = self.guests.len();
-                status.update(|| Progress { guests, ..self.local.progress() });
-            }
-            if self.workload.as_mut().is_some_and(Workload::has_ended) {
-                return Ok(());
-            }
-            if ends_with_guests && !self.guests.iter().any(RunningGuest::is_running) {
-                return Ok(());
-            }
-            if only_guests && !self.guests.iter().any(RunningGuest::is_there) {
-                return Ok(());
-            }
-            if self.tasks.have_ended() && ends_with_tasks {
-                return Ok(());
-            }
-            // What happened is told at the end, when the file is complete.
-            if self.local.has_failed() || (is_sent && self.local.has_failure()) {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Puts everything back and keeps nothing.
-    fn abort(self) {
-        self.local.abort();
-        self.destination.abort();
-    }
-
-    /// Ends host and guests side by side; each is asked for what it has, whatever became of the others.
-    fn end(self, trace_id: u64) -> Ended {
-        let Self { local, destination, guests, lost, workload, .. } = self;
-        let (recorded, mut guests) = thread::scope(move |scope| {
-            let guests = scope.spawn(move || guests::finish(guests, trace_id));
-            (local.stop(), joined(guests))
-        });
-        guests.extend(lost.into_iter().map(Err));
-        Ended { destination, recorded, guests, workload }
-    }
 }
