@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::sendfile::sendfile;
 use tempfile::TempDir;
-use trace_transport::session::{
-    Extensions, Protocol, Sender, SenderConfig, SenderEvent, Timeouts, Version,
-};
-use trace_transport::{Deadline, Stream, tcp};
+use trace_benches::session::Sending;
+use trace_transport::session::{Extensions, Protocol, Sender, SenderConfig, Timeouts, Version};
+use trace_transport::{Deadline, tcp};
 use tracedat::testing::{TraceBuilder, Workload};
 use tracedat::write::{Settings, Writer};
 
@@ -75,9 +74,8 @@ impl Source {
         let began = Instant::now();
         let control = tcp::connect("127.0.0.1", listener.port(), soon())?;
         let sender = Sender::new(self.config(program), began)?;
-        let mut session = Session { control, sender };
-        let SenderEvent::Opened(opened) = session.next()? else { return Err("not opened".into()) };
-        session.put(&self.head)?;
+        let mut session = Sending::new(control, sender);
+        let opened = session.open(&self.head)?;
         let lengths = thread::scope(|scope| {
             let sending = self.files.iter().zip(&opened.ports);
             let sending: Vec<_> = sending
@@ -88,7 +86,10 @@ impl Source {
             joined.collect::<Result<Vec<u64>, Box<dyn std::error::Error + Send + Sync>>>()
         });
         let lengths = lengths.map_err(|error| error.to_string())?;
-        session.close(&lengths)?;
+        let lost = session.close(&lengths)?;
+        if lost > 0 {
+            return Err(format!("{lost} bytes are lost").into());
+        }
         listener.wait_for_file(program)?;
         let seconds = began.elapsed().as_secs_f64();
         listener.stop()?;
@@ -137,61 +138,4 @@ fn send_file(
         }
     }
     Ok(sent)
-}
-
-/// The control connection.
-struct Session {
-    control: Stream,
-    sender: Sender,
-}
-
-impl Session {
-    fn next(&mut self) -> Outcome<SenderEvent> {
-        loop {
-            if let Some(event) = self.sender.next(Instant::now())? {
-                return Ok(event);
-            }
-            self.flush()?;
-            match self.control.read_some(self.sender.space(), soon())? {
-                0 => self.sender.hung_up(),
-                count => self.sender.filled(count),
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Outcome<()> {
-        let count = self.sender.output().len();
-        self.control.write_all(self.sender.output(), soon())?;
-        self.sender.sent(count);
-        Ok(())
-    }
-
-    /// Sends the beginning of the file.
-    fn put(&mut self, mut bytes: &[u8]) -> Outcome<()> {
-        while !bytes.is_empty() {
-            let taken = self.sender.put_metadata(bytes)?;
-            bytes = bytes.get(taken..).unwrap_or_default();
-            self.flush()?;
-        }
-        self.sender.end_metadata()?;
-        self.flush()
-    }
-
-    /// Says how much was sent; waits until the listener has it, where it says so.
-    fn close(mut self, lengths: &[u64]) -> Outcome<()> {
-        for (stream, &bytes) in (0..).zip(lengths) {
-            self.sender.data_end(stream, bytes)?;
-        }
-        self.sender.close(Instant::now())?;
-        self.flush()?;
-        loop {
-            match self.next()? {
-                SenderEvent::Received(received) if received.lost_bytes > 0 => {
-                    return Err(format!("{received:?}").into());
-                }
-                SenderEvent::Done => return Ok(()),
-                _ => {}
-            }
-        }
-    }
 }

@@ -10,18 +10,16 @@ mod programs;
 mod record;
 mod recording;
 mod report;
-mod sys;
 mod table;
 mod tracing;
 
-use std::error::Error;
 use std::fs;
 use std::process::{Command, ExitCode};
 
+use trace_benches::Outcome;
+
 use options::Options;
 use programs::Programs;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

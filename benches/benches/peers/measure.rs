@@ -1,36 +1,10 @@
-//! One run of a program, measured from outside.
+//! What is measured of a program besides the time of a whole run, and what is made of several runs.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{Outcome, sys};
-
-/// What a run took.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
-    /// From before its start to after its end.
-    pub(crate) wall: Duration,
-    /// User and system time, of its children too.
-    pub(crate) cpu: Duration,
-    /// Peak of resident memory in bytes.
-    pub(crate) memory: u64,
-}
-
-/// Runs a command whose output goes to `output`, or nowhere.
-pub(crate) fn measure(command: &mut Command, output: Option<File>) -> Outcome<Usage> {
-    command.stdin(Stdio::null()).stderr(Stdio::null());
-    command.stdout(output.map_or_else(Stdio::null, Stdio::from));
-    let started = Instant::now();
-    let child = command.spawn()?;
-    let (status, usage) = sys::wait4(child.id())?;
-    let wall = started.elapsed();
-    if !status.success() {
-        return Err(format!("{command:?}: {status}").into());
-    }
-    Ok(Usage { wall, cpu: cpu(&usage)?, memory: u64::try_from(usage.ru_maxrss)? * 1024 })
-}
+use crate::Outcome;
 
 /// The time until the first line of an event can be read; what follows is not waited for.
 pub(crate) fn first_event_line(command: &mut Command) -> Outcome<Duration> {
@@ -72,14 +46,4 @@ pub(crate) fn median<R>(runs: &[R], figure: impl Fn(&R) -> f64) -> f64 {
         1 => values[middle],
         _ => f64::midpoint(values[middle - 1], values[middle]),
     }
-}
-
-/// User and system time.
-pub(crate) fn cpu(usage: &libc::rusage) -> Outcome<Duration> {
-    Ok(duration(usage.ru_utime)? + duration(usage.ru_stime)?)
-}
-
-fn duration(time: libc::timeval) -> Outcome<Duration> {
-    let micros = u32::try_from(time.tv_usec)?;
-    Ok(Duration::new(u64::try_from(time.tv_sec)?, micros * 1000))
 }

@@ -11,16 +11,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use trace_benches::measure::{cpu, measure};
+use trace_benches::sys;
 use trace_virt::lab::TracefsLock;
 use trace_virt::lab::requirements;
 
 use crate::load::{self, Kind, Told};
-use crate::measure::{cpu, measure, median, take_turns};
+use crate::measure::{median, take_turns};
 use crate::programs::{Program, Programs};
 use crate::recording::{Content, content};
 use crate::table::{self, Figure};
 use crate::tracing::Tracing;
-use crate::{Options, Outcome, generated, sys};
+use crate::{Options, Outcome, generated};
 
 /// How long a listener may take for a step.
 const PATIENCE: Duration = Duration::from_secs(120);

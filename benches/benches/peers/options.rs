@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Options of criterion, for the other benchmarks of a `cargo bench` of the whole package.
-const OF_CRITERION: &[&str] =
-    &["--save-baseline", "--baseline", "--baseline-lenient", "--load-baseline"];
+use trace_benches::options::OF_CRITERION;
 
 pub(crate) const USAGE: &str = "\
 usage: cargo bench -p trace-benches --bench peers -- [report] [record] [network] [OPTION]...

@@ -1,8 +1,9 @@
 //! The two programs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
+use trace_benches::program;
 use trace_virt::lab::{Missing, Reference, requirements};
 
 use crate::{Options, Outcome};
@@ -32,7 +33,7 @@ impl Programs {
     pub(crate) fn new(reference: Reference, options: &Options) -> Outcome<Self> {
         let ours = match &options.ours {
             Some(path) => path.clone(),
-            None => our_binary(options.test)?,
+            None => program::our_binary(options.test)?,
         };
         Ok(Self { reference, ours })
     }
@@ -41,11 +42,7 @@ impl Programs {
     pub(crate) fn reader(&self, program: Program) -> Command {
         match program {
             Program::Theirs => self.reference.reader(),
-            Program::Ours => {
-                let mut command = Command::new(&self.ours);
-                command.env_remove("TRACE_CMD_COMPAT").env("LC_ALL", "C").env("TZ", "UTC");
-                command
-            }
+            Program::Ours => program::command(&self.ours),
         }
     }
 
@@ -56,28 +53,4 @@ impl Programs {
             Program::Ours => self.reader(program),
         })
     }
-}
-
-/// A release build. To see that the benchmark works, any build will do, the newest there is.
-fn our_binary(any: bool) -> Outcome<PathBuf> {
-    let bench = std::env::current_exe()?;
-    // TARGET/release/deps/peers-0123456789abcdef
-    let target = bench.ancestors().nth(3).ok_or("no target directory above the benchmark")?;
-    let at = |profile: &str| target.join(profile).join("trace-cmd");
-    let built = |path: &PathBuf| path.metadata().and_then(|file| file.modified()).ok();
-    if any
-        && let Some(newest) = [at("debug"), at("release")]
-            .into_iter()
-            .filter(|path| built(path).is_some())
-            .max_by_key(built)
-    {
-        return Ok(newest);
-    }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.current_dir(workspace).args(["build", "--release", "--locked", "-p", "trace-cmd"]);
-    build.arg("--target-dir").arg(target);
-    let status = build.status()?;
-    if status.success() { Ok(at("release")) } else { Err(format!("{build:?}: {status}").into()) }
 }

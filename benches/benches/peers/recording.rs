@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use trace_benches::measure::measure;
 use trace_virt::lab::TracefsLock;
 use trace_virt::lab::requirements;
 use tracedat::Reader;
 
 use crate::load::{self, Kind, Told};
-use crate::measure::measure;
 use crate::programs::{Program, Programs};
 use crate::tracing::Tracing;
 use crate::{Outcome, output};

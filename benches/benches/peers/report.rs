@@ -7,9 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use trace_benches::measure::{Usage, measure};
 
 use crate::load::Kind;
-use crate::measure::{Usage, first_event_line, measure, median, take_turns};
+use crate::measure::{first_event_line, median, take_turns};
 use crate::programs::{BOTH, Program, Programs};
 use crate::recording::{Plan, record};
 use crate::table::{self, Figure};

@@ -5,7 +5,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 /// Waits for the child `pid`; returns how it ended and what it used, its own waited children included.
-pub(crate) fn wait4(pid: u32) -> io::Result<(ExitStatus, libc::rusage)> {
+///
+/// # Errors
+///
+/// There is no such child.
+pub fn wait4(pid: u32) -> io::Result<(ExitStatus, libc::rusage)> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: rusage is numbers only, for which zeros are values.
