@@ -261,19 +261,24 @@ impl CpuStream {
     #[inline]
     pub(super) fn advance(&mut self, shared: &mut Shared) -> Result<Option<u64>, ReadError> {
         loop {
-            let entry = match self.cursor.next(&self.window, self.encoding) {
-                Ok(entry) => entry,
-                Err(error) => match self.damaged(&error, shared) {
-                    Some(entry) => Some(entry),
-                    None => continue,
-                },
-            };
-            if let Some(entry) = entry {
-                let time = self.come_to(&entry);
-                if self.times.have(time) {
-                    return Ok(Some(time));
+            match self.cursor.next(&self.window, self.encoding) {
+                Ok(Some(entry)) => {
+                    let time = self.come_to(&entry);
+                    if self.times.have(time) {
+                        return Ok(Some(time));
+                    }
+                    continue;
                 }
-                continue;
+                Ok(None) => {}
+                Err(error) => {
+                    if let Some(entry) = self.damaged(&error, shared) {
+                        let time = self.come_to(&entry);
+                        if self.times.have(time) {
+                            return Ok(Some(time));
+                        }
+                    }
+                    continue;
+                }
             }
             if !self.next_sub_buffer(shared)? {
                 return Ok(None);
