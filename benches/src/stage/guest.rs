@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use trace_transport::virtio_serial::PortDirs;
 use trace_transport::{Deadline, Stream, unix};
 use trace_virt::client::{
-    Client, ClientOptions, GuestRecorder, GuestRecording, RecordingEnd, Refusal,
+    Client, ClientOptions, GuestRecorder, GuestRecording, ReadyRecording, RecordingEnd, Refusal,
 };
 use trace_virt::host::{Guest, HostError, Sink, StartRequest};
 use trace_virt::server::{Server, ServerOptions};
@@ -117,28 +117,22 @@ struct Replayer(Vec<Arc<[u8]>>);
 struct Replay(Vec<JoinHandle<u64>>);
 
 impl GuestRecorder for Replayer {
-    fn start(
-        &mut self,
-        _args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, Refusal> {
-        let send = |(fd, bytes): (OwnedFd, &Arc<[u8]>)| {
-            let bytes = Arc::clone(bytes);
+    fn prepare(&mut self, _: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
+        let streams: Vec<_> = data.into_iter().zip(self.0.iter().cloned()).collect();
+        let send = |(fd, bytes): (OwnedFd, Arc<[u8]>)| {
             std::thread::spawn(move || {
                 let mut port = Stream::new(fd, "data port").expect("a port");
                 let sent = port.write_all(&bytes, Deadline::after(PATIENCE));
                 sent.map_or(0, |()| bytes.len() as u64)
             })
         };
-        Ok(Box::new(Replay(data.into_iter().zip(&self.0).map(send).collect())))
+        Ok(ReadyRecording::new(4096, move || {
+            Ok(Box::new(Replay(streams.into_iter().map(send).collect())))
+        }))
     }
 }
 
 impl GuestRecording for Replay {
-    fn sub_buffer_size(&self) -> u32 {
-        4096
-    }
-
     fn trace_id(&self) -> u64 {
         1
     }
