@@ -8,7 +8,7 @@ use tempfile::tempfile;
 use trace_virt::lab::{TracefsLock, requirements};
 use tracedat::write::{BufferData, CpuSource, Head, Settings, System, Writer};
 use tracedat::{Abi, ByteOrder};
-use tracefs::{Capture, Instance, Recorder, RecorderOptions, Sink, TracingDir};
+use tracefs::{Capture, Instance, PidFilter, Recorder, RecorderOptions, Sink, TracingDir};
 
 use crate::Outcome;
 
@@ -55,7 +55,7 @@ impl Drop for Tracing {
     }
 }
 
-/// Records until there are about `events` events; returns the file, uncompressed.
+/// Records this thread at work that is about `events` events; returns the file, uncompressed.
 ///
 /// # Errors
 ///
@@ -66,6 +66,8 @@ pub fn record(events: u32) -> Outcome<Vec<u8>> {
     for system in SYSTEMS {
         instance.enable(&instance.select(system)?, true)?;
     }
+    // Alone, so that it is as much as was asked for on a busy machine too.
+    instance.set_pid_filter(PidFilter::Only, &[nix::unistd::gettid().as_raw()])?;
     let cpus = instance.cpus()?;
     let files: Vec<Arc<File>> =
         cpus.iter().map(|_| tempfile().map(Arc::new)).collect::<Result<_, _>>()?;

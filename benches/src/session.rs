@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use trace_transport::session::{
-    Arrival, Opened, Piece, Protocol, Received, Receiver, ReceiverConfig, ReceiverEvent, Sender,
-    SenderEvent, Sequence,
+    Arrival, Extensions, Opened, Piece, Protocol, Received, Receiver, ReceiverConfig,
+    ReceiverEvent, Sender, SenderEvent, Sequence,
 };
 use trace_transport::splice::{Moved, ToFile};
 use trace_transport::{Deadline, Interest, Stream, tcp, udp};
@@ -109,7 +109,8 @@ impl Sending {
 ///
 /// The recorder is gone, or something cannot be written.
 pub fn receive(mut control: Stream) -> Outcome<Vec<Received>> {
-    let mut receiver = Receiver::new(ReceiverConfig::default(), Instant::now());
+    let config = ReceiverConfig { extensions: Extensions::ALL, ..ReceiverConfig::default() };
+    let mut receiver = Receiver::new(config, Instant::now());
     let mut streams: Vec<ReceivedStream> = Vec::new();
     loop {
         let now = Instant::now();

@@ -9,7 +9,7 @@ use crate::Outcome;
 use crate::workload::{Source, Trace, Traces};
 
 const NUMBERS: &str = "sched_switch: next_pid != 0 && prev_prio >= 100";
-const TEXT: &str = r#"sched_switch: next_comm ~ "*er/1*" || prev_comm == "kworker""#;
+const TEXT: &str = r#"sched_switch: next_comm =~ "er/1." || prev_comm == "kworker""#;
 
 pub(super) fn works(traces: &Traces) -> Outcome<Vec<Work>> {
     let mut works = Vec::new();
