@@ -12,8 +12,8 @@ use tracedat::{Abi, ByteOrder};
 const BIG_ENDIAN: u8 = 1;
 const SHORT_LONGS: u8 = 2;
 
-/// The text of one record is not longer: none is of the seeds, and memory would be.
-const MAX_TEXT: usize = 64 << 20;
+/// A conversion of a few bytes may ask for so many blanks.
+const MAX_WIDTH: usize = 1 << 16;
 
 /// Names of a few addresses.
 struct Known {
@@ -67,7 +67,8 @@ pub fn run(data: &[u8]) {
             let mut out = Vec::new();
             event.print(record, &cx, &mut out);
             event.print_raw(record, &cx, &mut out);
-            assert!(out.len() <= MAX_TEXT, "{} bytes of text", out.len());
+            let most = (text.len() + record.len()) * MAX_WIDTH;
+            assert!(out.len() <= most, "{} bytes of text", out.len());
             out
         };
         assert_eq!(print(record), print(record));
