@@ -2,7 +2,21 @@
 //! something does not hold. `tests/replay.rs` runs them on a stable toolchain.
 
 pub mod agent;
+pub mod clocks;
+pub mod control_texts;
+pub mod event_format;
+pub mod kernel_texts;
+pub mod libvirt;
+pub mod messages;
+pub mod qmp;
 pub mod session;
+pub mod sql;
+pub mod sub_buffer;
+pub mod tracing_dir;
+pub mod virt_client;
+pub mod virt_host;
+mod virt_scene;
+pub mod virt_server;
 
 use std::num::NonZeroUsize;
 

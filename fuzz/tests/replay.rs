@@ -6,7 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use trace_fuzz::{agent, filter, session, trace_file};
+use trace_fuzz::{
+    agent, clocks, control_texts, event_format, filter, kernel_texts, libvirt, messages, qmp,
+    session, sql, sub_buffer, trace_file, tracing_dir, virt_client, virt_host, virt_server,
+};
 
 /// Damaged forms are tried for so long for each seed.
 const TIME_PER_SEED: Duration = Duration::from_millis(300);
@@ -158,6 +161,53 @@ fn sessions_that_are_cut_or_damaged_hold() {
                     damaged[at] = value;
                     run(&damaged);
                 }
+            }
+        }
+    }
+}
+
+/// Damaged forms of each seed of a target that starts threads or processes.
+const FEW: usize = 12;
+
+#[test]
+fn seeds_of_texts_and_clocks_hold_whole_cut_and_damaged() {
+    hold("clocks", clocks::run, usize::MAX);
+    hold("control_texts", control_texts::run, usize::MAX);
+    hold("event_format", event_format::run, usize::MAX);
+    hold("kernel_texts", kernel_texts::run, usize::MAX);
+    hold("messages", messages::run, usize::MAX);
+    hold("sql", sql::run, usize::MAX);
+    hold("sub_buffer", sub_buffer::run, usize::MAX);
+    hold("tracing_dir", tracing_dir::run, 200);
+}
+
+#[test]
+fn seeds_of_guests_hold_whole_cut_and_damaged() {
+    hold("libvirt", libvirt::run, FEW);
+    hold("qmp", qmp::run, FEW);
+    hold("virt_client", virt_client::run, FEW);
+    hold("virt_host", virt_host::run, FEW);
+    hold("virt_server", virt_server::run, FEW);
+}
+
+/// Runs every seed, beginnings of it, and copies with a byte changed, up to `most` and for a limited time.
+fn hold(target: &str, run: fn(&[u8]), most: usize) {
+    let seeds = seeds(target);
+    assert!(seeds.len() >= 4, "{target}: {} seeds", seeds.len());
+    for (name, seed) in seeds {
+        eprintln!("{target} {name}");
+        run(&seed);
+        let start = Instant::now();
+        let step = (seed.len() / most.max(1)).max(1);
+        for at in (0..seed.len()).step_by(step) {
+            run(&seed[..at]);
+            for value in [0, b'(', 0x80, 0xff] {
+                let mut damaged = seed.clone();
+                damaged[at] = value;
+                run(&damaged);
+            }
+            if start.elapsed() > TIME_PER_SEED {
+                break;
             }
         }
     }

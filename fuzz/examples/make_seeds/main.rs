@@ -1,7 +1,9 @@
-//! Writes the seeds of `corpus` but those of `filter`, which are written by hand: `cargo run -p trace-fuzz --example make_seeds`.
+//! Writes the seeds of `corpus` that are bytes rather than text, which is written by hand: `cargo run -p trace-fuzz --example make_seeds`.
 
 mod agents;
+mod guests;
 mod sessions;
+mod sub_buffers;
 
 use std::path::Path;
 use std::{fs, io};
@@ -38,7 +40,9 @@ fn main() -> io::Result<()> {
     save("bad-v6-huge-size", &huge_size(v6))?;
     save("bad-v7-unknown-codec", &replaced(&v7, b"zstd\0", b"zstx\0"))?;
     sessions::save()?;
-    agents::save()
+    agents::save()?;
+    sub_buffers::save()?;
+    guests::save()
 }
 
 fn small(seed: u64) -> Workload {

@@ -1,0 +1,4 @@
+//! Fuzzes [`trace_fuzz::virt_host`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| trace_fuzz::virt_host::run(data));
