@@ -17,7 +17,7 @@ pub const WANTED_CAPACITY: usize = 1 << 20;
 ///
 /// # Errors
 ///
-/// [`Error::Io`] with the path, [`Error::Kind`] when it is not a FIFO.
+/// [`Error::Io`] with the path, also for a link, [`Error::Kind`] when it is not a FIFO.
 pub fn open_read(path: &Path) -> Result<Stream, Error> {
     open(path, OpenOptions::new().read(true))
 }
@@ -26,7 +26,7 @@ pub fn open_read(path: &Path) -> Result<Stream, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] with the path, [`Error::Kind`] when it is not a FIFO.
+/// [`Error::Io`] with the path, also for a link, [`Error::Kind`] when it is not a FIFO.
 pub fn open_write(path: &Path) -> Result<Stream, Error> {
     open(path, OpenOptions::new().write(true))
 }
@@ -45,8 +45,10 @@ pub fn set_capacity(fifo: impl AsFd, bytes: usize) -> io::Result<()> {
 fn open(path: &Path, options: &mut OpenOptions) -> Result<Stream, Error> {
     let peer = path.display().to_string();
     let failed = |source| Error::Io { step: "opening", peer: peer.clone(), source };
-    let file =
-        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(failed)?;
+    let file = options
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(failed)?;
     // Asked of the open descriptor: the path may name something else by now.
     if !file.metadata().map_err(failed)?.file_type().is_fifo() {
         return Err(Error::Kind { path: peer, expected: "a FIFO" });
