@@ -69,7 +69,7 @@ fn hides_processes(mounts: &str) -> bool {
         let is_proc = words.next() == Some("/proc") && words.next() == Some("proc");
         is_proc.then(|| words.next().unwrap_or_default().to_owned())
     };
-    let last = mounts.lines().filter_map(options).last().unwrap_or_default();
+    let last = mounts.lines().filter_map(options).next_back().unwrap_or_default();
     let hidden = last.split(',').find_map(|option| option.strip_prefix("hidepid="));
     hidden.is_some_and(|how| !matches!(how, "0" | "off"))
 }
