@@ -3,15 +3,20 @@
 mod command;
 mod error;
 mod exit_code;
+mod files;
 mod json;
 mod output;
+mod pid_file;
 mod progress;
+mod sandbox;
 mod status_line;
 mod sys;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Without it, a limit that is reached ends the process.
+    let _ = sys::outlive_file_limit();
     match command::run(std::env::args_os()) {
         Ok(code) => code.into(),
         Err(error) => {

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{Gid, Uid, getpid, getppid, read, setgid, setgroups, setuid, write};
 
 /// Whom a command runs as.
@@ -47,6 +48,15 @@ pub(crate) fn hold(
     };
     // SAFETY: between fork and exec only system calls are made, on memory that was made before.
     unsafe { command.pre_exec(wait) }
+}
+
+/// Has writing beyond the limit on the size of files (RLIMIT_FSIZE) fail, where the system would end this process, and
+/// tracing would stay as it is. Programs that are started are ended as ever.
+pub(crate) fn outlive_file_limit() -> nix::Result<()> {
+    extern "C" fn ignore(_: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGXFSZ, &action) }.map(drop)
 }
 
 /// A descriptor that is readable once a process has ended.

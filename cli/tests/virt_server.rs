@@ -23,7 +23,7 @@ use trace_virt::client::{
     RecordingEnd, Refusal,
 };
 use trace_virt::host::{Guest, Sink, StartRequest};
-use trace_virt::lab::Missing;
+use trace_virt::lab::{Missing, requirements};
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::wish::Wish;
 use tracedat::compress::Codec;
@@ -43,6 +43,7 @@ const CASES: &[Case] = &[
     Case { name: "servers_come_and_go", needs: nothing, test: life },
     Case { name: "guests_may_record_themselves_where_there_is_a_place", needs: nothing, test: own },
     Case { name: "in_the_background_with_pid_and_log", needs: nothing, test: background },
+    Case { name: "root_what_is_not_needed_is_given_up", needs: requirements::root, test: given_up },
 ];
 
 fn main() -> ExitCode {
@@ -487,4 +488,31 @@ fn background() -> Result<(), Failed> {
     })?;
     kill(Pid::from_raw(pid), Signal::SIGTERM)?;
     eventually("it cleans up", || !pid_file.exists() && !lab.dir().agent_socket().exists())
+}
+
+/// Capabilities and new privileges are gone, and so is root, if asked for; guests are served all the same.
+fn given_up() -> Result<(), Failed> {
+    let nobody = nix::unistd::User::from_name("nobody")?.ok_or("no user 'nobody'")?;
+    for (words, is_limited) in
+        [(&[][..], true), (&["--user", "nobody"], true), (&["--no-sandbox"], false)]
+    {
+        let lab = Lab::new(&["guest1"])?;
+        fs::set_permissions(lab.temp.path(), fs::Permissions::from_mode(0o755))?;
+        let server = lab.server(words)?;
+        let _qemu = lab.qemu("guest1")?;
+        lab.wait_for("ready")?;
+        let rights = common::rights::of(server.pid())?;
+        check(rights.is_limited() == is_limited, || format!("{words:?}: {rights:?}"))?;
+        if is_limited {
+            check(rights.effective == 0, || format!("{words:?}: {rights:?}"))?;
+        }
+        let is_nobody = words.contains(&"nobody");
+        let status = fs::read_to_string(format!("/proc/{}/status", server.pid()))?;
+        let uid = format!("Uid:\t{}\t", nobody.uid);
+        check(status.contains(&uid) == is_nobody, || format!("{words:?}: {status}"))?;
+        let ended = server.end(Signal::SIGTERM)?;
+        check(ended.success(), || format!("{words:?}: {ended}"))?;
+    }
+    let line = complaint(virt_server(TempDir::new()?.path()).args(["--user", "no-such-user"]))?;
+    check(line.contains("there is no user 'no-such-user'"), || line.clone())
 }

@@ -20,7 +20,7 @@ const MAX_LEFT: u64 = 64 << 20;
 ///
 /// # Errors
 ///
-/// [`Error::Io`] with the path, also when somebody reads from it; [`Error::Kind`] when it is not a FIFO.
+/// [`Error::Io`] with the path, also for a link and when somebody reads from it; [`Error::Kind`] when it is not a FIFO.
 pub fn open_read(path: &Path) -> Result<Stream, Error> {
     let file = open(path, OpenOptions::new().read(true))?;
     sys::try_lock(file.as_fd()).map_err(|error| {
@@ -56,7 +56,7 @@ pub fn empty(fifo: &mut Stream) -> io::Result<u64> {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] with the path, [`Error::Kind`] when it is not a FIFO.
+/// [`Error::Io`] with the path, also for a link, [`Error::Kind`] when it is not a FIFO.
 pub fn open_write(path: &Path) -> Result<Stream, Error> {
     let file = open(path, OpenOptions::new().write(true))?;
     Stream::new(file.into(), path.display().to_string())
@@ -76,8 +76,10 @@ pub fn set_capacity(fifo: impl AsFd, bytes: usize) -> io::Result<()> {
 fn open(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
     let peer = path.display().to_string();
     let failed = |source| Error::Io { step: "opening", peer: peer.clone(), source };
-    let file =
-        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(failed)?;
+    let file = options
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(failed)?;
     // Asked of the open descriptor: the path may name something else by now.
     if !file.metadata().map_err(failed)?.file_type().is_fifo() {
         return Err(Error::Kind { path: peer, expected: "a FIFO" });

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use common::{FakeRecorder, Lab, Running, assert_clean, check_data, eventually, name, soon};
+use common::{
+    FakeRecorder, Lab, Running, assert_clean, check_data, eventually, high_water, name, soon,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use trace_transport::message::{
@@ -125,13 +127,6 @@ impl Scene {
         check_data(&paths, &finished);
         assert!(grown <= allowed, "{} MiB more", grown >> 20);
     }
-}
-
-/// Largest resident size of this process, in bytes.
-fn high_water() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
 fn answer(nonce: u64) -> Vec<u8> {

@@ -9,6 +9,7 @@ mod hostile;
 mod many;
 mod peers;
 mod recorder;
+mod rights;
 mod trace;
 mod ways;
 
@@ -32,6 +33,17 @@ const CASES: &[Case] = &[
     Case { name: "version_1_is_taken", needs: nothing, test: peers::version_1 },
     Case { name: "files_and_log_are_where_they_should_be", needs: nothing, test: ways::files },
     Case { name: "root_gives_up_what_it_may", needs: requirements::root, test: ways::user },
+    Case {
+        name: "root_what_is_not_needed_is_given_up",
+        needs: requirements::root,
+        test: rights::given_up,
+    },
+    Case {
+        name: "root_a_directory_of_another_can_be_written",
+        needs: requirements::root,
+        test: rights::directory_of_another,
+    },
+    Case { name: "links_are_not_followed", needs: nothing, test: rights::planted },
     Case { name: "root_a_daemon_has_a_pid_file", needs: requirements::root, test: ways::daemon },
     Case { name: "unix_sockets_and_their_ports", needs: nothing, test: ways::unix_sockets },
     Case { name: "garbage_is_told_and_leaves_nothing", needs: nothing, test: hostile::garbage },

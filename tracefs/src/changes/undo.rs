@@ -76,7 +76,10 @@ impl Undo {
             }
             // Setting the clock empties the ring buffers, also if it is set already.
             Self::Write { file, old } if is_set_clock(file, old) => Ok(()),
-            Self::Write { file, old } => file.write(old),
+            Self::Write { file, old } => file.write(old).or_else(|error| {
+                // What was refused now was refused before, too: nothing has changed.
+                if shows(file, old) { Ok(()) } else { Err(error) }
+            }),
             Self::Lines { file, old } => {
                 file.clear()?;
                 file.append_lines(old)
@@ -108,6 +111,15 @@ impl Undo {
 fn is_set_clock(file: &ControlFile, name: &str) -> bool {
     file.path().ends_with("trace_clock")
         && file.read_text().is_ok_and(|text| text.contains(&format!("[{name}]")))
+}
+
+/// Whether a file has the value that it is to get back.
+fn shows(file: &ControlFile, old: &str) -> bool {
+    let old = old.trim_end();
+    // The size of a ring buffer that was never used is shown with that it is to get.
+    let expanded = format!("(expanded: {old})");
+    file.read_text()
+        .is_ok_and(|text| text.trim_end() == old || text.trim_end().ends_with(&expanded))
 }
 
 /// Whether what was changed has gone itself, as events do with their module and an instance when

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use crate::error::Error;
+use crate::files::open_log;
 use crate::output::tell;
 
 /// Where lines go.
@@ -18,7 +19,7 @@ impl Log {
     /// Lines go to a file, behind what is there; without one, to standard output.
     pub(super) fn open(path: Option<&Path>, is_verbose: bool) -> Result<Self, Error> {
         let open = |path: &Path| {
-            File::options().create(true).append(true).open(path).map_err(|error| {
+            open_log(path).map_err(|error| {
                 Error::failure(format!("cannot write {}", path.display()))
                     .because(error)
                     .hint("choose another log with -l FILE")

@@ -14,8 +14,8 @@ mod workshop;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use caps::Capability;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use nix::unistd::{User, initgroups, setgid, setuid};
 use trace_transport::{Address, Listener};
 use trace_virt::stop::StopSignals;
 
@@ -24,9 +24,35 @@ use self::server::{Limits, Settings};
 use crate::command::{peer_rules, peer_timeout};
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::files::directory_of;
+use crate::pid_file::PidFile;
+use crate::sandbox::{self, NewUser, Sandbox};
 
 /// Who can be sent a signal, as the C version has it.
 const PID_FILE: &str = "/run/trace-cmd-net.pid";
+
+/// The port of the domain name system.
+const DNS: u16 = 53;
+
+/// What names of hosts are found with.
+const NAME_SERVICE: &[&str] = &[
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.preload",
+    "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/run/NetworkManager",
+    "/run/resolvconf",
+    "/run/systemd/resolve",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+];
 
 const AFTER_HELP: &str = "\
 Each recorder gets a file DIR/BASE.HOST:PORT.dat of its own, complete and readable at every moment.
@@ -41,7 +67,10 @@ the socket PATH_PORT beside it.
   trace-cmd listen --bind unix:PATH:PORT           here
   trace-cmd record -V 2:PORT -e sched              in the guest
 
-Everyone who reaches the port may send, unless --bind, --allow or --key-file say otherwise.";
+Everyone who reaches the port may send, unless --bind, --allow or --key-file say otherwise. Once the port is open, what is \
+not needed is given up: root's capabilities but those for large socket buffers, pipes and priority, and, where the kernel has \
+landlock, all files but those beneath DIR and what names of hosts are found with; --user gives up root itself, and then buffers \
+for datagrams are as large as net.core.rmem_max allows. --verbose tells what a kernel cannot do, --no-sandbox keeps all.";
 
 /// The options of `listen`.
 pub(crate) fn command() -> Command {
@@ -88,6 +117,7 @@ pub(crate) fn command() -> Command {
                 .long("user")
                 .value_name("USER")
                 .help("Become this user once the port is open"),
+            sandbox::arg(),
         ])
         .args(peer_rules::args(
             "Let only these send; vsock:CID and uid:USER, too",
@@ -135,6 +165,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         client_bytes: size("max-client-size"),
         total_bytes: size("max-total-size"),
     };
+    let user = matches.get_one::<String>("user").map(|name| NewUser::find(name)).transpose()?;
     let mut bound = Listener::bind(&address);
     if bound.is_err() && !matches.contains_id("bind") && is_any(&address) {
         // There may be no IPv6 on this machine.
@@ -148,17 +179,21 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
             .because(error)
             .hint("choose another port with -p PORT")
     })?;
-    if let Some(user) = matches.get_one::<String>("user") {
-        become_user(user)?;
-    }
     let is_open = access.is_open() && key.is_none() && is_any(&address);
     log.say(&format!("Listening on {}", listener.address()));
     if is_open {
         log.say("Everyone may send from everywhere: see --bind, --allow and --key-file");
     }
-    let pid_file = if matches.get_flag("daemon") { Some(PidFile::go_on_alone()?) } else { None };
+    let is_daemon = matches.get_flag("daemon");
+    let pid_file = if is_daemon { go_on_alone()? } else { None };
     let signals =
         StopSignals::new().map_err(|error| Error::failure("cannot listen").because(error))?;
+    if let Some(user) = user {
+        user.become_it()?;
+    }
+    for line in sandbox(listener.address(), &directory, is_daemon).enter(matches) {
+        log.verbose(&line);
+    }
     let settings = Settings { directory, base, limits, access, key, peer_timeout };
     server::run(&listener, settings, log, &signals)?;
     drop(pid_file);
@@ -217,37 +252,37 @@ fn directory(matches: &ArgMatches) -> Result<PathBuf, Error> {
     })
 }
 
-/// Gives up what root may do.
-fn become_user(name: &str) -> Result<(), Error> {
-    let failed =
-        |error: nix::Error| Error::failure(format!("cannot become user '{name}'")).because(error);
-    let user = User::from_name(name).map_err(failed)?;
-    let user = user.ok_or_else(|| Error::usage(format!("there is no user '{name}'")))?;
-    let text = std::ffi::CString::new(name).map_err(|_| Error::usage("a user's name"))?;
-    initgroups(&text, user.gid).map_err(failed)?;
-    setgid(user.gid).map_err(failed)?;
-    setuid(user.uid).map_err(failed)
+/// With `-D`: goes on in the background, without a terminal.
+fn go_on_alone() -> Result<Option<PidFile>, Error> {
+    nix::unistd::daemon(true, false)
+        .map_err(|error| Error::failure("cannot go on in the background").because(error))?;
+    Ok(PidFile::of_this(Path::new(PID_FILE)))
 }
 
-/// Tells which process listens, as long as it does.
-struct PidFile;
-
-impl PidFile {
-    /// Goes on in the background, without a terminal.
-    fn go_on_alone() -> Result<Self, Error> {
-        nix::unistd::daemon(true, false)
-            .map_err(|error| Error::failure("cannot go on in the background").because(error))?;
-        // Without the file it can be stopped all the same.
-        let _ = fs::write(PID_FILE, format!("{}\n", std::process::id()));
-        Ok(Self)
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let ours = format!("{}\n", std::process::id());
-        if fs::read_to_string(PID_FILE).is_ok_and(|text| text == ours) {
-            let _ = fs::remove_file(PID_FILE);
+/// What is needed once the port is open: the names of hosts, the files of recorders, their ports.
+fn sandbox(address: &Address, directory: &Path, is_daemon: bool) -> Sandbox {
+    let mut sandbox = Sandbox::new()
+        .capability(Capability::CAP_SYS_NICE)
+        // Room in pipes for more recorders than an ordinary user may have.
+        .capability(Capability::CAP_SYS_RESOURCE)
+        .reading(NAME_SERVICE)
+        .directory(directory);
+    match address {
+        Address::Tcp { .. } => {
+            // Data comes to ports of the system's choice; long answers about names come over TCP.
+            sandbox = sandbox.listening(0).connecting(DNS);
+            if !ports::may_have_large_buffers() {
+                sandbox = sandbox.capability(Capability::CAP_NET_ADMIN);
+            }
         }
+        Address::Unix(path) | Address::Path(path) | Address::Hybrid { path, .. } => {
+            // Sockets for data are made beside it.
+            sandbox = sandbox.directory(directory_of(path));
+        }
+        _ => {}
     }
+    if is_daemon {
+        sandbox = sandbox.removing(directory_of(Path::new(PID_FILE)));
+    }
+    sandbox
 }

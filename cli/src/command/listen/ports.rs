@@ -11,6 +11,12 @@ const DATAGRAM_BUFFER: usize = 32 << 20;
 /// Ports that are tried where there is no free one to be asked for.
 const NUMBERS: std::ops::RangeInclusive<u16> = 1500..=6000;
 
+/// Whether every user may have such buffers here.
+pub(super) fn may_have_large_buffers() -> bool {
+    let most = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap_or_default();
+    most.trim().parse::<usize>().is_ok_and(|most| most >= DATAGRAM_BUFFER)
+}
+
 /// No port can be had.
 #[derive(Debug, Error)]
 pub(super) enum PortsError {

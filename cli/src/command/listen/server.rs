@@ -230,7 +230,8 @@ fn start(
     is_one_too_many: bool,
 ) -> Result<Outcome, Error> {
     let settings = &shared.settings;
-    let output = Output::open(&settings.directory.join(format!("{}.{label}.dat", settings.base)))?;
+    let output =
+        Output::open_plain(&settings.directory.join(format!("{}.{label}.dat", settings.base)))?;
     let failed = |error: ClientError| Error::failure("cannot serve it").because(error);
     let client = Client::new(shared, stream, peer, config(settings)?, output).map_err(failed)?;
     Ok(if is_one_too_many {

@@ -13,6 +13,7 @@ use super::args::{DAEMONIZE, DAEMONIZED};
 use super::summary;
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::pid_file;
 
 /// Who can be sent a SIGINT, as the C version has it.
 const PID_FILE: &str = "/run/trace-cmd-record.pid";
@@ -47,7 +48,7 @@ pub(crate) fn detach(is_quiet: bool) -> Result<Exit, Error> {
     }
     let pid = child.id();
     // Without the file it can be stopped all the same.
-    let _ = fs::write(PID_FILE, format!("{pid}\n"));
+    let _ = pid_file::write(Path::new(PID_FILE), pid);
     if !is_quiet {
         let text = format!("Recording in the background; stop it with: kill -INT {pid}\n");
         summary::pass_on(&mut std::io::stdout(), text.as_bytes());
@@ -80,10 +81,6 @@ impl Daemon {
 /// What is over cannot be stopped.
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let path = Path::new(PID_FILE);
-        let ours = format!("{}\n", std::process::id());
-        if fs::read_to_string(path).is_ok_and(|text| text == ours) {
-            let _ = fs::remove_file(path);
-        }
+        pid_file::remove_own(Path::new(PID_FILE));
     }
 }

@@ -4,7 +4,7 @@
 //! file of that name stays what it was, and whoever looks sees a whole head.
 
 use std::cell::Cell;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -15,6 +15,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::linkat;
 
 use crate::error::Error;
+use crate::files::{self, directory_of, refuse_planted};
 
 /// The file that is written: opened before anything is recorded, so that a place that cannot be
 /// written is known at once.
@@ -45,14 +46,32 @@ impl Output {
     /// # Errors
     /// With the place that cannot be written.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        Self::try_open(path).map_err(|error| {
+        let open = |options: &OpenOptions, path: &Path| {
+            refuse_planted(path)?;
+            options.open(path)
+        };
+        Self::try_open(path, &open).map_err(|error| {
             Error::failure(format!("cannot write {}", path.display()))
                 .because(error)
                 .hint("choose another place with -o FILE")
         })
     }
 
-    fn try_open(path: &Path) -> io::Result<Self> {
+    /// Opens a file whose name comes of what a peer is called: only a plain file of that name is replaced.
+    ///
+    /// # Errors
+    /// With the place that cannot be written.
+    pub(crate) fn open_plain(path: &Path) -> Result<Self, Error> {
+        Self::try_open(path, &files::open_plain).map_err(|error| {
+            Error::failure(format!("cannot write {}", path.display())).because(error)
+        })
+    }
+
+    /// `open` opens what has the name already.
+    fn try_open(
+        path: &Path,
+        open: &dyn Fn(&OpenOptions, &Path) -> io::Result<File>,
+    ) -> io::Result<Self> {
         let old = match fs::symlink_metadata(path) {
             Ok(metadata) => Some(metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -72,7 +91,7 @@ impl Output {
         options.read(true).write(true);
         if let Some(metadata) = &old {
             // What may not be written is not replaced either.
-            let file = options.open(path)?;
+            let file = open(&options, path)?;
             if !metadata.is_file() {
                 return Ok(output(file, Stage::Named));
             }
@@ -85,12 +104,14 @@ impl Output {
             Err(_) => {
                 // Some file systems have no files without a name.
                 let mut output = output(File::open(directory)?, Stage::Temporary);
-                match options.clone().create(true).truncate(true).open(&output.temporary) {
+                // One of that name was left by a process that was killed, or is a trap.
+                let _ = fs::remove_file(&output.temporary);
+                match options.clone().create_new(true).open(&output.temporary) {
                     Ok(file) => output.file = file,
                     // A directory that takes no new file, with one that can be written.
                     Err(_) if output.existed => {
                         output.stage.set(Stage::Named);
-                        output.file = options.open(path)?;
+                        output.file = open(&options, path)?;
                     }
                     Err(error) => {
                         output.stage.set(Stage::Named);
@@ -211,13 +232,6 @@ impl Output {
     }
 }
 
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 impl Drop for Output {
     fn drop(&mut self) {
         if self.stage.get() == Stage::Temporary {
@@ -285,6 +299,24 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(Output::open(&link).unwrap().successor().is_none());
+    }
+
+    #[test]
+    fn no_link_is_followed_where_a_peer_gives_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = (dir.path().join("trace.dat"), dir.path().join("target"));
+        fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let error = Output::open_plain(&path).unwrap_err().to_string();
+        assert!(error.contains("there is a link of that name"), "{error}");
+        fs::remove_file(&path).unwrap();
+        // Another name of the same file loses its own, and keeps what is in it.
+        fs::hard_link(&target, &path).unwrap();
+        let output = Output::open_plain(&path).unwrap();
+        output.emptied().unwrap().write_all(b"new").unwrap();
+        output.publish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use trace_virt::client::ClientEvent;
 use trace_virt::server::ServerEvent;
 
 use crate::error::Error;
+use crate::files::open_log;
 
 /// Where lines go.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ impl Log {
     /// The file of `--log`, behind what is there; without one, standard error.
     pub(super) fn open(matches: &ArgMatches) -> Result<Self, Error> {
         let open = |path: &PathBuf| {
-            File::options().create(true).append(true).open(path).map_err(|error| {
+            open_log(path).map_err(|error| {
                 Error::failure(format!("cannot write {}", path.display()))
                     .because(error)
                     .hint("choose another log with -l FILE")

@@ -24,7 +24,12 @@ Uses:
   trace-cmd virt-server --doctor guest1      on the host: says what is missing, and the next step
   trace-cmd virt-server --status             on the host: which guests are there, who records them, how much
 
-Then record on the host with 'trace-cmd record -e kvm --dom guest1 -e sched'.";
+Then record on the host with 'trace-cmd record -e kvm --dom guest1 -e sched'.
+
+On the host, the server gives up what it does not need once its sockets are there: root's capabilities, and, where the kernel has \
+landlock, all files but its directory, that of --accept, and /proc, which tells whose QEMU connects. --user gives up root \
+itself: with --accept this user must be able to read the guests' FIFOs (--group), and the sockets stay for the next server \
+to replace. --no-sandbox keeps all.";
 
 /// The options of `virt-server`.
 pub(crate) fn command() -> Command {

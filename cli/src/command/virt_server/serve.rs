@@ -1,10 +1,10 @@
 //! `virt-server` on the host: serves all guests.
 
-use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use caps::Capability;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use trace_virt::server::{Server, ServerEvent, ServerOptions};
 use trace_virt::setup::VirtDir;
@@ -12,14 +12,18 @@ use trace_virt::setup::VirtDir;
 use super::accept::{self, Acceptor};
 use super::log::{self, Log};
 use super::stop_signals;
+use crate::command::record::wished::Shelf;
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::files::directory_of;
+use crate::pid_file::PidFile;
+use crate::sandbox::{self, NewUser, Sandbox};
 
 /// Who can be sent a signal.
 const PID_FILE: &str = "/run/trace-cmd-virt-server.pid";
 
 /// Options of the process that serves.
-pub(super) fn args() -> [Arg; 4] {
+pub(super) fn args() -> [Arg; 6] {
     [
         Arg::new("manager-group")
             .long("manager-group")
@@ -45,6 +49,12 @@ pub(super) fn args() -> [Arg; 4] {
             .value_parser(value_parser!(PathBuf))
             .conflicts_with("dom")
             .help("Append what is said to a file"),
+        Arg::new("user")
+            .long("user")
+            .value_name("USER")
+            .conflicts_with_all(["dom", "client", "status", "doctor"])
+            .help("Become this user once guests can connect"),
+        sandbox::arg().conflicts_with_all(["dom", "client", "status", "doctor"]),
     ]
 }
 
@@ -54,11 +64,18 @@ pub(super) fn run(dir: &VirtDir, matches: &ArgMatches) -> Result<Exit, Error> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let log = Log::open(matches)?;
     let shelf = accept::shelf(matches)?;
+    let user = matches.get_one::<String>("user").map(|name| NewUser::find(name)).transpose()?;
     let options = ServerOptions { group: text("group"), manager_group: text("manager-group") };
     let failed = |error| Error::failure("virt-server cannot serve").because(error);
     let server = Server::bind(dir, &options).map_err(failed)?;
     log.say(&format!("serving guests on {}", dir.agent_socket().display()));
     let pid_file = go_on_alone(matches)?;
+    if let Some(user) = user {
+        user.become_it()?;
+    }
+    for line in sandbox(dir, shelf.as_ref(), matches).enter(matches) {
+        log.say(&line);
+    }
     let mut tell = |event: ServerEvent<'_>| log.say(&log::of_server(event));
     let served = match &shelf {
         None => server.run(stop.as_fd(), &mut tell),
@@ -84,26 +101,31 @@ fn go_on_alone(matches: &ArgMatches) -> Result<Option<PidFile>, Error> {
     }
     nix::unistd::daemon(true, false)
         .map_err(|error| Error::failure("cannot go on in the background").because(error))?;
-    let path = matches.get_one::<PathBuf>("pid-file");
-    Ok(Some(PidFile::write(path.map_or(Path::new(PID_FILE), PathBuf::as_path))))
+    Ok(PidFile::of_this(pid_path(matches)))
 }
 
-/// Tells which process serves, as long as it does.
-struct PidFile(PathBuf);
-
-impl PidFile {
-    fn write(path: &Path) -> Self {
-        // Without the file it can be stopped all the same.
-        let _ = fs::write(path, format!("{}\n", std::process::id()));
-        Self(path.to_owned())
-    }
+fn pid_path(matches: &ArgMatches) -> &Path {
+    matches.get_one::<PathBuf>("pid-file").map_or(Path::new(PID_FILE), PathBuf::as_path)
 }
 
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let ours = format!("{}\n", std::process::id());
-        if fs::read_to_string(&self.0).is_ok_and(|text| text == ours) {
-            let _ = fs::remove_file(&self.0);
-        }
+/// What is needed once the sockets are there: to look at whose QEMU connects, and to write down what guests
+/// record by themselves.
+fn sandbox(dir: &VirtDir, shelf: Option<&Shelf>, matches: &ArgMatches) -> Sandbox {
+    // Its sockets are removed at the end.
+    let mut sandbox = Sandbox::new()
+        .looking_at_processes()
+        .reading(&["/proc", "/run/libvirt/qemu"])
+        .directory(dir.path());
+    if let Some(shelf) = shelf {
+        // Room in pipes for more guests than an ordinary user may have; clocks of KVM.
+        sandbox = sandbox
+            .capability(Capability::CAP_SYS_RESOURCE)
+            .reading(&["/dev/urandom", "/sys"])
+            .writing("/dev/null")
+            .directory(&shelf.directory);
     }
+    if matches.get_flag("daemon") {
+        sandbox = sandbox.removing(directory_of(pid_path(matches)));
+    }
+    sandbox
 }
