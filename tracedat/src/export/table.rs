@@ -1,5 +1,6 @@
 //! One event as a table: a row for each record, a typed column for each field.
 
+use super::text::{append_symbol, append_utf8};
 use crate::abi::Abi;
 use crate::event::Event;
 use crate::event_format::Field;
@@ -195,7 +196,10 @@ impl Source {
                     .map(|buffer| Cell::Text(&buffer.name))
             }
             Self::Field(plan) => field(plan, abi, record.data, scratch),
-            Self::Symbol(plan) => symbol(plan, abi, metadata, record.data, scratch),
+            Self::Symbol(plan) => {
+                let known = append_symbol(plan, abi, metadata, record.data, scratch);
+                known.map(|()| made(scratch))
+            }
         };
         cell.unwrap_or(Cell::Null)
     }
@@ -225,40 +229,17 @@ fn field<'a>(
         Kind::Address | Kind::TextAddress => {
             scratch.extend_from_slice(b"0x");
             number::hex(scratch, plan.field.uint(abi, data)?, 0);
-            ascii(scratch)
+            made(scratch)
         }
         Kind::Addresses | Kind::Mask | Kind::Array | Kind::Bytes => {
             plan.print(abi, data, scratch)?;
-            ascii(scratch)
+            made(scratch)
         }
     })
 }
 
-fn symbol<'a>(
-    plan: &FieldPlan,
-    abi: Abi,
-    metadata: &'a Metadata,
-    data: &[u8],
-    scratch: &'a mut Vec<u8>,
-) -> Option<Cell<'a>> {
-    match plan.kind {
-        Kind::Address => {
-            let symbol = metadata.symbols().find(plan.field.uint(abi, data)?)?;
-            scratch.extend_from_slice(symbol.name.as_bytes());
-            scratch.extend_from_slice(b"+0x");
-            number::hex(scratch, symbol.offset, 0);
-            Some(ascii(scratch))
-        }
-        Kind::TextAddress => {
-            let text = metadata.printk_formats().text(plan.field.uint(abi, data)?)?;
-            Some(Cell::Text(utf8(text, scratch)))
-        }
-        _ => plan.print_symbol(abi, data, metadata, scratch).then(|| ascii(scratch)),
-    }
-}
-
 /// What was made of parts that are UTF-8.
-fn ascii(text: &[u8]) -> Cell<'_> {
+fn made(text: &[u8]) -> Cell<'_> {
     str::from_utf8(text).map_or(Cell::Null, Cell::Text)
 }
 
@@ -267,13 +248,7 @@ fn utf8<'a>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a str {
     if let Ok(text) = str::from_utf8(bytes) {
         return text;
     }
-    for chunk in bytes.utf8_chunks() {
-        scratch.extend_from_slice(chunk.valid().as_bytes());
-        for &byte in chunk.invalid() {
-            scratch.extend_from_slice(b"\\x");
-            number::hex(scratch, u64::from(byte), 2);
-        }
-    }
+    append_utf8(bytes, scratch);
     str::from_utf8(scratch).unwrap_or_default()
 }
 
@@ -330,11 +305,5 @@ mod tests {
         let table = EventTable::new(&event);
         let names: Vec<&str> = table.columns().iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names[5..], ["Machine_", "ip", "ip_symbol", "ip_symbol_"]);
-    }
-
-    #[test]
-    fn bytes_that_are_no_utf8_are_named() {
-        assert_eq!(utf8(b"a\xffb", &mut Vec::new()), "a\\xffb");
-        assert_eq!(utf8("é".as_bytes(), &mut Vec::new()), "é");
     }
 }

@@ -6,6 +6,7 @@ use super::wire;
 use crate::abi::Abi;
 use crate::event::Event;
 use crate::event_format::Field;
+use crate::export::text::{append_symbol, append_utf8};
 use crate::metadata::Metadata;
 use crate::print_fmt::PrintContext;
 use crate::report::json::{FieldPlan, Kind};
@@ -110,7 +111,7 @@ impl<'m> EventPlan<'m> {
         match written.and_then(|buf| data.get(buf.offset as usize..)) {
             Some(text) => {
                 let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-                text_of(text.get(..end).unwrap_or_default(), out);
+                append_utf8(text.get(..end).unwrap_or_default(), out);
             }
             None => self.event.print(data, &PrintContext::new(metadata), out),
         }
@@ -181,11 +182,11 @@ impl TypedField {
         match (self.value, self.plan.kind) {
             (Type::Text, Kind::Text) => {
                 let text = self.plan.text(abi, data)?;
-                wire::message(out, self.number, |out| text_of(text, out));
+                wire::message(out, self.number, |out| append_utf8(text, out));
             }
             (Type::Text, Kind::TextAddress) => {
                 let text = metadata.printk_formats().text(field.uint(abi, data)?)?;
-                wire::message(out, self.number, |out| text_of(text, out));
+                wire::message(out, self.number, |out| append_utf8(text, out));
             }
             (Type::Text, _) => {}
             (Type::Numbers, _) => {
@@ -219,7 +220,7 @@ impl GenericField {
                 }
                 Kind::Text => {
                     let text = self.plan.text(abi, data)?;
-                    wire::message(out, STR_VALUE, |out| text_of(text, out));
+                    wire::message(out, STR_VALUE, |out| append_utf8(text, out));
                 }
                 Kind::Addresses | Kind::Mask | Kind::Array | Kind::Bytes => {
                     wire::try_message(out, STR_VALUE, |out| self.plan.print(abi, data, out))?;
@@ -230,37 +231,10 @@ impl GenericField {
         if self.plan.kind.has_symbol() {
             let _ = wire::try_message(out, FIELD, |out| {
                 out.extend_from_slice(&self.symbol_name);
-                wire::try_message(out, STR_VALUE, |out| self.symbol(abi, metadata, data, out))
+                wire::try_message(out, STR_VALUE, |out| {
+                    append_symbol(&self.plan, abi, metadata, data, out)
+                })
             });
-        }
-    }
-
-    fn symbol(&self, abi: Abi, metadata: &Metadata, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        match self.plan.kind {
-            Kind::Address => {
-                let symbol = metadata.symbols().find(self.plan.field.uint(abi, data)?)?;
-                out.extend_from_slice(symbol.name.as_bytes());
-                out.extend_from_slice(b"+0x");
-                number::hex(out, symbol.offset, 0);
-                Some(())
-            }
-            Kind::TextAddress => {
-                let at = self.plan.field.uint(abi, data)?;
-                text_of(metadata.printk_formats().text(at)?, out);
-                Some(())
-            }
-            _ => self.plan.print_symbol(abi, data, metadata, out).then_some(()),
-        }
-    }
-}
-
-/// Appends text as UTF-8, which Perfetto takes for granted.
-pub(super) fn text_of(text: &[u8], out: &mut Vec<u8>) {
-    for chunk in text.utf8_chunks() {
-        out.extend_from_slice(chunk.valid().as_bytes());
-        for &byte in chunk.invalid() {
-            out.extend_from_slice(b"\\x");
-            number::hex(out, u64::from(byte), 2);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The packets of one machine: what it is, its events in bundles, its losses.
 
+use rustc_hash::FxHashMap;
+
 use super::PACKET;
-use super::event::{EventPlan, text_of, write_unknown};
+use super::event::{EventPlan, write_unknown};
 use super::interned::Functions;
 use super::wire;
+use crate::export::text::append_utf8;
 use crate::metadata::Metadata;
 use crate::report::number;
 use crate::ring_buffer::{MissedEvents, Record};
@@ -46,9 +49,11 @@ pub(super) struct Machine<'m> {
     metadata: &'m Metadata,
     /// The buffer whose events are drawn.
     main_buffer: u32,
-    /// By number of the event, first those of the main buffer.
+    /// Of each buffer.
     plans: Vec<Plans<'m>>,
     bundles: Vec<Bundle>,
+    /// Which of them a CPU has.
+    places: FxHashMap<u32, usize>,
     functions: Functions,
     /// Time of the last record; `None` before the first.
     last: Option<u64>,
@@ -81,6 +86,7 @@ impl<'m> Machine<'m> {
             main_buffer: main.unwrap_or(0) as u32,
             plans: metadata.buffers.iter().map(|_| Plans::default()).collect(),
             bundles: Vec::new(),
+            places: FxHashMap::default(),
             functions: Functions::default(),
             last: None,
         }
@@ -119,22 +125,21 @@ impl<'m> Machine<'m> {
         for at in 0..self.bundles.len() {
             self.write_bundle(at, out);
         }
-        if let Some(last) = self.last {
-            self.clocks(last, out);
-            self.statistics(out);
+        match self.last {
+            Some(last) => self.clocks(last, out),
+            // A machine without records is one nevertheless.
+            None => self.begin(0, out),
         }
+        self.statistics(out);
     }
 
     /// The place of a CPU's bundle.
     fn bundle(&mut self, cpu: u32) -> usize {
-        match self.bundles.iter().position(|bundle| bundle.cpu == cpu) {
-            Some(at) => at,
-            None => {
-                let events = Vec::with_capacity(BUNDLE + 1024);
-                self.bundles.push(Bundle { cpu, events, lost: false, has_track: false });
-                self.bundles.len() - 1
-            }
-        }
+        *self.places.entry(cpu).or_insert_with(|| {
+            let events = Vec::with_capacity(BUNDLE + 1024);
+            self.bundles.push(Bundle { cpu, events, lost: false, has_track: false });
+            self.bundles.len() - 1
+        })
     }
 
     fn write_bundle(&mut self, at: usize, out: &mut Vec<u8>) {
@@ -299,7 +304,7 @@ impl<'m> Machine<'m> {
                 wire::message(out, THREADS, |out| {
                     wire::int(out, TID, i64::from(process.pid));
                     wire::int(out, TGID, i64::from(process.pid));
-                    wire::message(out, THREAD_NAME, |out| text_of(comm, out));
+                    wire::message(out, THREAD_NAME, |out| append_utf8(comm, out));
                 });
             }
         }
@@ -316,7 +321,7 @@ impl<'m> Machine<'m> {
                 wire::uint(out, packet::TIMESTAMP, time);
                 wire::message(out, packet::TASK_RENAME, |out| {
                     wire::int(out, TID, i64::from(pid));
-                    wire::message(out, COMM, |out| text_of(comm, out));
+                    wire::message(out, COMM, |out| append_utf8(comm, out));
                 });
             });
         }

@@ -1,25 +1,17 @@
 //! Protocol buffers on the wire: keys, varints, and messages whose length comes before them.
 
+use crate::export::varint;
+
 /// A value that is a varint.
 const VARINT: u32 = 0;
 /// A value with its length before it.
 const DELIMITED: u32 = 2;
 
-/// Appends a varint.
-#[inline]
-pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 /// Appends a number.
 #[inline]
 pub(super) fn uint(out: &mut Vec<u8>, field: u32, value: u64) {
-    varint(out, u64::from(field << 3 | VARINT));
-    varint(out, value);
+    varint::append(out, u64::from(field << 3 | VARINT));
+    varint::append(out, value);
 }
 
 /// Appends a number with its sign, which is extended to 64 bits.
@@ -38,8 +30,8 @@ pub(super) fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
 /// Appends what comes before so many bytes.
 #[inline]
 pub(super) fn delimiter(out: &mut Vec<u8>, field: u32, len: usize) {
-    varint(out, u64::from(field << 3 | DELIMITED));
-    varint(out, len as u64);
+    varint::append(out, u64::from(field << 3 | DELIMITED));
+    varint::append(out, len as u64);
 }
 
 /// Appends a message, or a text, that `write` appends; nothing when it returns `None`.
@@ -63,7 +55,7 @@ pub(super) fn try_message(
         *out.get_mut(start - 1)? = len as u8;
     } else {
         let end = out.len();
-        varint(out, len as u64);
+        varint::append(out, len as u64);
         let added = out.len() - end;
         out.get_mut(start..)?.rotate_right(added);
         out.remove(start - 1);
