@@ -225,7 +225,7 @@ fn rows_of_every_event_are_read_back_from_several_groups() {
             file.cell(index, cell);
         });
         file.end_row();
-        if wanted[0].len() % 100 == 0 {
+        if wanted[0].len().is_multiple_of(100) {
             file.flush(bytes).unwrap();
             assert_eq!(file.buffered(), 0);
         }

@@ -61,10 +61,17 @@ pub(super) struct Folder<'a, E> {
     /// Which part the rows of a file's event and day go to.
     places: HashMap<(usize, u16, Option<Day>), usize>,
     /// The same for the last day of each file's event.
-    last: Vec<Vec<Option<(Option<Day>, usize)>>>,
+    last: Vec<Vec<Option<Last>>>,
     /// What tells the files of a trace from those of others.
     names: Vec<Option<String>>,
     unknown: u64,
+}
+
+/// Where rows went to last.
+#[derive(Clone, Copy)]
+struct Last {
+    day: Option<Day>,
+    part: usize,
 }
 
 /// One file.
@@ -163,10 +170,10 @@ impl<'a, E: Encoder> Folder<'a, E> {
         if last.len() <= at {
             last.resize(at + 1, None);
         }
-        if let Some(Some((last_day, place))) = last.get(at)
-            && *last_day == day
+        if let Some(Some(last)) = last.get(at)
+            && last.day == day
         {
-            return Ok(Some(*place));
+            return Ok(Some(last.part));
         }
         let place = match self.places.get(&(file, id, day)) {
             Some(place) => *place,
@@ -181,7 +188,7 @@ impl<'a, E: Encoder> Folder<'a, E> {
             }
         };
         if let Some(last) = self.last.get_mut(file).and_then(|last| last.get_mut(at)) {
-            *last = Some((day, place));
+            *last = Some(Last { day, part: place });
         }
         Ok(Some(place))
     }

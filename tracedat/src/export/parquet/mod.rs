@@ -118,7 +118,7 @@ impl Parquet {
     /// Ends the row; true when there are enough for a group, which [`Parquet::flush`] writes.
     pub fn end_row(&mut self) -> bool {
         self.rows += 1;
-        self.rows >= ROWS || self.rows % LOOK_EVERY == 0 && self.buffered() >= BYTES
+        self.rows >= ROWS || self.rows.is_multiple_of(LOOK_EVERY) && self.buffered() >= BYTES
     }
 
     /// Bytes of memory that rows take which are in no group yet.
