@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use tracedat::ReadError;
 use tracedat::report::ReportError;
 
 use crate::exit_code::Exit;
@@ -113,6 +114,13 @@ impl From<ReportError> for Error {
             ReportError::Write(cause) => Self::failure("cannot write the report").because(cause),
             error => Self::new(Exit::BadData, "cannot read on").because(error),
         }
+    }
+}
+
+/// A trace cannot be read on.
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        Self::new(Exit::BadData, "cannot read on").because(error)
     }
 }
 

@@ -31,6 +31,7 @@
 //! - [`link`]: files of a host and a guest tied together afterwards;
 //! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
 //! - [`histogram`]: call chains, counted; [`memory`]: who holds memory;
+//! - [`export`]: records to tables, for other programs;
 //! - [`split`]: one file to several, cut by time or number;
 //! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
 //!
@@ -140,6 +141,7 @@ pub mod cursor;
 pub mod error;
 pub mod event;
 pub mod event_format;
+pub mod export;
 pub mod filter;
 pub mod histogram;
 pub mod layout;

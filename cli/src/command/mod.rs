@@ -7,6 +7,7 @@ mod clear;
 mod convert;
 mod data_file;
 mod dump;
+mod export;
 mod extract;
 mod follow;
 mod guest_rules;
@@ -30,6 +31,8 @@ mod setup_guest;
 mod show;
 mod snapshot;
 mod split;
+#[cfg(feature = "sql")]
+mod sql;
 mod sqlhist;
 mod stack;
 mod start;
@@ -64,6 +67,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "clear", command: clear::command, run: clear::run },
     Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },
+    Subcommand { name: "export", command: export::command, run: export::run },
     Subcommand { name: "extract", command: extract::command, run: extract::run },
     Subcommand { name: "hist", command: hist::command, run: hist::run },
     Subcommand { name: "list", command: list::command, run: list::run },
@@ -81,6 +85,8 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "show", command: show::command, run: show::run },
     Subcommand { name: "snapshot", command: snapshot::command, run: snapshot::run },
     Subcommand { name: "split", command: split::command, run: split::run },
+    #[cfg(feature = "sql")]
+    Subcommand { name: "sql", command: sql::command, run: sql::run },
     Subcommand { name: "sqlhist", command: sqlhist::command, run: sqlhist::run },
     Subcommand { name: "stack", command: stack::command, run: stack::run },
     Subcommand { name: "start", command: start::command, run: start::run },

@@ -21,6 +21,23 @@ impl Report {
         records: &mut Merge,
         mut visit: impl FnMut(usize, &Record<'_>),
     ) -> Result<(), ReadError> {
+        self.try_visit(inputs, records, |file, record| {
+            visit(file, record);
+            Ok(())
+        })
+    }
+
+    /// The same for a `visit` that may fail, which ends it.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read on, or `visit` failed.
+    pub fn try_visit<E: From<ReadError>>(
+        &self,
+        inputs: &[ReportInput<'_>],
+        records: &mut Merge,
+        mut visit: impl FnMut(usize, &Record<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let files = self.files(inputs);
         let mut selection = Selection::new(&self.options, files.len());
         records.read_ahead(self.threads().get() - 1);
@@ -42,7 +59,7 @@ impl Report {
                     continue;
                 }
             }
-            visit(index, &record);
+            visit(index, &record)?;
         }
         Ok(())
     }

@@ -16,11 +16,14 @@ pub(crate) struct EventFields {
 }
 
 /// How one field is printed.
-struct FieldPlan {
+#[derive(Debug)]
+pub(crate) struct FieldPlan {
     /// `"name":`
     key: Vec<u8>,
-    field: Field,
-    kind: Kind,
+    /// The field.
+    pub(crate) field: Field,
+    /// What it is.
+    pub(crate) kind: Kind,
     /// Whether it goes on to the end of the record.
     open: bool,
     /// What counts the elements of an open array, if anything.
@@ -29,7 +32,7 @@ struct FieldPlan {
 
 /// What a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Unsigned,
     Signed,
     Bool,
@@ -91,7 +94,8 @@ impl EventFields {
 }
 
 impl FieldPlan {
-    fn new(event: &Event, field: &Field) -> Self {
+    /// Settles what a field is and how it is printed.
+    pub(crate) fn new(event: &Event, field: &Field) -> Self {
         let format = &event.format;
         let mut key = Vec::new();
         string(&mut key, field.name.as_bytes());
@@ -123,7 +127,7 @@ impl FieldPlan {
 
     /// Appends the value; `None`, with nothing appended, when the record does not have it.
     #[inline]
-    fn print(&self, abi: Abi, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub(crate) fn print(&self, abi: Abi, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
         match self.kind {
             Kind::Unsigned => number::decimal(out, self.field.uint(abi, data)?),
             Kind::Signed => number::signed(out, self.field.int(abi, data)?),
@@ -133,11 +137,7 @@ impl FieldPlan {
                 other => number::decimal(out, other),
             },
             Kind::Address | Kind::TextAddress => address(out, self.field.uint(abi, data)?),
-            Kind::Text => {
-                let bytes = self.bytes(abi, data)?;
-                let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-                string(out, bytes.get(..end)?);
-            }
+            Kind::Text => string(out, self.text(abi, data)?),
             Kind::Addresses => list(out, self.addresses(abi, data)?, address),
             Kind::Mask => list(out, bits(abi, self.bytes(abi, data)?), number::decimal),
             Kind::Bytes => {
@@ -159,7 +159,19 @@ impl FieldPlan {
         Some(())
     }
 
-    fn elements<'a>(&self, abi: Abi, data: &'a [u8]) -> Option<impl Iterator<Item = u64> + 'a> {
+    /// The bytes of a text, up to its NUL.
+    pub(crate) fn text<'a>(&self, abi: Abi, data: &'a [u8]) -> Option<&'a [u8]> {
+        let bytes = self.bytes(abi, data)?;
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        bytes.get(..end)
+    }
+
+    /// The numbers of an array, as they are.
+    pub(crate) fn elements<'a>(
+        &self,
+        abi: Abi,
+        data: &'a [u8],
+    ) -> Option<impl Iterator<Item = u64> + 'a> {
         let size = (self.field.element_size as usize).max(1);
         let elements = self.bytes(abi, data)?.chunks_exact(size);
         Some(elements.map_while(move |element| abi.byte_order.uint(element)))
@@ -173,7 +185,13 @@ impl FieldPlan {
     }
 
     /// Appends what is known at the field's address; false when nothing is.
-    fn print_symbol(&self, abi: Abi, data: &[u8], names: &dyn Names, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn print_symbol(
+        &self,
+        abi: Abi,
+        data: &[u8],
+        names: &dyn Names,
+        out: &mut Vec<u8>,
+    ) -> bool {
         if self.kind == Kind::Addresses {
             let Some(addresses) = self.addresses(abi, data) else { return false };
             let mut any = false;
@@ -234,7 +252,8 @@ impl Kind {
         }
     }
 
-    fn has_symbol(self) -> bool {
+    /// Whether something may be known at its value.
+    pub(crate) fn has_symbol(self) -> bool {
         matches!(self, Self::Address | Self::TextAddress | Self::Addresses)
     }
 }

@@ -50,7 +50,7 @@ use super::line::{self, LineFormat};
 use super::number;
 use super::pipeline::Format;
 use crate::ring_buffer::MissedEvents;
-pub(crate) use fields::EventFields;
+pub(crate) use fields::{EventFields, FieldPlan, Kind};
 pub(crate) use string::string;
 
 /// What JSON lines have beside the values of the fields.

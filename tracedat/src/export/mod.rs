@@ -1,0 +1,19 @@
+//! Records for other programs: one typed table per event, as CSV or Parquet; a trace for Perfetto.
+//!
+//! ```text
+//! record ─► table (columns, cells) ─► csv, parquet
+//!        └► perfetto
+//! ```
+
+pub mod csv;
+mod machine;
+mod parquet;
+mod perfetto;
+mod table;
+mod text;
+mod varint;
+
+pub use machine::{Day, machine_name, machine_names};
+pub use parquet::Parquet;
+pub use perfetto::Perfetto;
+pub use table::{Cell, Column, ColumnType, EventTable};
