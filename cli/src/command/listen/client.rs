@@ -388,10 +388,22 @@ impl<'a> Client<'a> {
         is_version_1 && self.head.is_some()
     }
 
-    /// In version 1 data flows before the end of the head is told: a pause in it is taken for one.
+    /// In version 1 data flows before the end of the head is told: a pause in it is taken for one, if nothing more waits
+    /// here and what came can be read.
     fn complete_quiet_head(&mut self, now: Instant) -> Result<(), ClientError> {
-        if self.waits_for_quiet() && now >= self.head_grew + V1_QUIET {
-            self.complete_head()?;
+        let is_quiet = |client: &Self| {
+            client.waits_for_quiet() && now.saturating_duration_since(client.head_grew) >= V1_QUIET
+        };
+        if !is_quiet(self) {
+            return Ok(());
+        }
+        self.read_control(now)?;
+        if is_quiet(self) {
+            if self.head.as_ref().is_some_and(ArrivingHead::can_be_read) {
+                self.complete_head()?;
+            } else {
+                self.head_grew = now;
+            }
         }
         Ok(())
     }

@@ -54,6 +54,12 @@ impl ArrivingHead {
         Ok(())
     }
 
+    /// Whether what came so far is a head: the rest may still be on its way.
+    pub(crate) fn can_be_read(&self) -> bool {
+        close_version_6(&self.output, self.len).is_ok()
+            && self.output.reopened().is_ok_and(|file| metadata(file).is_ok())
+    }
+
     /// Nothing more comes that is worth keeping.
     pub(crate) fn abandon(self) {
         self.output.abandon();
