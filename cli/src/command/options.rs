@@ -66,6 +66,14 @@ pub(super) fn print(out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// All options as `report -O` takes them.
+pub(super) fn names() -> Vec<String> {
+    let of_plugin = |(plugin, options): &(&str, &[PluginOption])| -> Vec<String> {
+        options.iter().map(|(option, ..)| format!("{plugin}:{option}")).collect()
+    };
+    PLUGINS.iter().flat_map(of_plugin).collect()
+}
+
 /// All options, with what is set.
 pub(super) fn json() -> Json {
     let of_plugin = |(plugin, options): &(&'static str, &[PluginOption])| {
