@@ -4,6 +4,7 @@ mod command;
 mod error;
 mod exit_code;
 mod json;
+mod nearest;
 mod output;
 mod progress;
 mod status_line;

@@ -77,6 +77,10 @@ fn unreachable_guests() -> Result<(), Failed> {
     set_up.arg("virt-server").env("TRACE_CMD_VIRT_DIR", dir.path());
     common::success(set_up.args(["--dom", "guest1", "-c", "2"]))?;
     expect(&complaint(&mut record())?, &["guest1", "server", "trace-cmd virt-server"])?;
+    let mut slip = trace_cmd();
+    slip.current_dir(dir.path()).args(["record", "--virt-dir"]).arg(dir.path());
+    slip.args(["--dom", "gust1", "-e", "sched"]);
+    expect(&complaint(&mut slip)?, &["gust1", "did you mean guest1?"])?;
 
     let mut named = trace_cmd();
     named.args(["virt-server", "--virt-dir"]).arg(dir.path()).args(["--dom", "../up", "-c", "1"]);

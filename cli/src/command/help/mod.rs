@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use clap::{Arg, ArgMatches, Command};
-use tracefs::event_pattern::nearest_names;
 
 use self::topic::TOPICS;
 use super::{SUBCOMMANDS, Subcommand};
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::nearest::did_you_mean;
 use crate::output;
 
 /// Commands by what they are for; each stands in one of them.
@@ -97,11 +97,9 @@ fn about(name: &str) -> Result<String, Error> {
     let topics = TOPICS.iter().map(|topic| topic.name);
     let commands = GROUPS.iter().flat_map(|(_, names)| names.iter().copied());
     let names = topics.chain(commands).map(str::to_owned);
-    let hint = match nearest_names(names, name).as_slice() {
-        [] => "'trace-cmd help' lists both".to_owned(),
-        near => format!("did you mean {}?", near.join(" or ")),
-    };
-    Err(Error::usage(format!("'{name}' is neither a command nor a topic")).hint(hint))
+    let hint = did_you_mean(names, name);
+    Err(Error::usage(format!("'{name}' is neither a command nor a topic"))
+        .hint(hint.as_deref().unwrap_or("'trace-cmd help' lists both")))
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use tracefs::event_pattern::nearest_names;
 
 use super::SUBCOMMANDS;
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::nearest::did_you_mean;
 use crate::output;
 
 const AFTER_HELP: &str = "\
@@ -76,12 +76,9 @@ fn named(name: &str) -> Result<String, Error> {
     if let Some((_, text)) = pages().find(|(file, _)| files.contains(file)) {
         return Ok(text);
     }
-    let near = nearest_names(SUBCOMMANDS.iter().map(|s| s.name.to_owned()), short);
-    let hint = match near.as_slice() {
-        [] => "'trace-cmd help' lists commands".to_owned(),
-        near => format!("did you mean {}?", near.join(" or ")),
-    };
-    Err(Error::usage(format!("there is no page '{name}'")).hint(hint))
+    let hint = did_you_mean(SUBCOMMANDS.iter().map(|s| s.name.to_owned()), short);
+    Err(Error::usage(format!("there is no page '{name}'"))
+        .hint(hint.as_deref().unwrap_or("'trace-cmd help' lists commands")))
 }
 
 fn write(dir: &Path, name: &str, text: &str) -> Result<(), Error> {
