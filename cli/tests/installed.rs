@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use common::{Case, check, success, trace_cmd};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
-use trace_virt::lab::Missing;
+use trace_virt::lab::{Missing, requirements};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_trace-cmd");
 
@@ -28,6 +28,11 @@ const CASES: &[Case] = &[
         name: "debian_package_has_what_it_should",
         needs: || program("dpkg-deb", "dpkg"),
         test: package,
+    },
+    Case {
+        name: "root_debian_package_is_installed_and_removed",
+        needs: || requirements::root().and_then(|()| program("dpkg", "dpkg")),
+        test: installation,
     },
 ];
 
@@ -124,14 +129,19 @@ fn pages() -> Result<(), Failed> {
     check(seen > 30, || format!("{seen} pages"))
 }
 
-fn package() -> Result<(), Failed> {
-    let dir = TempDir::new()?;
+/// Makes the package of the binary under test.
+fn make_package(dir: &Path) -> Result<PathBuf, Failed> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.dev/package-deb");
     let mut make = Command::new(script);
     // Compression is what takes time with a binary that is not optimized.
-    make.env("DPKG_DEB_COMPRESSOR_TYPE", "none").arg("-o").arg(dir.path()).arg(BINARY);
+    make.env("DPKG_DEB_COMPRESSOR_TYPE", "none").arg("-o").arg(dir).arg(BINARY);
     let said = success(&mut make)?;
-    let package = PathBuf::from(said.lines().last().unwrap_or_default());
+    Ok(PathBuf::from(said.lines().last().unwrap_or_default()))
+}
+
+fn package() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let package = make_package(dir.path())?;
     let root = dir.path().join("root");
     success(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&root))?;
     for file in [
@@ -161,6 +171,30 @@ fn package() -> Result<(), Failed> {
         check(fields.contains(part), || fields.clone())?;
     }
     verify_services(&root)
+}
+
+/// Installs the package as dpkg does, into a root of its own, and takes it away again.
+fn installation() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let package = make_package(dir.path())?;
+    let root = dir.path().join("root");
+    fs::create_dir_all(root.join("var/lib/dpkg/updates"))?;
+    fs::create_dir_all(root.join("var/lib/dpkg/info"))?;
+    fs::write(root.join("var/lib/dpkg/status"), "")?;
+    let dpkg = || {
+        let mut dpkg = Command::new("dpkg");
+        // There is no shell in that root, nor a C library.
+        dpkg.args(["--force-script-chrootless", "--force-depends", "--force-bad-path"]);
+        dpkg.arg("--log=/dev/null").arg(format!("--root={}", root.display()));
+        dpkg
+    };
+    success(dpkg().arg("-i").arg(&package))?;
+    let help = success(Command::new(root.join("usr/bin/trace-cmd")).args(["help", "files"]))?;
+    check(help.contains("trace.dat"), || help.clone())?;
+    check(root.join("etc/default/trace-cmd").is_file(), || "no defaults".to_owned())?;
+    success(dpkg().args(["--purge", "trace-cmd-rs"]))?;
+    let left = ["usr/bin/trace-cmd", "etc/default/trace-cmd"].map(|file| root.join(file).exists());
+    check(left == [false, false], || format!("{left:?}"))
 }
 
 /// Has systemd read the services, where it is there.

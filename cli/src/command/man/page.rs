@@ -1,5 +1,6 @@
 //! What stands on a page.
 
+use clap::builder::{PossibleValue, Str};
 use clap::{Arg, Command};
 
 use super::roff::Roff;
@@ -89,7 +90,7 @@ fn options(page: &mut Roff, command: &Command) {
 /// How an option is typed, as `-o, --output FILE`.
 fn words(arg: &Arg) -> String {
     let names = arg.get_value_names().unwrap_or_default();
-    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = names.iter().map(Str::as_str).collect();
     let least = arg.get_num_args().map_or(1, |range| range.min_values());
     let value = match (names.join(" "), least) {
         (value, 0) if !value.is_empty() && arg.is_require_equals_set() => format!("[={value}]"),
@@ -111,7 +112,7 @@ fn words(arg: &Arg) -> String {
 fn meaning(arg: &Arg) -> String {
     let mut text = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let values = arg.get_possible_values();
-    let values: Vec<&str> = values.iter().map(|value| value.get_name()).collect();
+    let values: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
     if arg.get_action().takes_values() && !values.is_empty() {
         text.push_str(&format!(" [possible values: {}]", values.join(", ")));
     }
