@@ -5,6 +5,7 @@ mod error;
 mod exit_code;
 mod files;
 mod json;
+mod nearest;
 mod output;
 mod pid_file;
 mod progress;

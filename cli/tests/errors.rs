@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use common::{Case, check, complaint, trace_cmd};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
+use tracedat::testing::{TraceBuilder, Workload};
 
 const CASES: &[Case] = &[
     Case { name: "unusable_inputs_are_named", needs: || Ok(()), test: unusable_inputs },
@@ -21,6 +22,7 @@ const CASES: &[Case] = &[
         needs: || Ok(()),
         test: unreachable_guests,
     },
+    Case { name: "slips_of_the_pen_are_answered", needs: || Ok(()), test: slips_of_the_pen },
     Case { name: "set_up_can_be_repeated", needs: || Ok(()), test: set_up_twice },
 ];
 
@@ -56,6 +58,22 @@ fn unusable_inputs() -> Result<(), Failed> {
     expect(&complaint(trace_cmd().args(["report", "-i"]).arg(&cut))?, &["cut.dat", "0x"])
 }
 
+fn slips_of_the_pen() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let file = TraceBuilder::new(Workload { events_per_cpu: 10, ..Workload::new(9) }).build();
+    fs::write(dir.path().join("trace.dat"), file)?;
+    for (words, near) in [
+        (&["report", "-F", "shced"][..], "did you mean sched?"),
+        (&["report", "-F", "sched/sched_swich: prev_pid == 0"], "did you mean sched_switch?"),
+        (&["recrod"], "'record'"),
+        (&["convert", "--compression", "zst"], "'zstd'"),
+    ] {
+        let line = complaint(trace_cmd().current_dir(dir.path()).args(words))?;
+        expect(&line, &[near])?;
+    }
+    Ok(())
+}
+
 fn unusable_output() -> Result<(), Failed> {
     let dir = TempDir::new()?;
     let file = dir.path().join("no/such/dir/trace.dat");
@@ -77,6 +95,10 @@ fn unreachable_guests() -> Result<(), Failed> {
     set_up.arg("virt-server").env("TRACE_CMD_VIRT_DIR", dir.path());
     common::success(set_up.args(["--dom", "guest1", "-c", "2"]))?;
     expect(&complaint(&mut record())?, &["guest1", "server", "trace-cmd virt-server"])?;
+    let mut slip = trace_cmd();
+    slip.current_dir(dir.path()).args(["record", "--virt-dir"]).arg(dir.path());
+    slip.args(["--dom", "gust1", "-e", "sched"]);
+    expect(&complaint(&mut slip)?, &["gust1", "did you mean guest1?"])?;
 
     let mut named = trace_cmd();
     named.args(["virt-server", "--virt-dir"]).arg(dir.path()).args(["--dom", "../up", "-c", "1"]);

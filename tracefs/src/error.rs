@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::error_log::Explanation;
 use crate::event::EventName;
+use crate::event_pattern::nearest_names;
 
 /// A failure to control or read the kernel's tracing.
 #[derive(Debug, thiserror::Error)]
@@ -83,10 +84,12 @@ pub enum Error {
         nearest: Vec<String>,
     },
     /// No function matches a pattern.
-    #[error("no function matches '{pattern}'")]
+    #[error("no function matches '{pattern}'{}", suggested(nearest))]
     UnknownFunction {
         /// The pattern, as asked.
         pattern: String,
+        /// Names close to it, best first.
+        nearest: Vec<String>,
     },
     /// Stack traces of every function of the kernel were asked for.
     #[error(
@@ -102,7 +105,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The kernel does not have this clock, tracer or option.
-    #[error("no {kind} '{name}'; available: {}", available.join(" "))]
+    #[error("no {kind} '{name}'{}", offered(available, name))]
     UnknownName {
         /// What was named: `trace clock`, `tracer`, `trace option`.
         kind: &'static str,
@@ -201,6 +204,14 @@ impl fmt::Display for Action {
 
 fn explained(explanation: Option<&Explanation>) -> String {
     explanation.map(|e| format!(" (kernel: {e})")).unwrap_or_default()
+}
+
+fn offered(available: &[String], asked: &str) -> String {
+    let all = available.join(" ");
+    match suggested(&nearest_names(available.iter().cloned(), asked)) {
+        near if near.is_empty() => format!("; available: {all}"),
+        near => format!("{near} available: {all}"),
+    }
 }
 
 fn suggested(nearest: &[String]) -> String {

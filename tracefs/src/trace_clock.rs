@@ -88,6 +88,14 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_clock_is_answered_with_those_like_it_and_with_all() {
+        let available = ["local", "mono", "mono_raw"].map(str::to_owned).to_vec();
+        let error = Error::UnknownName { kind: "trace clock", name: "mnoo".to_owned(), available };
+        let said = "no trace clock 'mnoo'; did you mean mono? available: local mono mono_raw";
+        assert_eq!(error.to_string(), said);
+    }
+
+    #[test]
     fn counters_are_not_nanoseconds() {
         assert!(is_nanoseconds("mono_raw") && is_nanoseconds("local"));
         assert!(!is_nanoseconds("x86-tsc") && !is_nanoseconds("counter"));

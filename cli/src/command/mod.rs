@@ -4,6 +4,8 @@ mod agent;
 mod attach;
 mod check_events;
 mod clear;
+mod complete;
+mod completions;
 mod convert;
 mod data_file;
 mod dump;
@@ -11,9 +13,11 @@ mod export;
 mod extract;
 mod follow;
 mod guest_rules;
+mod help;
 mod hist;
 mod list;
 mod listen;
+mod man;
 mod mem;
 mod options;
 mod peer_rules;
@@ -65,13 +69,17 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "attach", command: attach::command, run: attach::run },
     Subcommand { name: "check-events", command: check_events::command, run: check_events::run },
     Subcommand { name: "clear", command: clear::command, run: clear::run },
+    Subcommand { name: "complete", command: complete::command, run: complete::run },
+    Subcommand { name: "completions", command: completions::command, run: completions::run },
     Subcommand { name: "convert", command: convert::command, run: convert::run },
     Subcommand { name: "dump", command: dump::command, run: dump::run },
     Subcommand { name: "export", command: export::command, run: export::run },
     Subcommand { name: "extract", command: extract::command, run: extract::run },
+    Subcommand { name: "help", command: help::command, run: help::run },
     Subcommand { name: "hist", command: hist::command, run: hist::run },
     Subcommand { name: "list", command: list::command, run: list::run },
     Subcommand { name: "listen", command: listen::command, run: listen::run },
+    Subcommand { name: "man", command: man::command, run: man::run },
     Subcommand { name: "mem", command: mem::command, run: mem::run },
     Subcommand { name: "options", command: options::command, run: options::run },
     Subcommand { name: "profile", command: profile::command, run: profile::run },
@@ -96,26 +104,19 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
 ];
 
-const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not permitted, 4 not a trace or damaged, 5 guest not reachable, \
-6 data lost (record --fail-on-loss), 22 events not understood (report --check-events).
-
-Try:
-  trace-cmd record -e sched sleep 1     record scheduler events while a command runs
-  trace-cmd report                      print what was recorded
-  trace-cmd stream -e sched             print scheduler events as they happen
-  trace-cmd virt-server --dom guest1 -c 2   prepare a guest for tracing from its host";
+const ABOUT: &str = "Traces Linux and its virtual machines as one system";
 
 /// The command line with the subcommand that is used; with all where none is, as for help.
 fn cli(used: Option<&Subcommand>) -> Command {
     let subcommands = used.map_or(SUBCOMMANDS, std::slice::from_ref);
-    Command::new("trace-cmd")
-        .about("Traces Linux and its virtual machines as one system")
+    let cli = Command::new("trace-cmd")
+        .about(ABOUT)
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .after_help(AFTER_HELP)
-        .subcommands(subcommands.iter().map(|s| (s.command)()))
+        .disable_help_subcommand(true)
+        .subcommands(subcommands.iter().map(|s| (s.command)()));
+    if used.is_some() { cli } else { cli.override_help(help::overview()) }
 }
 
 /// Parses the words and runs the subcommand they name.

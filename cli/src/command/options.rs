@@ -7,6 +7,7 @@ use clap::{ArgMatches, Command};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::json::Json;
+use crate::nearest::did_you_mean;
 use crate::output;
 
 /// An option: name, what it does, default.
@@ -66,6 +67,24 @@ pub(super) fn print(out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// All options as `report -O` takes them.
+pub(super) fn names() -> Vec<String> {
+    let of_plugin = |(plugin, options): &(&str, &[PluginOption])| -> Vec<String> {
+        options.iter().map(|(option, ..)| format!("{plugin}:{option}")).collect()
+    };
+    PLUGINS.iter().flat_map(of_plugin).collect()
+}
+
+/// What may have been meant by an option of `report -O` that no plugin has.
+pub(super) fn nearest(option: &str) -> Option<String> {
+    let asked = option.split_once('=').map_or(option, |(asked, _)| asked);
+    let names = names();
+    let bare = |name: &String| name.split_once(':').map(|(_, option)| option.to_owned());
+    let names: Vec<String> =
+        if asked.contains(':') { names } else { names.iter().filter_map(bare).collect() };
+    if names.iter().any(|name| name == asked) { None } else { did_you_mean(names, asked) }
+}
+
 /// All options, with what is set.
 pub(super) fn json() -> Json {
     let of_plugin = |(plugin, options): &(&'static str, &[PluginOption])| {
@@ -73,4 +92,18 @@ pub(super) fn json() -> Json {
         (*plugin, Json::object(options))
     };
     Json::object(PLUGINS.iter().map(of_plugin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_answered_with_what_was_meant() {
+        assert_eq!(nearest("fgraph:tailprnt=1").as_deref(), Some("did you mean fgraph:tailprint?"));
+        assert_eq!(nearest("tailprit").as_deref(), Some("did you mean tailprint?"));
+        assert_eq!(nearest("fgraph:depth"), None);
+        assert_eq!(nearest("parent=1"), None);
+        assert_eq!(nearest("other:thing"), None);
+    }
 }

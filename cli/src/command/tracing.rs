@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
-use tracefs::event_pattern::nearest_names;
 use tracefs::{Instance, TracingDir};
 
 use super::record::kernel_error;
 use crate::error::Error;
+use crate::nearest::did_you_mean;
 
 /// `--tracing-dir DIR`.
 pub(super) fn dir_arg() -> Arg {
@@ -49,12 +49,11 @@ pub(super) fn top_arg(help: &'static str) -> Arg {
 pub(super) fn instance(dir: &TracingDir, name: &str) -> Result<Instance, Error> {
     dir.instance(name).map_err(|error| {
         let names = dir.instances().unwrap_or_default();
-        let hint = match (nearest_names(names.clone(), name).as_slice(), names.as_slice()) {
-            ([], []) => "there is none at all".to_owned(),
-            ([], names) => format!("there are: {}", names.join(" ")),
-            (near, _) => format!("did you mean {}?", near.join(" or ")),
+        let all = || match names.as_slice() {
+            [] => "there is none at all".to_owned(),
+            names => format!("there are: {}", names.join(" ")),
         };
-        kernel_error(error).hint(hint)
+        kernel_error(error).hint(did_you_mean(names.iter().cloned(), name).unwrap_or_else(all))
     })
 }
 

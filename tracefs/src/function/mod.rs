@@ -9,6 +9,7 @@ pub use pattern::FunctionPattern;
 
 use crate::control_file::ControlFile;
 use crate::error::Error;
+use crate::event_pattern::nearest_names;
 use crate::instance::Instance;
 
 /// The trace option that records stacks with functions.
@@ -91,9 +92,20 @@ impl Instance {
         }
         let names = pattern.expand(&self.available_functions()?);
         if names.is_empty() {
-            return Err(Error::UnknownFunction { pattern: pattern.to_string() });
+            let pattern = pattern.to_string();
+            return Err(Error::UnknownFunction { pattern, nearest: Vec::new() });
         }
         Ok(names)
+    }
+
+    /// Of words that the kernel refused, the first that is the name of no function, as an
+    /// [`Error::UnknownFunction`] with the names nearest to it; nothing when it was not for that.
+    pub fn unknown_function(&self, words: &[String]) -> Option<Error> {
+        let names = parse_functions(&self.available_functions().ok()?);
+        let is_plain = |word: &&String| !word.contains(['*', '?', '[', ':', '!']);
+        let unknown = words.iter().filter(is_plain).find(|word| !names.contains(word))?;
+        let nearest = nearest_names(names, unknown);
+        Some(Error::UnknownFunction { pattern: unknown.clone(), nearest })
     }
 
     /// Adds functions to a list.
@@ -199,6 +211,20 @@ schedule:stacktrace:count=3
         assert_eq!(parse_functions(SHOWN), ["schedule", "kvm_vcpu_block"]);
         let commands = ["do_exit:traceoff:unlimited", "schedule:stacktrace:count=3"];
         assert_eq!(parse_commands(SHOWN), commands);
+    }
+
+    #[test]
+    fn a_word_that_is_no_function_is_answered_with_names_like_it() {
+        let temp = TempDir::new().unwrap();
+        let top = TracingDir::at(temp.path()).top();
+        let words = ["vfs_*", "vfs_raed"].map(str::to_owned);
+        // Where functions cannot be listed nothing can be said.
+        assert!(top.unknown_function(&words).is_none());
+        let list = temp.path().join("available_filter_functions");
+        std::fs::write(list, "vfs_read\nvfs_write\nkvm_exit [kvm]\n").unwrap();
+        let said = top.unknown_function(&words).unwrap().to_string();
+        assert_eq!(said, "no function matches 'vfs_raed'; did you mean vfs_read?");
+        assert!(top.unknown_function(&["kvm_exit".to_owned()]).is_none());
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::plan::{GuestPlan, Plan, guest_output};
 use super::summary;
 use crate::error::Error;
 use crate::exit_code::Exit;
+use crate::nearest::did_you_mean;
 use crate::output::tell;
 
 /// The clock that counts ticks of the processor.
@@ -591,5 +592,16 @@ fn in_one_line(problem: &HostError) -> String {
 }
 
 pub(super) fn guest_error(error: HostError) -> Error {
-    Error::new(Exit::Guest, "").because(error)
+    let near = match &error {
+        HostError::NoDirectory { guest, path } => path.parent().and_then(|dir| {
+            let names = VirtDir::new(dir).guests().unwrap_or_default();
+            did_you_mean(names.iter().map(|name| name.as_str().to_owned()), guest)
+        }),
+        _ => None,
+    };
+    let failed = Error::new(Exit::Guest, "").because(error);
+    match near {
+        Some(near) => failed.hint(near),
+        None => failed,
+    }
 }

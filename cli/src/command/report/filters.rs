@@ -1,5 +1,6 @@
 //! `-F`, `--pid`, `--comm`: words to filters, and what they mean for each event (`-T`).
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use tracedat::filter::Filter;
@@ -7,6 +8,7 @@ use tracedat::report::{ReportFilter, ReportInput};
 
 use super::args::FilterArg;
 use crate::error::Error;
+use crate::nearest::did_you_mean;
 use crate::output::tell;
 
 /// The filters of `-F`, in the order they were given.
@@ -77,11 +79,37 @@ pub(crate) fn check(filters: &[ReportFilter], inputs: &[ReportInput<'_>]) -> Res
         let mut own = inputs_of(filter, inputs);
         if !own.any(|input| filter.filter.names_any(input.metadata)) {
             let text = filter.filter.text();
-            return Err(Error::usage(format!("no event is named by the filter '{text}'"))
-                .hint("list them with 'trace-cmd report -E'"));
+            let near = nearest(text, inputs_of(filter, inputs));
+            let hint = near.as_deref().unwrap_or("list them with 'trace-cmd report -E'");
+            let message = format!("no event is named by the filter '{text}'");
+            return Err(Error::usage(message).hint(hint));
         }
     }
     Ok(())
+}
+
+/// What may have been meant by the first event of a filter.
+fn nearest<'a, 'm: 'a>(
+    text: &str,
+    inputs: impl Iterator<Item = &'a ReportInput<'m>>,
+) -> Option<String> {
+    let first = text.split([',', ':']).next()?.trim();
+    let (asked, of_system) = match first.split_once('/') {
+        Some((_, event)) => (event, false),
+        None => (first, true),
+    };
+    let mut names = BTreeSet::new();
+    for input in inputs {
+        for format in input.metadata.event_texts() {
+            let line = format.text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            let name = line.strip_prefix(b"name: ").unwrap_or_default();
+            names.insert(String::from_utf8_lossy(name).trim_end().to_owned());
+            if of_system {
+                names.insert(format.system.to_owned());
+            }
+        }
+    }
+    did_you_mean(names, asked)
 }
 
 /// Prints what the filters say about each event.

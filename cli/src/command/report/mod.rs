@@ -19,7 +19,7 @@ use tracedat::plugin::HandlerOptions;
 use tracedat::read::{Damage, Merge, Reader, Unreadable};
 use tracedat::report::{Backwards, Compat, EventSelector, Report, ReportInput, ReportOptions};
 
-use super::data_file;
+use super::{data_file, options as plugin_options};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::{self, tell};
@@ -222,6 +222,10 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, Error> {
     options.handler_options = HandlerOptions::default();
     for option in &args.handler_options {
         options.handler_options.add(option);
+        // Options of plugins that are not there are no mistake, but slips of the pen are.
+        if let Some(near) = plugin_options::nearest(option).filter(|_| !args.quiet) {
+            tell(&format!("no plugin has the option '{option}'; {near}"));
+        }
     }
     Ok(options)
 }

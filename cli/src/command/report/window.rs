@@ -31,7 +31,7 @@ impl FromStr for Moment {
             None => (text, false),
         };
         // Of clocks that count something else there may be more than that many seconds.
-        if text.is_empty() || text.parse::<u64>().is_err() {
+        if text.is_empty() || text.starts_with('+') || text.parse::<u64>().is_err() {
             nanoseconds(text)?;
         }
         Ok(Self { text: text.to_owned(), after_start })

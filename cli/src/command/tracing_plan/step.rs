@@ -157,11 +157,13 @@ impl Step {
                 for pattern in patterns {
                     words.extend(instance.resolve_functions(pattern)?);
                 }
-                if *replace {
+                let set = if *replace {
                     changes.set_functions(&instance, *list, &words)
                 } else {
                     changes.add_functions(&instance, *list, &words)
-                }
+                };
+                // The kernel only says that something is wrong with it.
+                set.map_err(|error| instance.unknown_function(&words).unwrap_or(error))
             }
             Change::GraphDepth(depth) => changes.set_max_graph_depth(dir, *depth),
             Change::Pids { filter, pids, replace } => {
