@@ -9,8 +9,8 @@ use std::time::Duration;
 use trace_transport::virtio_serial::PortDirs;
 use trace_transport::{Deadline, Stream};
 use trace_virt::client::{
-    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, OwnRecording, RecordingEnd,
-    Refusal,
+    Client, ClientOptions, ExecPolicy, GuestRecorder, GuestRecording, OwnRecording, ReadyRecording,
+    RecordingEnd, Refusal,
 };
 use trace_virt::wish::Wish;
 
@@ -61,14 +61,13 @@ struct Recording {
 }
 
 impl GuestRecorder for Recorder {
-    fn start(
-        &mut self,
-        args: &[String],
-        data: Vec<OwnedFd>,
-    ) -> Result<Box<dyn GuestRecording>, Refusal> {
+    fn prepare(&mut self, args: &[String], data: Vec<OwnedFd>) -> Result<ReadyRecording, Refusal> {
         match args.first() {
             Some(word) if word.starts_with('x') => Err(Refusal::failed("no such word")),
-            _ => Ok(Box::new(Recording { data })),
+            Some(word) if word.starts_with('y') => {
+                Ok(ReadyRecording::new(4096, || Err(Refusal::failed("not now"))))
+            }
+            _ => Ok(ReadyRecording::new(4096, move || Ok(Box::new(Recording { data })))),
         }
     }
 }
@@ -76,10 +75,6 @@ impl GuestRecorder for Recorder {
 impl GuestRecording for Recording {
     fn trace_id(&self) -> u64 {
         77
-    }
-
-    fn sub_buffer_size(&self) -> u32 {
-        4096
     }
 
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {

@@ -54,7 +54,11 @@ pub(super) fn save() -> io::Result<()> {
     save("whole-recording", 2, &[&answer, &times, &resp, &head, &running])?;
     save("bad-gone", 2, &[&answer, &resp, &head[..20]])?;
     save("bad-refused", 2, &[&answer, &refuse])?;
-    save("bad-more-cpus", 2, &[&bytes(&[Message::Status { version: 1 }])?, &answer, &resp])?;
+    save(
+        "bad-more-cpus",
+        2,
+        &[&bytes(&[Message::Status { version: 1, qemu: 0 }])?, &answer, &resp],
+    )?;
     let end = Message::GuestEntry { state: 0, cpus: 0, guest: "" };
     let list = bytes(&[Message::GuestEntry { state: 2, cpus: 4, guest: "a\u{1b}[2J" }, end])?;
     save("whole-list", 0, &[&list])?;
@@ -63,7 +67,7 @@ pub(super) fn save() -> io::Result<()> {
     let open = bytes(&[Message::Open { version: Message::STATUS_VERSION, guest: "guest" }])?;
     let wish = bytes(&[Message::Wish { words: words.words() }])?;
     let totals = bytes(&[Message::Totals(Totals { bytes: 1, lost: 2, clock_error: 3 })])?;
-    let question = bytes(&[Message::Status { version: Message::STATUS_VERSION }])?;
+    let question = bytes(&[Message::Status { version: Message::STATUS_VERSION, qemu: 0 }])?;
     let (guest, tool, introduce, leave) = (0, 1, 2, 3);
     let steps = |name: &str, steps: &[(u8, &[u8])]| {
         let parts: Vec<Vec<u8>> = steps.iter().map(|(who, bytes)| step(*who, bytes)).collect();
