@@ -10,8 +10,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use tracedat::compress::Codec;
-use tracedat::testing::{TraceBuilder, Workload};
-use tracedat::{Abi, ByteOrder};
+use tracedat::testing::{Contents, TraceBuilder, Workload};
+use tracedat::{Abi, ByteOrder, Reader};
 
 use damage::{Damage, most_memory_kb, read_all};
 
@@ -54,6 +54,23 @@ fn version_7_zstd() {
 #[cfg(feature = "zlib")]
 fn version_7_zlib() {
     sweep("v7 zlib", &trace(5, 7, Codec::Zlib, LITTLE_64), 200, 1000);
+}
+
+/// A recorder over the network tells how long command lines are before it reads them, while tasks come and go.
+#[test]
+fn command_lines_of_another_size_than_told() {
+    let workload = Workload::new(6);
+    let whole = TraceBuilder::new(workload.clone()).version(6).build();
+    let records = Contents::of(Reader::parse(whole.clone()).unwrap()).unwrap().records;
+    let texts = workload.cmdlines().into_bytes();
+    let at = whole.windows(texts.len()).position(|bytes| bytes == texts).unwrap() - 8;
+    for told in [texts.len() - 100, texts.len() - 1, texts.len() + 1, texts.len() + 70] {
+        let mut file = whole.clone();
+        file[at..at + 8].copy_from_slice(&(told as u64).to_le_bytes());
+        let found = Contents::of(Reader::parse(file).unwrap()).unwrap();
+        assert_eq!(found.records, records, "{told} bytes told");
+        assert!(found.warnings.iter().any(|warning| warning.message.contains("as told")));
+    }
 }
 
 /// Reads a file after all kinds of damage; a watchdog looks at the time.

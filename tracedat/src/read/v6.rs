@@ -33,11 +33,24 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
     head.places.printk = Some(place_since(walk, start));
     let start = walk.position();
     let size = walk.u64()?;
+    let texts = walk.position();
     walk.skip(size)?;
+    let told = walk.position();
     head.places.cmdlines = Some(place_since(walk, start));
-    head.cpus = walk.u32()?;
     let mut instances = Vec::new();
-    let mut tag = walk.array()?;
+    let (cpus, mut tag) = (walk.u32()?, walk.array()?);
+    head.cpus = cpus;
+    if !TAGS.contains(&&tag) {
+        let here = walk.position();
+        if let Some(end) = end_of_cmdlines(walk, texts, told)? {
+            head.warn(texts, format!("{} bytes of command lines, not {size} as told", end - texts));
+            walk.seek(end);
+            head.places.cmdlines = Some(place_since(walk, start));
+            (head.cpus, tag) = (walk.u32()?, walk.array()?);
+        } else {
+            walk.seek(here);
+        }
+    }
     if tag == *v6::OPTIONS {
         instances = options(walk, head)?;
         tag = walk.array()?;
@@ -72,6 +85,23 @@ pub(super) fn read(walk: &mut Walk<'_>, head: &mut Head) -> Result<(), ReadError
         }
     }
     Ok(())
+}
+
+/// What may come behind the number of CPUs.
+const TAGS: [&[u8; v6::TAG_LEN]; 3] = [v6::OPTIONS, v6::FLYRECORD, v6::LATENCY];
+
+/// How far command lines may be from their end as told.
+const CMDLINES_SLACK: u64 = 64 << 10;
+
+/// Where command lines end that are not as long as told: a recorder over the network tells their size before it reads
+/// them, and the kernel may have learned of more tasks in between.
+fn end_of_cmdlines(walk: &mut Walk<'_>, texts: u64, told: u64) -> Result<Option<u64>, ReadError> {
+    let from = texts.max(told.saturating_sub(CMDLINES_SLACK));
+    walk.seek(from);
+    let near = walk.bytes((told - from).saturating_add(CMDLINES_SLACK).min(walk.len - from))?;
+    let tag = near.windows(v6::TAG_LEN).position(|bytes| TAGS.iter().any(|tag| bytes == *tag));
+    // The number of CPUs stands before it.
+    Ok(tag.and_then(|at| at.checked_sub(size_of::<u32>())).map(|at| from + at as u64))
 }
 
 /// Moves past the clock that writers put before the text of a latency tracer too, though the
