@@ -32,6 +32,7 @@
 //! - [`mod@write`]: heads, options and CPU data to files ([`Writer`]);
 //! - [`histogram`]: call chains, counted; [`memory`]: who holds memory;
 //! - [`split`]: one file to several, cut by time or number;
+//! - [`view`]: one web page that shows CPUs and tasks of several machines;
 //! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
 //!
 //! # Fields by name, and a filter
@@ -161,6 +162,7 @@ pub mod tasks;
 pub mod testing;
 mod text;
 pub mod vcpu;
+pub mod view;
 pub mod write;
 
 pub use abi::{Abi, ByteOrder};

@@ -38,6 +38,7 @@ mod stop;
 mod stream;
 mod tracing;
 mod tracing_plan;
+mod view;
 mod virt_server;
 mod workload;
 
@@ -87,6 +88,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "stat", command: stat::command, run: stat::run },
     Subcommand { name: "stop", command: stop::command, run: stop::run },
     Subcommand { name: "stream", command: stream::command, run: stream::run },
+    Subcommand { name: "view", command: view::command, run: view::run },
     Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
 ];
 
@@ -97,6 +99,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not permitted, 4 not a tra
 Try:
   trace-cmd record -e sched sleep 1     record scheduler events while a command runs
   trace-cmd report                      print what was recorded
+  trace-cmd view -o trace.html          look at it in a browser
   trace-cmd stream -e sched             print scheduler events as they happen
   trace-cmd virt-server --dom guest1 -c 2   prepare a guest for tracing from its host";
 
