@@ -96,6 +96,10 @@ impl Task {
         }
     }
 
+    fn runs_on(&self, cpu: u32) -> bool {
+        self.states.value() == u64::from(cpu) << STATE_BITS | TaskState::Running as u64
+    }
+
     /// Whether it waits for a CPU or has one.
     fn is_ready(&self) -> bool {
         let state = self.states.value() & ((1 << STATE_BITS) - 1);
@@ -132,11 +136,14 @@ impl<'m> Machine<'m> {
         if !matches!(record.missed, MissedEvents::None | MissedEvents::Exactly(0)) {
             self.lose(cpu, time, record.missed);
         }
-        if let Some(at) = self.cpus.get_mut(cpu) {
-            at.last = time;
-            if at.running.value() == 0 {
-                self.run(cpu, time, task);
-            }
+        // What a switch did not tell, the records behind it do.
+        let running = self.cpus.get(cpu).map_or(0, |cpu| cpu.running.value());
+        if running != task as u64 + 1 {
+            self.forget(cpu);
+            self.run(cpu, time, task);
+        }
+        if let Some(cpu) = self.cpus.get_mut(cpu) {
+            cpu.last = time;
         }
         if is_first {
             self.follow(cpu, time, at, record.data);
@@ -189,9 +196,9 @@ impl<'m> Machine<'m> {
         task_of.set(time, TaskState::Running, cpu.number);
     }
 
-    /// What a CPU did since its last record is not known.
-    fn lose(&mut self, cpu: usize, time: u64, missed: MissedEvents) {
-        let Some(cpu) = self.cpus.get_mut(cpu) else { return };
+    /// Records of a CPU are lost: what it did since its last one is not known.
+    fn lose(&mut self, at: usize, time: u64, missed: MissedEvents) {
+        let Some(cpu) = self.cpus.get_mut(at) else { return };
         let count = match missed {
             MissedEvents::Exactly(count) => count.saturating_add(1),
             _ => 1,
@@ -200,9 +207,17 @@ impl<'m> Machine<'m> {
         cpu.lost.set(time, 0);
         cpu.nested.clear();
         cpu.interrupts.set(cpu.last, 0);
+        self.forget(at);
+    }
+
+    /// Which task a CPU had since its last record is not known.
+    fn forget(&mut self, cpu: usize) {
+        let Some(cpu) = self.cpus.get_mut(cpu) else { return };
         let running = cpu.running.value().checked_sub(1);
         cpu.running.set(cpu.last, 0);
-        if let Some(task) = running.and_then(|task| self.tasks.get_mut(task as usize)) {
+        let task = running.and_then(|task| self.tasks.get_mut(task as usize));
+        // It may be known to do something else since.
+        if let Some(task) = task.filter(|task| task.runs_on(cpu.number)) {
             task.set(cpu.last, TaskState::Unknown, 0);
         }
     }

@@ -167,3 +167,109 @@ fn bounds(input: &ReportInput<'_>, clock: &ClockOptions, start: u64, last: u64) 
     };
     (0..=last / step).map_while(|place| at(place * step)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reader;
+    use crate::report::ReportOptions;
+    use crate::testing::Story;
+
+    /// Changes of a track: times in microseconds, and values.
+    fn changes(track: &track::Track) -> Vec<(u64, u64)> {
+        let mut numbers = Vec::new();
+        let (mut number, mut shift) = (0, 0);
+        for byte in &track.bytes {
+            number |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                numbers.push(number);
+                (number, shift) = (0, 0);
+            }
+        }
+        let mut time = 0;
+        let pairs = numbers.chunks(2).map(|pair| {
+            time += pair[0];
+            (time / 1000, pair[1])
+        });
+        pairs.collect()
+    }
+
+    /// What a view makes of the first `max_events` of a story.
+    fn view<T>(story: &Story, max_events: u64, look: impl FnOnce(&View<'_>) -> T) -> T {
+        let (files, mut records) = Merge::new(vec![Reader::parse(story.build()).unwrap()]);
+        let inputs = [ReportInput { name: "story.dat", metadata: &files[0] }];
+        let clocks = [ClockOptions::default()];
+        let report = Report::new(ReportOptions::default());
+        look(&View::collect(&report, &inputs, &clocks, &mut records, max_events).unwrap())
+    }
+
+    fn states(view: &View<'_>, pid: i32) -> Vec<(u64, u64)> {
+        changes(&view.machines[0].tasks.iter().find(|task| task.pid == pid).unwrap().states)
+    }
+
+    #[test]
+    fn switches_and_wakeups_tell_what_tasks_do() {
+        // At 0, 1, 2, 3 us: 7 sleeps, is woken by 8 and gets the CPU of 8, which stays ready.
+        let story = Story::default().switch(7, 1, 8).begin(8, 0, 0).wake(8, 7).switch(8, 0, 7);
+        view(&story, 9, |view| {
+            assert_eq!(states(view, 7), [(0, 1), (0, 4), (2, 3), (3, 1)]);
+            assert_eq!(states(view, 8), [(0, 1), (3, 2)]);
+            let tasks = &view.machines[0].tasks;
+            let running: Vec<_> = changes(&view.machines[0].cpus[0].running)
+                .into_iter()
+                .map(|(time, task)| (time, tasks[task as usize - 1].pid))
+                .collect();
+            assert_eq!(running, [(0, 7), (0, 8), (3, 7)]);
+            assert_eq!((view.events(), view.left_out(), view.last), (4, 0, 3000));
+        });
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_cpu_from_the_last_record_before_a_loss() {
+        let story =
+            Story::default().switch(7, 1, 8).begin(8, 0, 0).wait(9000).lose().begin(9, 0, 0);
+        view(&story, 9, |view| {
+            let cpu = &view.machines[0].cpus[0];
+            assert_eq!(changes(&cpu.lost), [(1, 1), (11, 0)]);
+            let times: Vec<_> =
+                changes(&cpu.running).into_iter().map(|(time, task)| (time, task > 0)).collect();
+            assert_eq!(times, [(0, true), (0, true), (1, false), (11, true)]);
+            assert_eq!(states(view, 8), [(0, 1), (1, 0)]);
+            assert_eq!(states(view, 9), [(11, 1)]);
+        });
+    }
+
+    #[test]
+    fn a_record_of_another_task_than_the_last_switch_told_is_believed() {
+        let story = Story::default().switch(7, 1, 8).begin(8, 0, 0).begin(9, 0, 0);
+        view(&story, 9, |view| {
+            assert_eq!(states(view, 8), [(0, 1), (1, 0)]);
+            assert_eq!(states(view, 9), [(2, 1)]);
+        });
+    }
+
+    #[test]
+    fn interrupts_nest_and_the_rest_is_counted() {
+        let story = Story::default().irq_enter(7, 1).irq_exit(7, 1).begin(7, 0, 0).begin(7, 0, 0);
+        view(&story, 3, |view| {
+            assert_eq!(changes(&view.machines[0].cpus[0].interrupts), [(0, 2), (1, 0)]);
+            assert_eq!((view.events(), view.left_out()), (3, 1));
+        });
+    }
+
+    #[test]
+    fn states_of_virtual_cpus_follow_one_another() {
+        let story = Story::default()
+            .guest("g", &[7])
+            .switch(9, 1, 7)
+            .kvm_entry(7, 0)
+            .kvm_exit(7, 0, 12)
+            .switch(7, 1, 9);
+        view(&story, 9, |view| {
+            let spans: Vec<_> = view.vcpus[0].spans.iter().map(|span| span.state).collect();
+            use crate::vcpu::State::{InGuest, InHost};
+            assert_eq!(spans, [InHost, InGuest, InHost]);
+        });
+    }
+}

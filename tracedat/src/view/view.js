@@ -45,7 +45,7 @@ function above(array, value, low = 0, high = array.length) {
   return low;
 }
 
-/** Values that hold until the next change, with the time spent in each category before each change. */
+/** Values that hold until the next change, and how much time is spent in each category of them. */
 class Track {
   constructor(bytes, start, length, categories, category) {
     const times = [], values = [], varints = new Varints(bytes, start);
@@ -58,11 +58,18 @@ class Track {
     this.times = Float64Array.from(times);
     this.values = Float64Array.from(values);
     this.category = category;
-    this.sums = Array.from({ length: categories }, () => new Float64Array(times.length));
-    const sums = new Float64Array(categories);
-    for (let i = 0; i < times.length; i++) {
-      if (i) sums[category(values[i - 1])] += times[i] - times[i - 1];
-      for (let c = 0; c < categories; c++) this.sums[c][i] = sums[c];
+    this.totals = new Float64Array(categories);
+    for (let i = 0; i < times.length; i++) this.totals[category(values[i])] += this.end(i) - times[i];
+    this.sums = null;
+  }
+  /** Makes what `until` looks at, which only lanes that are drawn need. */
+  prepare() {
+    if (this.sums) return;
+    const sums = new Float64Array(this.totals.length);
+    this.sums = Array.from(sums, () => new Float64Array(this.length));
+    for (let i = 0; i < this.length; i++) {
+      if (i) sums[this.category(this.values[i - 1])] += this.times[i] - this.times[i - 1];
+      for (let c = 0; c < sums.length; c++) this.sums[c][i] = sums[c];
     }
   }
   get length() { return this.times.length; }
@@ -74,7 +81,6 @@ class Track {
     if (i < 0) return 0;
     return this.sums[category][i] + (this.category(this.values[i]) === category ? time - this.times[i] : 0);
   }
-  sum(category) { return this.until(category, total, this.length - 1); }
 }
 
 /** Events of one lane, by time, and how many there are up to each of the buckets. */
@@ -165,7 +171,7 @@ function group(of, owners) {
 function hue(text) {
   let hash = 7;
   for (const letter of text) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
-  return hash * 137.508 % 360;
+  return Math.floor(hash * 137.508 % 360);
 }
 
 /** Blocks that were looked at last, decompressed. */
@@ -182,18 +188,20 @@ async function block(index) {
 
 const TASK_STATES = ['unknown', 'running', 'preempted', 'ready', 'asleep', 'uninterruptible', 'dead'];
 const TASK_COLOURS = ['unknown', 'running', 'preempted', 'woken', 'asleep', 'stuck', 'dead'];
+/** Where nothing is known of a task, nothing is drawn. */
+const STATES_KNOWN = [null, ...TASK_COLOURS.slice(1)];
 const VCPU_STATES = ['unknown', 'in guest', 'in host', 'preempted', 'ready', 'halted', 'blocked'];
 const VCPU_COLOURS = ['unknown', 'guest', 'host', 'preempted', 'woken', 'halted', 'asleep'];
 const INTERRUPTS = ['', 'soft interrupt', 'interrupt'];
 
 let rows = [], height = 0;
-const open = new Map();
+const opened = new Map();
 
 function layOut() {
   rows = [];
   const add = (kind, h, more) => rows.push({ kind, h, y: 0, ...more });
   machines.forEach((machine, index) => {
-    const closed = open.get('m' + index) === false;
+    const closed = opened.get('m' + index) === false;
     add('machine', 26, { machine, index, key: 'm' + index, closed });
     if (closed) return;
     if (machine.bounds.length) add('bounds', 22, { machine });
@@ -206,10 +214,10 @@ function layOut() {
     for (const vcpu of placed) if (!rows.some(row => row.vcpu === vcpu)) addVcpu(add, vcpu, index);
     const key = 't' + index, listed = machine.tasks.filter(task => task.pid !== '0' && (task.states.length || task.marks.events.length));
     if (!listed.length) return;
-    add('tasks', 24, { machine, key, closed: !open.get(key), count: listed.length });
-    if (!open.get(key)) return;
-    const weight = task => task.states.sum(1) + task.marks.events.length * 1e-9;
-    for (const task of listed.sort((a, b) => weight(b) - weight(a))) add('task', 24, { task, machine });
+    add('tasks', 24, { machine, key, closed: !opened.get(key), count: listed.length });
+    if (!opened.get(key)) return;
+    const weight = task => task.states.totals[1] + task.marks.events.length * 1e-9;
+    for (const task of listed.sort((a, b) => weight(b) - weight(a))) add('task', 26, { task, machine });
   });
   height = 0;
   for (const row of rows) { row.y = height; height += row.h; }
@@ -235,6 +243,7 @@ function readColours() {
     colours[name] = style.getPropertyValue('--' + name).trim();
   }
   for (const task of tasks) task.colour = dark ? `hsl(${task.hue} 45% 42%)` : `hsl(${task.hue} 60% 72%)`;
+  for (const task of tasks) task.pixel = pixel(task.colour);
 }
 
 function resize() {
@@ -262,6 +271,44 @@ function fill(colour, left, top, w, h) {
   if (context.fillStyle !== colour) context.fillStyle = colour;
   context.fillRect(left, top, w, h);
   drawn++;
+}
+
+/** Pixels of a lane with too much in it for rectangles: columns are put into it, then all go to the page at once. */
+const strip = { canvas: document.createElement('canvas'), context: null, image: null, pixels: null, wide: 0, tall: 0 };
+function openStrip(tall) {
+  const wide = Math.max(1, Math.floor(width - LABELS));
+  if (strip.wide !== wide || strip.tall < tall) {
+    strip.tall = Math.max(tall, 32);
+    Object.assign(strip.canvas, { width: strip.wide = wide, height: strip.tall });
+    strip.context = strip.canvas.getContext('2d', { willReadFrequently: true });
+    strip.image = strip.context.createImageData(wide, strip.tall);
+    strip.pixels = new Uint32Array(strip.image.data.buffer);
+  }
+  strip.pixels.fill(0, 0, wide * tall);
+}
+function column(px, top, tall, colour) {
+  const { pixels, wide } = strip;
+  for (let y = top; y < top + tall; y++) pixels[y * wide + px] = colour;
+}
+function closeStrip(y, tall) {
+  strip.context.putImageData(strip.image, 0, 0, 0, 0, strip.wide, tall);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(strip.canvas, 0, 0, strip.wide, tall, LABELS, y, strip.wide, tall);
+  drawn++;
+}
+
+/** A colour as a pixel of a strip. */
+const pixels = new Map();
+function pixel(colour, alpha = 255) {
+  let value = pixels.get(colour);
+  if (value === undefined) {
+    openStrip(1);
+    strip.context.fillStyle = colour;
+    strip.context.fillRect(0, 0, 1, 1);
+    value = new Uint32Array(strip.context.getImageData(0, 0, 1, 1).data.buffer)[0] & new Uint32Array(new Uint8Array([255, 255, 255, 0]).buffer)[0];
+    pixels.set(colour, value >>>= 0);
+  }
+  return (value | new Uint32Array(new Uint8Array([0, 0, 0, alpha]).buffer)[0]) >>> 0;
 }
 
 function draw() {
@@ -312,11 +359,11 @@ function drawRow(row, y) {
     drawMarks(cpu.marks, y + 27, 8);
     drawLost(cpu.lost, y + 1, row.h - 3);
   } else if (row.kind === 'task') {
-    drawTrack(row.task.states, y + 3, 12, TASK_COLOURS.map((name, i) => i ? name : null));
-    drawMarks(row.task.marks, y + 16, 5);
+    drawTrack(row.task.states, y + 3, 15, STATES_KNOWN);
+    drawMarks(row.task.marks, y + 19, 5);
   } else if (row.kind === 'vcpu') {
     drawTrack(row.vcpu.states, y + 3, 16, VCPU_COLOURS);
-    if (row.task) drawTrack(row.task.states, y + 21, 9, TASK_COLOURS.map((name, i) => i ? name : null));
+    if (row.task) drawTrack(row.task.states, y + 21, 9, STATES_KNOWN);
   } else {
     drawBounds(row.machine, y, row.h);
   }
@@ -379,28 +426,36 @@ function drawTrack(track, y, h, palette, taskOfValue) {
     }
     return;
   }
+  track.prepare();
+  openStrip(h);
+  const shades = palette.map((name, category) => name && name !== 'busy' ? pixel(colours[name]) : 0);
   let i = first - (track.times[first] > view.from ? 1 : 0);
   const before = palette.map((_, c) => track.until(c, view.from, i));
-  for (let px = LABELS; px < width; px++) {
-    const time = Math.min(view.to, view.from + (px + 1 - LABELS) / scale), from = i;
+  for (let px = 0; px < strip.wide; px++) {
+    const time = Math.min(view.to, view.from + (px + 1) / scale), from = i;
     i = above(track.times, time, Math.max(i, 0), end) - 1;
-    let top = y + h;
+    let top = h;
     for (let c = palette.length - 1; c >= 0; c--) {
       const until = track.until(c, time, i), part = (until - before[c]) * scale;
       before[c] = until;
       if (!palette[c] || part < .02) continue;
-      const tall = Math.min(part, 1) * h;
-      let value = track.values[Math.max(0, (from + i) >> 1)];
-      // A pixel has the colour of a task in its middle.
-      if (palette[c] === 'busy' && track.category(value) !== c) value = track.values[Math.max(0, ((from + i) >> 1) - 1)];
-      top -= tall;
-      fill(colour(c, value) ?? colours.running, px, top, 1, tall);
+      let shade = shades[c];
+      if (palette[c] === 'busy') {
+        // A pixel has the colour of a task in its middle.
+        let middle = Math.max(0, (from + i) >> 1);
+        if (middle && track.category(track.values[middle]) !== c) middle--;
+        shade = taskOfValue(track.values[middle])?.pixel ?? pixel(colours.running);
+      }
+      const high = Math.min(top, Math.max(1, Math.round(part * h)));
+      top -= high;
+      column(px, top, high, shade);
     }
   }
+  closeStrip(y, h);
 }
 
 const stateName = (palette, value) => palette === VCPU_COLOURS ? VCPU_STATES[value] : TASK_STATES[value % 8];
-const contrast = name => name === 'busy' || ['asleep', 'halted', 'woken', 'unknown', 'idle'].includes(name) ? colours.text : '#fff';
+const contrast = name => name === 'woken' ? '#1b1f24' : ['busy', 'asleep', 'halted', 'unknown', 'idle'].includes(name) ? colours.text : '#fff';
 
 function drawMarks(marks, y, h) {
   const count = marks.events.length;
@@ -413,26 +468,17 @@ function drawMarks(marks, y, h) {
     return;
   }
   // Where a pixel is wider than a bucket, the buckets tell; else there are few events in each.
-  const wide = step * BUCKETS >= total;
+  const wide = step * BUCKETS >= total, bucket = time => Math.max(0, Math.min(BUCKETS, Math.round(time / total * BUCKETS)));
   if (wide) marks.prepare();
-  let before = wide ? -1 : low;
-  for (let px = 0; px < right; px++) {
-    const time = view.from + (px + 1) * step;
-    let until;
-    if (wide) {
-      const bucket = time => Math.max(0, Math.min(BUCKETS, Math.round(time / total * BUCKETS)));
-      if (before < 0) before = marks.buckets[bucket(view.from)];
-      until = marks.buckets[bucket(time)];
-    } else {
-      until = marks.count(time, before);
-    }
-    const found = until - before;
+  openStrip(h);
+  const shades = Array.from({ length: 33 }, (_, n) => pixel(colours.tick, Math.min(255, 90 + n * 23)));
+  let before = wide ? marks.buckets[bucket(view.from)] : low;
+  for (let px = 0; px < strip.wide; px++) {
+    const time = view.from + (px + 1) * step, until = wide ? marks.buckets[bucket(time)] : marks.count(time, before);
+    if (until > before) column(px, 0, h, shades[32 - Math.clz32(until - before)]);
     before = until;
-    if (!found) continue;
-    context.globalAlpha = Math.min(1, .35 + Math.log2(found) * .09);
-    fill(colours.tick, LABELS + px, y, 1, h);
   }
-  context.globalAlpha = 1;
+  closeStrip(y, h);
 }
 
 function drawLost(lost, y, h) {
@@ -497,7 +543,8 @@ function drawRuler() {
     context.globalAlpha = .35;
     fill(colours.line, at, RULER, 1, tall);
     context.globalAlpha = 1;
-    label('+' + duration(time, step), at + 3, RULER / 2 - 1, width - at, colours.dim);
+    const text = '+' + duration(time, step);
+    if (at + 6 + context.measureText(text).width < width) label(text, at + 3, RULER / 2 - 1, width - at, colours.dim);
   }
   if (found.list.length) {
     let last = -1;
@@ -662,7 +709,7 @@ function click(px, y) {
   const row = rowAt(y);
   if (!row) return;
   if (row.key) {
-    open.set(row.key, row.closed);
+    opened.set(row.key, row.closed);
     layOut();
     clamp();
     redraw();
@@ -826,39 +873,7 @@ function legend() {
     key.append(box, text);
     $('legend').append(key);
   }
-}
-
-/** What a test wants to know: how long frames take at every zoom, and that searching and selecting work. */
-async function selfTest() {
-  const result = { events: about.events, cpus: cpus.length, tasks: tasks.length, frames: 0, slowest: 0, milliseconds: 0, drawn: 0 };
-  open.set('t0', true);
-  layOut();
-  for (let length = total; length > 100; length /= 3) {
-    for (const place of [0, .3, .9]) {
-      view.from = place * (total - length);
-      view.to = view.from + length;
-      const before = performance.now();
-      draw();
-      context.getImageData(0, 0, 1, 1);
-      const took = performance.now() - before;
-      result.frames++;
-      result.milliseconds += took;
-      result.slowest = Math.max(result.slowest, took);
-      result.drawn = Math.max(result.drawn, drawn);
-    }
-  }
-  showAll();
-  $('query').value = names[nameOf[0]].name;
-  await goOn(1);
-  await search($('query').value);
-  result.found = found.list.length;
-  result.selected = selected;
-  result.detail = $('detail').textContent;
-  const report = document.createElement('pre');
-  report.id = 'selftest';
-  report.hidden = true;
-  report.textContent = JSON.stringify(result);
-  document.body.append(report);
+  $('legend').append('CPUs: a colour for each name of a task');
 }
 
 async function start() {
@@ -877,7 +892,6 @@ async function start() {
   showAll();
   draw();
   canvas.focus();
-  if (location.hash === '#selftest') await selfTest();
 }
 
 start().catch(error => { $('summary').textContent = String(error.message ?? error); $('summary').classList.add('cut'); });
