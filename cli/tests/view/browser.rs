@@ -71,7 +71,7 @@ impl Browser {
         let last = Instant::now() + DEADLINE;
         let ready =
             "document.readyState == 'complete' && document.getElementById('summary').textContent";
-        while !self.evaluate(ready)?.as_str().is_some_and(|text| !text.is_empty()) {
+        while self.evaluate(ready)?.as_str().is_none_or(str::is_empty) {
             if Instant::now() > last {
                 return Err("the page is not shown".into());
             }

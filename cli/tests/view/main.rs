@@ -141,7 +141,8 @@ fn every_event() -> Result<(), Failed> {
         check(line["cpu"] == item("cpus", 1)["cpu"], || format!("CPU of {line}"))?;
         check(line["event"] == item("names", 2)[1], || format!("event of {line}"))?;
         let pid = item("tasks", 3)["pid"].as_str().unwrap_or_default();
-        check(line["pid"].to_string() == pid, || format!("{pid} instead of {line}"))?;
+        let pid: i64 = pid.parse()?;
+        check(line["pid"] == pid, || format!("{pid} instead of {line}"))?;
         let detail: Value = serde_json::from_str(details.next().unwrap_or_default())?;
         check(detail["fields"] == line["fields"] && detail["text"].is_string(), || {
             format!("{detail} instead of {line}")

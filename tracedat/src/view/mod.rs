@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The page needs no network and forbids itself one. All that depends on the trace is base64 or JSON without `<`, and the page shows it
-//! as text only. Numbers are varints, deflated: about four bytes an event, and a tenth of their text.
+//! as text only. Numbers are varints, deflated: two to four bytes an event, and some thirty with its details.
 
 mod base64;
 mod details;

@@ -188,8 +188,8 @@ async function block(index) {
 
 const TASK_STATES = ['unknown', 'running', 'preempted', 'ready', 'asleep', 'uninterruptible', 'dead'];
 const TASK_COLOURS = ['unknown', 'running', 'preempted', 'woken', 'asleep', 'stuck', 'dead'];
-/** Where nothing is known of a task, nothing is drawn. */
-const STATES_KNOWN = [null, ...TASK_COLOURS.slice(1)];
+/** Where nothing is known of a task, or it is no more, nothing is drawn. */
+const STATES_KNOWN = [null, ...TASK_COLOURS.slice(1, 6), null];
 const VCPU_STATES = ['unknown', 'in guest', 'in host', 'preempted', 'ready', 'halted', 'blocked'];
 const VCPU_COLOURS = ['unknown', 'guest', 'host', 'preempted', 'woken', 'halted', 'asleep'];
 const INTERRUPTS = ['', 'soft interrupt', 'interrupt'];
@@ -343,7 +343,7 @@ function drawRow(row, y) {
   const right = width - LABELS;
   if (row.kind === 'machine' || row.kind === 'tasks') {
     fill(row.kind === 'machine' ? colours.line : colours.raised, 0, y, width, row.h);
-    const title = row.kind === 'machine' ? machineTitle(row.machine) : `${row.count} tasks`;
+    const title = row.kind === 'machine' ? machineTitle(row.machine) : row.count === 1 ? '1 task' : `${row.count} tasks`;
     label((row.closed ? '▸ ' : '▾ ') + title, row.kind === 'machine' ? 8 : 16, y + row.h / 2, width - 16, colours.text, row.kind === 'machine');
     return;
   }
@@ -432,7 +432,7 @@ function drawTrack(track, y, h, palette, taskOfValue) {
   let i = first - (track.times[first] > view.from ? 1 : 0);
   const before = palette.map((_, c) => track.until(c, view.from, i));
   for (let px = 0; px < strip.wide; px++) {
-    const time = Math.min(view.to, view.from + (px + 1) / scale), from = i;
+    const time = Math.min(view.to, total, view.from + (px + 1) / scale), from = i;
     i = above(track.times, time, Math.max(i, 0), end) - 1;
     let top = h;
     for (let c = palette.length - 1; c >= 0; c--) {
