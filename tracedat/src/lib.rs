@@ -33,6 +33,7 @@
 //! - [`histogram`]: call chains, counted; [`memory`]: who holds memory;
 //! - [`export`]: records to tables, for other programs;
 //! - [`split`]: one file to several, cut by time or number;
+//! - [`view`]: one web page that shows CPUs and tasks of several machines;
 //! - [`ring_buffer`], [`layout`], [`compress`]: the encodings underneath.
 //!
 //! # Fields by name, and a filter
@@ -163,6 +164,7 @@ pub mod tasks;
 pub mod testing;
 mod text;
 pub mod vcpu;
+pub mod view;
 pub mod write;
 
 pub use abi::{Abi, ByteOrder};

@@ -45,6 +45,7 @@ mod stop;
 mod stream;
 mod tracing;
 mod tracing_plan;
+mod view;
 mod virt_server;
 mod workload;
 
@@ -101,6 +102,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "stat", command: stat::command, run: stat::run },
     Subcommand { name: "stop", command: stop::command, run: stop::run },
     Subcommand { name: "stream", command: stream::command, run: stream::run },
+    Subcommand { name: "view", command: view::command, run: view::run },
     Subcommand { name: "virt-server", command: virt_server::command, run: virt_server::run },
 ];
 

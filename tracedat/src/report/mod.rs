@@ -103,6 +103,15 @@ impl Report {
         Self { options, registry: Registry::default() }
     }
 
+    /// What its lines look like.
+    pub fn options(&self) -> &ReportOptions {
+        &self.options
+    }
+
+    pub(crate) fn options_mut(&mut self) -> &mut ReportOptions {
+        &mut self.options
+    }
+
     /// The handlers, to add some.
     pub fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry

@@ -22,7 +22,7 @@ use event::{Events, Told};
 use state::Vcpu;
 
 pub use print::print;
-pub use state::{Comm, Preemption, Times};
+pub use state::{Comm, Preemption, Span, State, Times};
 
 /// More processors than any machine has; a damaged file may tell of more.
 const MAX_CPUS: u32 = 1 << 16;
@@ -37,6 +37,7 @@ pub struct VcpuTimes<'m> {
     by_thread: FxHashMap<i32, usize>,
     /// Whether virtual CPUs that nobody named are found by what they do and how they are called.
     learns: bool,
+    keeps_spans: bool,
     processors: Vec<Processor>,
     start: Option<u64>,
     last: u64,
@@ -72,17 +73,29 @@ pub struct VcpuUse {
     pub preempted_by: Vec<(i32, Comm, u64)>,
     /// The longest times of being ready and not running, the longest first.
     pub longest: Vec<Preemption>,
+    /// All states in their order, with [`VcpuTimes::with_spans`].
+    pub spans: Vec<Span>,
 }
 
 impl<'m> VcpuTimes<'m> {
     /// For the virtual CPUs that the host's file names (option GUEST). Where it names none, for those that `kvm` tells of, and
     /// threads called as QEMU calls them, `CPU 0/KVM`.
     pub fn new(host: &'m Metadata) -> Self {
+        Self::of(host, false)
+    }
+
+    /// The same, and keeps every state, some bytes each.
+    pub fn with_spans(host: &'m Metadata) -> Self {
+        Self::of(host, true)
+    }
+
+    fn of(host: &'m Metadata, keeps_spans: bool) -> Self {
         let mut times = Self {
             events: Events::new(host),
             vcpus: Vec::new(),
             by_thread: FxHashMap::default(),
             learns: false,
+            keeps_spans,
             processors: Vec::new(),
             start: None,
             last: 0,
@@ -103,7 +116,7 @@ impl<'m> VcpuTimes<'m> {
         if thread >= 0 {
             self.by_thread.insert(thread, self.vcpus.len());
         }
-        self.vcpus.push(Vcpu::new(guest, cpu, thread));
+        self.vcpus.push(Vcpu::new(guest, cpu, thread, self.keeps_spans));
     }
 
     /// Takes the host's next record, oldest first.

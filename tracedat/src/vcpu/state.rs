@@ -85,15 +85,34 @@ pub struct Preemption {
 /// What kind of exit it was: the architecture and its number.
 pub(super) type Reason = (u64, u64);
 
+/// What a virtual CPU does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+#[non_exhaustive]
+pub enum State {
+    /// Before its first event, and where records are lost.
     Unknown,
+    /// Between `kvm_entry` and `kvm_exit`; without events of `kvm`, on a processor.
     InGuest,
+    /// On a processor, for the guest but not in it.
     InHost,
+    /// Ready to run, after another task got its processor.
     Preempted,
+    /// Ready to run, after it was woken.
     Woken,
+    /// Asleep since the guest said that it had nothing to do.
     Halted,
+    /// Asleep for another reason.
     Blocked,
+}
+
+/// A state, up to the start of the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Span {
+    /// When it began, by the trace's clock.
+    pub start: u64,
+    /// What it was.
+    pub state: State,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,10 +143,12 @@ pub(super) struct Vcpu {
     exits: FxHashMap<Reason, Exit>,
     preempted_by: FxHashMap<i32, (Comm, u64)>,
     longest: Vec<Preemption>,
+    /// All states in their order, where they are kept.
+    spans: Option<Vec<Span>>,
 }
 
 impl Vcpu {
-    pub(super) fn new(guest: &str, cpu: u32, thread: i32) -> Self {
+    pub(super) fn new(guest: &str, cpu: u32, thread: i32, keeps_spans: bool) -> Self {
         Self {
             guest: guest.to_owned(),
             cpu,
@@ -144,6 +165,7 @@ impl Vcpu {
             exits: FxHashMap::default(),
             preempted_by: FxHashMap::default(),
             longest: Vec::with_capacity(LONGEST + 1),
+            spans: keeps_spans.then(Vec::new),
         }
     }
 
@@ -264,6 +286,7 @@ impl Vcpu {
             exits,
             preempted_by,
             longest: self.longest,
+            spans: self.spans.unwrap_or_default(),
         }
     }
 
@@ -301,6 +324,9 @@ impl Vcpu {
             State::Blocked => &mut times.blocked,
         };
         *sum = sum.saturating_add(passed);
+        if let Some(spans) = self.spans.as_mut().filter(|_| passed > 0) {
+            spans.push(Span { start: self.since, state: self.state });
+        }
         if self.state == State::InHost
             && let Some(exit) = self.reason.and_then(|reason| self.exits.get_mut(&reason))
         {

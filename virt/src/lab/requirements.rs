@@ -123,6 +123,11 @@ pub fn virt_xml_validate() -> Result<PathBuf, Missing> {
     command::find("virt-xml-validate", "libvirt-clients")
 }
 
+/// Asks for a browser that needs no screen; returns the program.
+pub fn chromium() -> Result<PathBuf, Missing> {
+    command::find("chromium", "chromium")
+}
+
 /// Asks for the C trace-cmd.
 pub fn reference() -> Result<Reference, Missing> {
     Reference::find()
