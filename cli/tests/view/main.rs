@@ -315,7 +315,7 @@ fn shown() -> Result<(), Failed> {
     browser.press("Escape")?;
     browser.evaluate("view.from = T[2000] - 5000; view.to = T[2000] + 5000; draw()")?;
     browser.drag(at, at)?;
-    let detail = "(async () => { while (!$('detail').textContent.includes('41')) \
+    let detail = "(async () => { while (!$('detail').textContent.includes('a499')) \
         await new Promise(done => setTimeout(done, 20)); return $('detail').textContent; })()";
     let detail = browser.evaluate(detail)?;
     let detail = detail.as_str().unwrap_or_default();
