@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 
-use crate::command::data_file;
+use super::inputs;
 use crate::command::report::args::FilterArg;
 use crate::error::Error;
 
@@ -50,23 +50,11 @@ Try:
 /// The options of `export`, for help and parsing.
 pub(crate) fn command() -> Command {
     let format = |id, help| Arg::new(id).long(id).action(ArgAction::SetTrue).help(help);
-    let file = |id| {
-        Arg::new(id)
-            .value_name("FILE")
-            .action(ArgAction::Append)
-            .value_parser(value_parser!(PathBuf))
-    };
     Command::new("export")
         .about("Writes a trace for other programs: Perfetto, data engines, spreadsheets")
         .override_usage("trace-cmd export --perfetto|--parquet|--csv|--json [OPTIONS] [[-i] FILE]...")
         .after_help(AFTER_HELP)
-        .arg(
-            file("input")
-                .short('i')
-                .long("input")
-                .help("A file to read, - for standard input [default: trace.dat]; several are merged by time"),
-        )
-        .arg(file("file").help("The same as -i FILE"))
+        .args(inputs::args())
         .arg(format("perfetto", "A trace for Perfetto, with a machine for each file"))
         .arg(format("parquet", "A directory of Parquet files, a table for each event"))
         .arg(format("csv", "The same as CSV; without -o one table, to standard output"))
@@ -81,13 +69,6 @@ pub(crate) fn command() -> Command {
                 .help("The file to write, - for standard output; the directory of --csv and --parquet"),
         )
         .arg(
-            Arg::new("filter")
-                .short('F')
-                .value_name("FILTER")
-                .action(ArgAction::Append)
-                .help("Only events that match this, as of report; several are ORed"),
-        )
-        .arg(
             Arg::new("day")
                 .long("day")
                 .value_name("YYYY-MM-DD")
@@ -100,11 +81,6 @@ pub(crate) fn command() -> Command {
 impl ExportArgs {
     /// Checks what the options say together.
     pub(super) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let paths = |id| matches.get_many::<PathBuf>(id).into_iter().flatten().cloned();
-        let mut inputs: Vec<PathBuf> = paths("input").chain(paths("file")).collect();
-        if inputs.is_empty() {
-            inputs.push(data_file::default_input());
-        }
         let format = if matches.get_flag("perfetto") {
             Format::Perfetto
         } else if matches.get_flag("parquet") {
@@ -127,11 +103,14 @@ impl ExportArgs {
             }
             _ => {}
         }
-        let filters = matches.get_many::<String>("filter").into_iter().flatten();
-        let filters =
-            filters.map(|text| FilterArg { text: text.clone(), hides: false, input: None });
         let day = matches.get_one::<String>("day").cloned();
-        Ok(Self { inputs, format, output, filters: filters.collect(), day })
+        Ok(Self {
+            inputs: inputs::paths(matches),
+            format,
+            output,
+            filters: inputs::filters(matches),
+            day,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use tracedat::export::machine_names;
 use tracedat::read::Merge;
 use tracedat::report::{Report, ReportInput, ReportOptions};
@@ -9,7 +10,7 @@ use tracedat::{Metadata, Record};
 
 use crate::command::data_file;
 use crate::command::report::args::FilterArg;
-use crate::command::report::filters;
+use crate::command::report::filters as report_filters;
 use crate::error::Error;
 use crate::output::tell;
 use crate::progress::Reading;
@@ -27,6 +28,43 @@ pub(in crate::command) struct Files {
 pub(in crate::command) struct Stream {
     records: Merge,
     reading: Reading,
+}
+
+/// `-i FILE`, `FILE` and `-F FILTER`, each as often as wanted.
+pub(in crate::command) fn args() -> [Arg; 3] {
+    let file = |id| {
+        Arg::new(id)
+            .value_name("FILE")
+            .action(ArgAction::Append)
+            .value_parser(value_parser!(PathBuf))
+    };
+    [
+        file("input").short('i').long("input").help(
+            "A file to read, - for standard input [default: trace.dat]; several are merged by time",
+        ),
+        file("file").help("The same as -i FILE"),
+        Arg::new("filter")
+            .short('F')
+            .value_name("FILTER")
+            .action(ArgAction::Append)
+            .help("Only events that match this, as of report; several are ORed"),
+    ]
+}
+
+/// The files of [`args`].
+pub(in crate::command) fn paths(matches: &ArgMatches) -> Vec<PathBuf> {
+    let named = |id| matches.get_many::<PathBuf>(id).into_iter().flatten().cloned();
+    let mut paths: Vec<PathBuf> = named("input").chain(named("file")).collect();
+    if paths.is_empty() {
+        paths.push(data_file::default_input());
+    }
+    paths
+}
+
+/// The filters of [`args`].
+pub(in crate::command) fn filters(matches: &ArgMatches) -> Vec<FilterArg> {
+    let texts = matches.get_many::<String>("filter").into_iter().flatten();
+    texts.map(|text| FilterArg { text: text.clone(), hides: false, input: None }).collect()
 }
 
 /// Opens what was named.
@@ -83,8 +121,8 @@ impl Stream {
         let named = files.names.iter().zip(&files.metadata);
         let inputs: Vec<ReportInput<'_>> =
             named.map(|(name, metadata)| ReportInput { name, metadata }).collect();
-        options.filters = filters::parse(filters)?;
-        filters::check(&options.filters, &inputs)?;
+        options.filters = report_filters::parse(filters)?;
+        report_filters::check(&options.filters, &inputs)?;
         let progress = self.reading.show("export");
         let made = make(&Report::new(options), &inputs, &mut self.records);
         drop(progress);

@@ -6,16 +6,13 @@ mod load;
 mod schema;
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
 use tracedat::export::{Cell, csv};
 
-use super::data_file;
 use super::export::inputs::{self, Files};
-use super::report::args::FilterArg;
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output;
@@ -42,46 +39,24 @@ Try:
 
 /// Words and help of `sql`.
 pub(crate) fn command() -> Command {
-    let file = |id| {
-        Arg::new(id)
-            .value_name("FILE")
-            .action(ArgAction::Append)
-            .value_parser(value_parser!(PathBuf))
-    };
     Command::new("sql")
         .about("Answers questions about a trace in SQL")
         .after_help(AFTER_HELP)
         .arg(Arg::new("statement").value_name("STATEMENT").required(true).help("What to ask"))
-        .arg(file("file").help("A file to read [default: trace.dat]; several are merged by time"))
-        .arg(file("input").short('i').long("input").help("The same"))
-        .arg(
-            Arg::new("filter")
-                .short('F')
-                .value_name("FILTER")
-                .action(ArgAction::Append)
-                .help("Only events that match this, as of report; several are ORed"),
-        )
+        .args(inputs::args())
 }
 
 /// Runs `sql`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
-    let paths = |id| matches.get_many::<PathBuf>(id).into_iter().flatten().cloned();
-    let mut paths: Vec<PathBuf> = paths("input").chain(paths("file")).collect();
-    if paths.is_empty() {
-        paths.push(data_file::default_input());
-    }
-    let filters = matches.get_many::<String>("filter").into_iter().flatten();
-    let filters: Vec<FilterArg> =
-        filters.map(|text| FilterArg { text: text.clone(), hides: false, input: None }).collect();
     let text = matches.get_one::<String>("statement").map_or("", String::as_str);
-    let (files, stream) = inputs::open(&paths)?;
+    let (files, stream) = inputs::open(&inputs::paths(matches))?;
     // An empty name is a temporary file, which bounds what is held in memory.
     let database = Connection::open("").map_err(|cause| failed(&cause))?;
     database
         .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
         .map_err(|cause| failed(&cause))?;
     let (mut statement, schema) = prepare(&database, text, &files)?;
-    load::load(&database, &schema, &files, stream, &filters)?;
+    load::load(&database, &schema, &files, stream, &inputs::filters(matches))?;
     print(&mut statement, &mut output::stdout())?;
     Ok(Exit::Success)
 }
