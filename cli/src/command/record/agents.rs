@@ -11,11 +11,11 @@ use trace_virt::setup::VirtDir;
 
 use super::agent_address::AgentAddress;
 use super::args::{AgentArgs, Args};
-use super::guests::{self, Conclusion, Guests, guest_error, with_something_left};
+use super::guests::{self, Conclusion, Guests, HostFile, guest_error, with_something_left};
 use super::plan::Plan;
 use super::session::{Ended, Session};
-use super::summary;
 use super::wait::{Signals, Tasks};
+use super::{extras, summary};
 use crate::command::workload::Workload;
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -111,6 +111,7 @@ pub(super) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     let signals = Signals::take()?;
     let tasks = Tasks::open(&[])?;
     let virt_dir = VirtDir::locate(args.virt_dir.as_deref().map(Path::new));
+    let tsc_to_nsec = extras::factor(args, plan)?;
     let trace_id = super::new_trace_id();
     Workload::check(&args.command)?;
     let connected = guests::connect(&virt_dir, &plan.guests, &args.agents)?;
@@ -120,7 +121,7 @@ pub(super) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     session.begin(connected, plan, args, trace_id)?;
     has_begun();
     session.run(&signals, args, plan)?;
-    let Ended { guests: finished, .. } = session.end(trace_id);
+    let Ended { guests: finished, .. } = session.end(&HostFile { trace_id, tsc_to_nsec });
     if args.json {
         summary::print_json(&args.output_path(), &[], &[], 0, &finished, None)?;
     }

@@ -3,7 +3,7 @@
 
 use tracedat::Abi;
 use tracedat::layout::OptionId;
-use tracedat::metadata::ProcMaps;
+use tracedat::metadata::{ProcMaps, TscToNsec};
 use tracedat::write::option;
 
 use super::args::Args;
@@ -12,8 +12,17 @@ use super::{date, summary, tsc};
 use crate::command::workload::{TaskMaps, Workload, maps_of};
 use crate::error::Error;
 
+/// The factor from ticks to nanoseconds, if files shall have it.
+pub(crate) fn factor(args: &Args, plan: &Plan) -> Result<Option<TscToNsec>, Error> {
+    (args.tsc_to_nsec || plan.host.tsc_to_nsec).then(tsc::factor).transpose()
+}
+
 /// What can be known before anything is recorded.
-pub(crate) fn before(args: &Args, plan: &Plan) -> Result<Vec<(OptionId, Vec<u8>)>, Error> {
+pub(crate) fn before(
+    args: &Args,
+    plan: &Plan,
+    factor: Option<&TscToNsec>,
+) -> Result<Vec<(OptionId, Vec<u8>)>, Error> {
     let mut options = Vec::new();
     if args.date {
         let clock = plan.host.top.clock.as_deref();
@@ -24,9 +33,7 @@ pub(crate) fn before(args: &Args, plan: &Plan) -> Result<Vec<(OptionId, Vec<u8>)
         options.push(option::date_within(wall_time.offset, wall_time.uncertainty));
     }
     options.extend(args.ts_offset.map(option::offset));
-    if args.tsc_to_nsec || plan.host.tsc_to_nsec {
-        options.push(option::tsc_to_nsec(&tsc::factor()?, Abi::NATIVE.byte_order));
-    }
+    options.extend(factor.map(|factor| option::tsc_to_nsec(factor, Abi::NATIVE.byte_order)));
     options.extend(args.setup.profile.hooks.iter().map(|text| option::hook(text)));
     Ok(options)
 }

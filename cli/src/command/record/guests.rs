@@ -13,7 +13,7 @@ use trace_virt::time_sync::Sample;
 use trace_virt::vcpu::VcpuThreads;
 use tracedat::Abi;
 use tracedat::layout::OptionId;
-use tracedat::metadata::VirtualCpu;
+use tracedat::metadata::{TscToNsec, VirtualCpu};
 use tracedat::write::{self, Placement};
 
 use super::agents;
@@ -24,15 +24,20 @@ use super::guest_file::{Closed, GuestFile};
 use super::guest_output::GuestOutput;
 use super::marker_clock::mark_clock;
 use super::output::Output;
-use super::plan::{GuestPlan, Plan, guest_output};
-use super::summary;
+use super::plan::{COUNTER, GuestPlan, Plan, guest_output};
+use super::{summary, tsc};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::nearest::did_you_mean;
 use crate::output::tell;
 
-/// The clock that counts ticks of the processor.
-const COUNTER: &str = "x86-tsc";
+/// What the files of guests say of their host's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostFile {
+    pub(super) trace_id: u64,
+    /// The factor from its ticks to nanoseconds, where ticks are what it counts.
+    pub(super) tsc_to_nsec: Option<TscToNsec>,
+}
 
 /// A guest that is not recorded, or whose file cannot be made.
 #[derive(Debug)]
@@ -78,6 +83,21 @@ pub(crate) fn connect(
         reached.map_err(|error| plan.lost(error))
     };
     Ok(side_by_side(names.into_iter().zip(plans), connect))
+}
+
+/// Whether KVM tells of all that were reached, and of all their CPUs, how their ticks follow from those of this machine, so
+/// that no clocks need to be measured.
+pub(super) fn have_exact_ticks(connected: &[Result<Reached, LostGuest>]) -> bool {
+    let is_exact = |guest: &Reached| match guest {
+        Reached::Server(guest) => {
+            let counts_ticks = guest.info().clocks.iter().any(|clock| clock == COUNTER);
+            let told = |pid| Counters::read(pid, guest.info().cpus).is_some();
+            counts_ticks && guest.qemu().is_some_and(told)
+        }
+        Reached::Agent(_) => false,
+    };
+    let mut reached = connected.iter().flatten().peekable();
+    reached.peek().is_some() && reached.all(is_exact) && tsc::is_constant() && tsc::factor().is_ok()
 }
 
 /// Starts the recording in those that were reached: all are asked at the same time, and begin at the same time once all
@@ -187,8 +207,8 @@ impl Guests {
     }
 
     /// Ends all side by side; the lost ones come last.
-    pub(super) fn finish(self, trace_id: u64) -> Vec<Result<FinishedGuest, LostGuest>> {
-        let mut finished = finish(self.running, trace_id);
+    pub(super) fn finish(self, host: &HostFile) -> Vec<Result<FinishedGuest, LostGuest>> {
+        let mut finished = finish(self.running, host);
         finished.extend(self.lost.into_iter().map(Err));
         finished
     }
@@ -197,9 +217,9 @@ impl Guests {
 /// Ends all side by side; each is asked for what it has, whatever became of the others.
 pub(super) fn finish(
     running: Vec<RunningGuest>,
-    trace_id: u64,
+    host: &HostFile,
 ) -> Vec<Result<FinishedGuest, LostGuest>> {
-    let finished = side_by_side(running.into_iter(), |guest| guest.finish(trace_id));
+    let finished = side_by_side(running.into_iter(), |guest| guest.finish(host));
     for lost in finished.iter().filter_map(|guest| guest.as_ref().err()) {
         tell(&format!("{}: {}", lost.name, lost.error));
     }
@@ -340,7 +360,7 @@ impl ReadyGuest {
             file,
             threads: self.threads,
             counters: self.counters,
-            unit: if plan.clock.as_deref() == Some(COUNTER) { "cycles" } else { "ns" },
+            counts_ticks: plan.clock.as_deref() == Some(COUNTER),
             has_command: plan.exec.is_some(),
             exec: Exec::None,
             started,
@@ -370,7 +390,8 @@ pub(crate) struct RunningGuest {
     threads: VcpuThreads,
     /// What KVM says of their clocks, if that is what they record.
     counters: Option<Counters>,
-    unit: &'static str,
+    /// Its stamps are of the processor's counter.
+    counts_ticks: bool,
     has_command: bool,
     exec: Exec,
     started: Started,
@@ -493,23 +514,27 @@ impl RunningGuest {
     }
 
     /// Ends the recording in the guest and completes its file.
-    pub(crate) fn finish(mut self, host_trace_id: u64) -> Result<FinishedGuest, LostGuest> {
+    pub(crate) fn finish(mut self, host: &HostFile) -> Result<FinishedGuest, LostGuest> {
         self.take_news();
-        let Self { name, session, file, threads, counters, unit, exec, started, .. } = self;
+        let Self { name, session, file, threads, counters, counts_ticks, exec, started, .. } = self;
         let lost = |error| LostGuest { name: name.clone(), error };
         let (count, guest_time) = (session.cpus, session.started.guest_time);
         let end = session.close().map_err(|error| lost(guest_error(error)))?;
-        let clock = GuestClock::new(&end.samples, counters.as_ref(), host_trace_id, count);
+        let clock = GuestClock::new(&end.samples, counters.as_ref(), host.trace_id, count);
         let tracing_on = clock.as_ref().zip(guest_time).map(|(clock, time)| clock.to_host(time));
         let started = Started { tracing_on, ..started };
         let order = file.byte_order();
         let told =
-            guest_clock::of_vcpus(&end.vcpu_samples, host_trace_id).filter(|_| clock.is_none());
+            guest_clock::of_vcpus(&end.vcpu_samples, host.trace_id).filter(|_| clock.is_none());
         let options = clock.iter().flat_map(|GuestClock { shift, error }| {
             [write::option::time_shift(shift, order), write::option::time_error(error, order)]
         });
         let options =
             options.chain(told.iter().map(|shift| write::option::time_shift(shift, order)));
+        // Once they are ticks of the host, the host's factor makes nanoseconds of them.
+        let factor = host.tsc_to_nsec.filter(|_| counts_ticks);
+        let options =
+            options.chain(factor.iter().map(|factor| write::option::tsc_to_nsec(factor, order)));
         let (path, trace_id) = (file.output().path().to_owned(), file.trace_id());
         let closed = file.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
         let Closed { placements, lost_events, discarded, problem } = closed;
@@ -541,7 +566,7 @@ impl RunningGuest {
             samples: end.samples,
             clock_error: clock.as_ref().map(GuestClock::worst),
             vcpu_samples: end.vcpu_samples.iter().map(Vec::len).sum(),
-            unit,
+            unit: if counts_ticks { "cycles" } else { "ns" },
             held: end.held,
             problems,
             has_failed,

@@ -28,7 +28,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
             .hint("leave --file-version or -B out"));
     }
     let output = Output::open(&args.output_path())?;
-    let options = extras::before(args, plan)?;
+    let options = extras::before(args, plan, extras::factor(args, plan)?.as_ref())?;
     Workload::check(&args.command)?;
     let mut tasks = Tasks::open(&plan.host.pids())?;
     let mut workload = Workload::hold(&args.command, args.setup.user.as_deref())?;

@@ -79,5 +79,5 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     if agents::are_all(&args, &plan) {
         return agents::record(&args, &plan, &has_begun);
     }
-    run::record(&args, &plan, &has_begun)
+    run::record(&args, plan, &has_begun)
 }

@@ -13,12 +13,16 @@ use crate::error::Error;
 
 /// The clock of sessions with guests: user space reads the same one, so machines can be compared.
 pub(super) const CLOCK_WITH_GUESTS: &str = "mono";
+/// The clock that counts ticks of the processor: KVM tells exactly what a guest's has to do with the host's.
+pub(super) const COUNTER: &str = "x86-tsc";
 
 /// All machines of one recording.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) host: MachinePlan,
     pub(crate) guests: Vec<GuestPlan>,
+    /// Nobody named a clock: any that can be compared will do.
+    clock_is_free: bool,
 }
 
 /// What one guest is asked to do.
@@ -74,7 +78,11 @@ impl Plan {
             }
         }
         host.finish(&args.setup.profile)?;
-        let plan = Self { host, guests };
+        // Wall time is that of a clock in nanoseconds.
+        let clock_is_free = !args.tsc_to_nsec
+            && !args.date
+            && !args.words.iter().any(|word| matches!(word, Word::Clock(_)));
+        let plan = Self { host, guests, clock_is_free };
         plan.check(args)?;
         plan.with_common_clock()
     }
@@ -161,6 +169,24 @@ impl Plan {
         }
         Ok(self)
     }
+
+    /// Whether all machines may [count ticks](Self::count_ticks).
+    pub(super) fn may_count_ticks(&self) -> bool {
+        self.clock_is_free && !self.guests.is_empty()
+    }
+
+    /// All machines count ticks of their processors, and files have the factor that makes nanoseconds of them.
+    pub(super) fn count_ticks(&mut self) {
+        self.host.tsc_to_nsec = true;
+        self.host.top.clock = Some(COUNTER.to_owned());
+        for (_, instance) in &mut self.host.instances {
+            instance.clock = Some(COUNTER.to_owned());
+        }
+        for guest in &mut self.guests {
+            guest.arguments.drain(..2);
+            guest.set_clock(COUNTER);
+        }
+    }
 }
 
 /// What a request from a host asks this machine, as its guest, to record.
@@ -217,7 +243,7 @@ impl GuestPlan {
         self.title.as_deref().unwrap_or(&self.name)
     }
 
-    /// Given first, it is that of all its instances.
+    /// Given first, before all other words, it is that of all its instances.
     fn set_clock(&mut self, clock: &str) {
         self.arguments.splice(0..0, ["-C".to_owned(), clock.to_owned()]);
         self.clock = Some(clock.to_owned());
@@ -343,6 +369,27 @@ mod tests {
         let plan = plan("-e kvm --dom g1 -e all").unwrap();
         assert_eq!(plan.host.top.clock.as_deref(), Some("mono"));
         assert_eq!(plan.guests[0].clock.as_deref(), Some("mono"));
+    }
+
+    #[test]
+    fn ticks_are_counted_only_where_nobody_named_a_clock() {
+        let mut free = plan("-e kvm -B host -e irq --dom g1 -e all -B own -e irq").unwrap();
+        assert!(free.may_count_ticks());
+        free.count_ticks();
+        let words = "-C x86-tsc --compression any -e all -B own -e irq";
+        assert_eq!(free.guests[0].arguments.join(" "), words);
+        assert_eq!(free.guests[0].clock.as_deref(), Some("x86-tsc"));
+        assert_eq!(free.host.top.clock.as_deref(), Some("x86-tsc"));
+        assert_eq!(free.host.instances[0].1.clock.as_deref(), Some("x86-tsc"));
+        assert!(free.host.tsc_to_nsec);
+        for words in [
+            "-C mono -e kvm --dom g1 -e all",
+            "-e kvm --dom g1 -C mono -e all",
+            "--date -e kvm --dom g1 -e all",
+            "-e kvm",
+        ] {
+            assert!(!plan(words).unwrap().may_count_ticks(), "{words}");
+        }
     }
 
     #[test]

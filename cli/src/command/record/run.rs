@@ -10,7 +10,7 @@ use super::args::Args;
 use super::destination::{Closed, Destination};
 use super::extras;
 use super::file::{Extra, Format};
-use super::guests::{self, Conclusion, FinishedGuest, Guests, with_something_left};
+use super::guests::{self, Conclusion, FinishedGuest, Guests, HostFile, with_something_left};
 use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::Plan;
@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 
 /// Records what the plan says; `has_begun` is told when all that can be wrong with it is known.
-pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<Exit, Error> {
+pub(crate) fn record(args: &Args, mut plan: Plan, has_begun: &dyn Fn()) -> Result<Exit, Error> {
     let signals = Signals::take()?;
     let format = Format::new(args)?;
     let output_path = args.output_path();
@@ -32,9 +32,14 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
     let virt_dir = VirtDir::locate(args.virt_dir.as_deref().map(Path::new));
     // Guests are reached before anything is changed here: most that can go wrong goes wrong there.
     let connected = guests::connect(&virt_dir, &plan.guests, &args.agents)?;
-    let connected = with_something_left(connected, plan)?;
+    let connected = with_something_left(connected, &plan)?;
+    if plan.may_count_ticks() && guests::have_exact_ticks(&connected) {
+        plan.count_ticks();
+    }
+    let plan = &plan;
 
-    let options = extras::before(args, plan)?;
+    let tsc_to_nsec = extras::factor(args, plan)?;
+    let options = extras::before(args, plan, tsc_to_nsec.as_ref())?;
     Workload::check(&args.command)?;
     let priority = args.recorder.priority()?;
     let pids = plan.host.pids();
@@ -83,7 +88,7 @@ pub(crate) fn record(args: &Args, plan: &Plan, has_begun: &dyn Fn()) -> Result<E
         summary::tracers(&plan.host);
     }
     let outcome = session.run(&signals, args, plan).map(|()| Exit::Success);
-    let Ended { local, guests, workload } = session.end(trace_id);
+    let Ended { local, guests, workload } = session.end(&HostFile { trace_id, tsc_to_nsec });
     let Some((destination, recorded)) = local else {
         return Err(Error::failure("nothing is recorded here"));
     };

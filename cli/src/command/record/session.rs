@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::destination::Destination;
-use super::guests::{FinishedGuest, Guests, LostGuest, Reached, joined};
+use super::guests::{FinishedGuest, Guests, HostFile, LostGuest, Reached, joined};
 use super::local::{LocalRecording, Recorded};
 use super::plan::Plan;
 use super::status::{Progress, Status};
@@ -123,10 +123,10 @@ impl Session {
     }
 
     /// Ends host and guests side by side; each is asked for what it has, whatever became of the others.
-    pub(super) fn end(self, trace_id: u64) -> Ended {
+    pub(super) fn end(self, file: &HostFile) -> Ended {
         let Self { local, guests, workload, .. } = self;
         let (local, guests) = thread::scope(move |scope| {
-            let guests = scope.spawn(move || guests.finish(trace_id));
+            let guests = scope.spawn(move || guests.finish(file));
             let local =
                 local.map(|Local { recording, destination }| (destination, recording.stop()));
             (local, joined(guests))

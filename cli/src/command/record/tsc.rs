@@ -1,7 +1,10 @@
-//! From cycles of the time stamp counter to nanoseconds, as the kernel itself counts them.
+//! From cycles of the time stamp counter to nanoseconds: as the kernel itself counts them, or measured.
 
 use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
 
+use trace_virt::time_sync::Clock;
 use tracedat::metadata::TscToNsec;
 use tracefs::CpuMask;
 
@@ -19,21 +22,38 @@ mod page {
     pub(super) const CAN_USER_TIME: u64 = 1 << 3;
 }
 
-/// The factor, which is the same on all CPUs.
+/// How long the counter is measured: it is read within 50 ns or so, which makes one part in a million.
+const MEASURED: Duration = Duration::from_millis(50);
+/// Looks at both clocks; the tightest counts.
+const LOOKS: usize = 100;
+
+/// The factor, which is the same on all CPUs. A kernel that does not keep time by the counter, as in many virtual machines, has
+/// none: there it is measured, which takes a moment.
 ///
 /// # Errors
-/// The kernel does not tell it, or CPUs differ.
+/// CPUs differ, or the counter is none to keep time by.
 pub(crate) fn factor() -> Result<TscToNsec, Error> {
-    let no_factor = |why: &str| {
-        Error::failure(format!("no factor from TSC cycles to nanoseconds: {why}"))
-            .hint("leave --tsc2nsec out, or choose another clock with -C")
-    };
+    match of_kernel()? {
+        Some(factor) => Ok(factor),
+        None if is_constant() => {
+            measured().ok_or_else(|| no_factor("it cannot be measured, either"))
+        }
+        None => Err(no_factor("the kernel does not tell it, and cycles have no constant length")),
+    }
+}
+
+fn no_factor(why: &str) -> Error {
+    Error::failure(format!("no factor from TSC cycles to nanoseconds: {why}"))
+        .hint("leave --tsc2nsec out, or choose another clock with -C")
+}
+
+fn of_kernel() -> Result<Option<TscToNsec>, Error> {
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     let mut first: Option<TscToNsec> = None;
     for cpu in CpuMask::parse_list(&online).unwrap_or_default().iter() {
         let head = sys::open_dummy_perf_event(cpu).and_then(|fd| sys::mapped_head(fd.as_fd()));
         let head: [u8; page::LEN] = head.map_err(|error| no_factor("perf").because(error))?;
-        let factor = parse(&head).ok_or_else(|| no_factor("the kernel does not tell it"))?;
+        let Some(factor) = parse(&head) else { return Ok(None) };
         match &first {
             Some(other) if (other.mult, other.shift) != (factor.mult, factor.shift) => {
                 return Err(no_factor("CPUs differ"));
@@ -42,7 +62,53 @@ pub(crate) fn factor() -> Result<TscToNsec, Error> {
             None => first = Some(factor),
         }
     }
-    first.ok_or_else(|| no_factor("there is no CPU"))
+    Ok(first)
+}
+
+fn measured() -> Option<TscToNsec> {
+    let first = look()?;
+    thread::sleep(MEASURED);
+    let second = look()?;
+    ratio(second.0.checked_sub(first.0)?, second.1.checked_sub(first.1)?)
+}
+
+/// Cycles and nanoseconds of one moment.
+fn look() -> Option<(u64, u64)> {
+    let look = || {
+        let before = Clock::X86Tsc.now()?;
+        let time = Clock::MonoRaw.now()?;
+        let width = Clock::X86Tsc.now()?.checked_sub(before)?;
+        Some((width, (before.checked_add(width / 2)?, time)))
+    };
+    (0..LOOKS).filter_map(|_| look()).min().map(|(_, moment)| moment)
+}
+
+/// As many bits as readers take, who know no larger number than 31 bits have.
+fn ratio(cycles: u64, nanoseconds: u64) -> Option<TscToNsec> {
+    (0..=31u16).rev().find_map(|shift| {
+        let scaled = u128::from(nanoseconds) << shift;
+        let mult = scaled.checked_div(cycles.into())?;
+        let mult = i32::try_from(mult).ok()?.cast_unsigned();
+        (mult > 0).then_some(TscToNsec { mult, shift: shift.into(), offset: 0 })
+    })
+}
+
+/// Whether ticks are of one length, also where the processor sleeps, as far as the kernel sees.
+pub(crate) fn is_constant() -> bool {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    has_constant_ticks(&text)
+}
+
+fn has_constant_ticks(cpuinfo: &str) -> bool {
+    let mut flags = cpuinfo.lines().filter_map(|line| {
+        let (name, words) = line.split_once(':')?;
+        (name.trim_end() == "flags").then_some(words)
+    });
+    let are_constant = |words: &str| {
+        let has = |flag| words.split_whitespace().any(|word| word == flag);
+        has("constant_tsc") && has("nonstop_tsc")
+    };
+    flags.next().is_some_and(are_constant) && flags.all(are_constant)
 }
 
 fn parse(head: &[u8; page::LEN]) -> Option<TscToNsec> {
@@ -62,6 +128,33 @@ fn parse(head: &[u8; page::LEN]) -> Option<TscToNsec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn measured_factors_have_all_the_bits_there_are() {
+        for (cycles, nanoseconds) in [(2_100_000, 1_000_000), (1_000, 1_000), (7, 7_000_000)] {
+            let TscToNsec { mult, shift, .. } = ratio(cycles, nanoseconds).unwrap();
+            assert!(mult < 1 << 31 && (shift == 31 || mult >= 1 << 30), "{mult} >> {shift}");
+            let back = (u128::from(cycles) * u128::from(mult)) >> shift;
+            assert!(back.abs_diff(nanoseconds.into()) <= 1, "{back}");
+        }
+        assert!(ratio(0, 5).is_none() && ratio(5, 0).is_none());
+        assert!(ratio(1, u64::MAX).is_none());
+        if is_constant() {
+            let (a, b) = (measured().unwrap(), measured().unwrap());
+            assert_eq!(a.shift, b.shift);
+            // The processor was busy with something else meanwhile at worst, not for the time of a look.
+            assert!(a.mult.abs_diff(b.mult) < a.mult / 1000, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn ticks_are_constant_if_they_are_on_all_cpus() {
+        let constant = "processor\t: 0\nflags\t\t: fpu tsc constant_tsc nonstop_tsc\nbugs\t\t: a\n";
+        let other = "processor\t: 1\nflags\t\t: fpu tsc constant_tsc_x nonstop_tsc\n";
+        assert!(has_constant_ticks(constant));
+        assert!(!has_constant_ticks(&format!("{constant}{other}")));
+        assert!(!has_constant_ticks("Features\t: fp asimd\n"));
+    }
 
     #[test]
     fn numbers_are_read_where_the_page_has_them() {

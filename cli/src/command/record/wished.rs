@@ -7,7 +7,7 @@ use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::wish::Wish;
 
 use super::args::AgentArgs;
-use super::guests::{self, FinishedGuest, LostGuest};
+use super::guests::{self, FinishedGuest, HostFile, LostGuest};
 use super::plan::{GuestPlan, guest_output};
 use crate::error::Error;
 
@@ -51,7 +51,7 @@ pub(crate) fn record(
         guest.exec();
         guest.wait();
     }
-    let finished = guests::finish(running, trace_id);
+    let finished = guests::finish(running, &HostFile { trace_id, tsc_to_nsec: None });
     let finished = finished.into_iter().collect::<Result<Vec<_>, _>>().map_err(error_of)?;
     Ok(finished.iter().flat_map(|guest| told(guest, &guest.path)).collect())
 }
