@@ -220,7 +220,7 @@ impl Libvirt {
                 Some((name, path)) if *name == channel.name && *path != channel.path => {
                     return Err(LibvirtError::Elsewhere {
                         channel: channel.name.clone(),
-                        path: path.clone(),
+                        path: clean(path),
                         wanted: channel.path.clone(),
                     });
                 }
@@ -296,7 +296,8 @@ fn wait(child: &mut Child) -> io::Result<Option<bool>> {
 /// A domain's XML, bounded.
 fn parse(xml: &str) -> Result<Document<'_>, String> {
     let options = ParsingOptions { nodes_limit: MAX_NODES, ..ParsingOptions::default() };
-    Document::parse_with_options(xml, options).map_err(|e| e.to_string())
+    // What it shows of the text may be anything.
+    Document::parse_with_options(xml, options).map_err(|error| clean(&error.to_string()))
 }
 
 /// The devices of a kind that a domain has.

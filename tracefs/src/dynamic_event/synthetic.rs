@@ -56,7 +56,9 @@ impl SyntheticField {
         let (kind, name) = (kind.trim(), name.trim());
         let bracket = |text: &str| {
             let (before, rest) = text.split_once('[')?;
-            Some((before.trim().to_owned(), rest.strip_suffix(']')?.trim().to_owned()))
+            let inside = rest.strip_suffix(']')?.trim();
+            let is_word = !inside.contains(char::is_whitespace);
+            is_word.then(|| (before.trim().to_owned(), inside.to_owned()))
         };
         let (kind, name, array) = match (bracket(kind), bracket(name)) {
             (_, Some((name, array))) => (kind.to_owned(), name, Some(array)),
@@ -100,6 +102,7 @@ mod tests {
             ("char comm[16]", "char comm[16]"),
             ("char[] file", "char file[]"),
             ("unsigned  long x", "unsigned  long x"),
+            ("char[1 6] x", "char[1 6] x"),
         ] {
             assert_eq!(SyntheticField::parse(text).unwrap().to_string(), written);
         }

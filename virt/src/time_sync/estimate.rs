@@ -118,6 +118,9 @@ impl Sample {
 /// No two clocks that are only slewed drift faster apart: 500 ppm on each side.
 const MAX_DRIFT: f64 = 1e-3;
 
+/// Between samples that are further apart no line can be drawn in numbers of 128 bits, and no clock is.
+const MAX_OFFSET: u64 = 1 << 62;
+
 /// A drift is not quite the same all the time: what is allowed on top of what was measured.
 const WANDER: f64 = 20e-6;
 
@@ -186,9 +189,11 @@ fn overlap(best: Probe, round: &Round, drift: Drift) -> Option<Sample> {
         // A clock was set in the middle: only a single probe says anything.
         (low, high) = (best.low(), best.high());
     }
+    let offset = i64::try_from(i128::midpoint(low, high)).ok()?;
+    (offset.unsigned_abs() <= MAX_OFFSET).then_some(())?;
     Some(Sample {
         guest_time: best.guest,
-        offset: i64::try_from(i128::midpoint(low, high)).ok()?,
+        offset,
         error: u64::try_from((high - low + 1) / 2).ok()?,
         between: 0,
     })
