@@ -180,7 +180,7 @@ const ORDERED: &[Ordered] = &[
         Text("CLOCK", Word::Clock),
         BUFFERS,
         "Trace clock, or tsc2nsec: x86-tsc, with its factor to nanoseconds in the file; with guests: \
-         mono (default), mono_raw, boot, tai or x86-tsc",
+         mono_raw, boot, tai, mono or x86-tsc; by default the last where KVM tells exactly of guests' ticks, else mono",
     ),
     long(
         "cmdlines-size",
