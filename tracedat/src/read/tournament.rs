@@ -1,28 +1,36 @@
 //! The smallest of many, found again in few steps when one of them grows.
 
-/// What is compared: the time, then the place in the order of streams.
-type Key = (u64, u32);
+/// What is compared: the time, then the place in the order of streams. One number, as the smaller of two is then
+/// found without a branch, which the processor could only guess.
+type Key = u128;
+
+/// Bits of a key for the place.
+const PLACE: u32 = u32::BITS;
 
 /// After all that have a time.
-const ENDED: Key = (u64::MAX, u32::MAX);
+const ENDED: Key = Key::MAX;
 
 /// A tree whose leaves are streams and whose nodes each hold the smaller one of the two below.
 ///
-/// While the winner stays before the best of all others it is not moved in the tree, as one CPU
-/// often has many records in a row.
+/// One CPU often has many records in a row: as long as that is so, the best of all others is known, and the winner is
+/// not moved in the tree while it stays before that one. Where winners change all the time, nobody looks for it.
 pub(super) struct Tournament {
     /// Node 1 is the root, nodes `2 * n` and `2 * n + 1` are below node `n`.
     nodes: Vec<Key>,
     leaves: usize,
     winner: Key,
+    /// The best of all others; 0, before which nothing is, where it is not known.
     runner_up: Key,
+    /// The winner before this one won more than once.
+    in_rows: bool,
 }
 
 impl Tournament {
     /// A tree of so many streams, all of which have ended.
     pub(super) fn new(streams: usize) -> Self {
         let leaves = streams.next_power_of_two();
-        Self { nodes: vec![ENDED; 2 * leaves], leaves, winner: ENDED, runner_up: ENDED }
+        let nodes = vec![ENDED; 2 * leaves];
+        Self { nodes, leaves, winner: ENDED, runner_up: 0, in_rows: false }
     }
 
     /// Sets the times of all streams, `None` for those that have ended.
@@ -35,34 +43,41 @@ impl Tournament {
         for node in (1..self.leaves).rev() {
             self.nodes[node] = self.nodes[2 * node].min(self.nodes[2 * node + 1]);
         }
-        self.find_winner();
+        self.take_winner();
     }
 
     /// The stream that comes first.
     #[inline]
     pub(super) fn winner(&self) -> Option<usize> {
-        (self.winner != ENDED).then_some(self.winner.1 as usize)
+        (self.winner != ENDED).then_some(stream(self.winner))
     }
 
     /// Sets the winner's next time.
     #[inline]
     pub(super) fn advance_winner(&mut self, time: Option<u64>) {
-        let next = key(self.winner.1 as usize, time);
+        let before = stream(self.winner);
+        let next = key(before, time);
         if next < self.runner_up {
             self.winner = next;
-        } else {
-            self.replay(self.winner.1 as usize, next);
-            self.find_winner();
+            self.in_rows = true;
+            return;
         }
+        self.replay(before, next);
+        self.take_winner();
+        let stays = stream(self.winner) == before;
+        if stays || self.in_rows {
+            self.find_runner_up();
+        }
+        self.in_rows = stays;
     }
 
     /// Sets a stream's next time.
-    pub(super) fn advance(&mut self, stream: usize, time: Option<u64>) {
+    pub(super) fn advance(&mut self, other: usize, time: Option<u64>) {
         if self.winner != ENDED {
-            self.replay(self.winner.1 as usize, self.winner);
+            self.replay(stream(self.winner), self.winner);
         }
-        self.replay(stream, key(stream, time));
-        self.find_winner();
+        self.replay(other, key(other, time));
+        self.take_winner();
     }
 
     #[inline]
@@ -76,15 +91,19 @@ impl Tournament {
         self.nodes[1] = key;
     }
 
-    /// The root, and the smallest of those that it was compared with.
     #[inline]
-    fn find_winner(&mut self) {
+    fn take_winner(&mut self) {
         self.winner = self.nodes[1];
-        self.runner_up = ENDED;
+        self.runner_up = 0;
+    }
+
+    /// The smallest of those that the winner was compared with.
+    fn find_runner_up(&mut self) {
         if self.winner == ENDED {
             return;
         }
-        let mut node = self.leaves + self.winner.1 as usize;
+        self.runner_up = ENDED;
+        let mut node = self.leaves + stream(self.winner);
         while node > 1 {
             self.runner_up = self.runner_up.min(self.nodes[node ^ 1]);
             node /= 2;
@@ -94,7 +113,12 @@ impl Tournament {
 
 #[inline]
 fn key(stream: usize, time: Option<u64>) -> Key {
-    time.map_or(ENDED, |time| (time, stream as u32))
+    time.map_or(ENDED, |time| Key::from(time) << PLACE | Key::from(stream as u32))
+}
+
+#[inline]
+fn stream(key: Key) -> usize {
+    key as u32 as usize
 }
 
 #[cfg(test)]
