@@ -5,9 +5,10 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Output};
 
+use common::disk::Disk;
 use common::tracefs_state::WritableFiles;
 use common::{Case, check, complaint, stderr, success, trace_cmd, with_tracefs};
 use libtest_mimic::Failed;
@@ -54,51 +55,12 @@ fn with_loop_devices() -> Result<(), Missing> {
     }
 }
 
-/// A file system of 24 MiB.
-struct Disk {
-    /// Holds the image and the directory that it is mounted on.
-    dir: TempDir,
-}
-
-impl Disk {
-    fn tmpfs() -> Result<Self, Failed> {
-        Self::mount(|_| Ok(vec!["-t", "tmpfs", "-o", "size=24m", "none"]))
-    }
-
-    fn ext4() -> Result<Self, Failed> {
-        Self::mount(|image| {
-            fs::File::create(image)?.set_len(24 << 20)?;
-            success(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image))?;
-            Ok(vec!["-o", "loop", image.to_str().ok_or("a path that is no text")?])
-        })
-    }
-
-    fn mount(prepare: impl FnOnce(&Path) -> Result<Vec<&str>, Failed>) -> Result<Self, Failed> {
-        let disk = Self { dir: TempDir::new()? };
-        fs::create_dir(disk.root())?;
-        let image = disk.dir.path().join("image");
-        success(Command::new("mount").args(prepare(&image)?).arg(disk.root()))?;
-        Ok(disk)
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // What cannot be unmounted now goes with the last who uses it.
-        let _ = Command::new("umount").arg("-l").arg(self.root()).status();
-    }
-}
-
 fn full_tmpfs() -> Result<(), Failed> {
-    full(Disk::tmpfs)
+    full(|| Disk::tmpfs("24m"))
 }
 
 fn full_ext4() -> Result<(), Failed> {
-    full(Disk::ext4)
+    full(|| Disk::ext4(24 << 20))
 }
 
 /// Two writers of few bytes, each long enough to fill the disk.

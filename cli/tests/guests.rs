@@ -5,9 +5,10 @@ mod common;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use common::disk::Disk;
 use common::virt::{Monitor, Server, alone};
 use common::{Case, check, success, trace_cmd, values};
 use libtest_mimic::Failed;
@@ -272,42 +273,22 @@ fn instances(file: &Path) -> Result<(), Failed> {
 /// A disk that gets full costs what comes then, and that is told.
 fn full_disk(virt_dir: &Path, guest: &Guest) -> Result<(), Failed> {
     Server::wait_until_ready(virt_dir, guest.name())?;
-    let disk = Disk::mount()?;
-    let out = disk.0.path();
+    let disk = Disk::tmpfs("80m")?;
+    let out = &disk.root();
     let words = "--compression none --dom guest1 -e raw_syscalls -e sched";
     let mut recording = Recording::start(virt_dir, out, words)?;
     recording.begun("guest1")?;
     recording.data_of(guest)?;
-    let filled = std::io::copy(&mut std::io::repeat(0), &mut File::create(out.join("filler"))?);
-    check(filled.is_err(), || "the disk is not full".to_owned())?;
+    let filler = disk.fill(0)?;
     guest.run(WORK)?;
     recording.signal(Signal::SIGINT)?;
     let ended = recording.end()?;
-    fs::remove_file(out.join("filler"))?;
+    drop(filler);
     let file = out.join("trace-guest1.dat");
     check(ended.code == Some(1) && ended.stderr.contains("guest1"), || {
         format!("{:?}: {}", ended.code, ended.stderr)
     })?;
     events(&file)
-}
-
-/// A small file system.
-struct Disk(TempDir);
-
-impl Disk {
-    fn mount() -> Result<Self, Failed> {
-        let disk = Self(TempDir::new()?);
-        let options = ["-t", "tmpfs", "-o", "size=80m", "none"];
-        success(Command::new("mount").args(options).arg(disk.0.path()))?;
-        Ok(disk)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // What cannot be unmounted now goes with the last who uses it.
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
 }
 
 /// Prints how far apart guests began; none may have before all were ready.

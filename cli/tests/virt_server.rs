@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use common::disk::Disk;
 use common::{Case, check, complaint, success, trace_cmd};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
@@ -34,6 +35,8 @@ use tracedat::write::{Settings, Version, Writer};
 const QEMU_DIR: &str = "TRACE_TEST_QEMU_DIR";
 /// Set for one whose guest records itself, while this command runs.
 const QEMU_OWN: &str = "TRACE_TEST_QEMU_OWN";
+/// Set for one whose guest has more events than others.
+const QEMU_EVENTS: &str = "TRACE_TEST_QEMU_EVENTS";
 /// Generous, as the machine may be busy.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -42,6 +45,11 @@ const CASES: &[Case] = &[
     Case { name: "guests_are_who_their_qemu_says", needs: nothing, test: names },
     Case { name: "servers_come_and_go", needs: nothing, test: life },
     Case { name: "guests_may_record_themselves_where_there_is_a_place", needs: nothing, test: own },
+    Case {
+        name: "root_a_full_disk_ends_what_a_guest_records_itself_and_no_more",
+        needs: requirements::root,
+        test: full,
+    },
     Case { name: "in_the_background_with_pid_and_log", needs: nothing, test: background },
     Case { name: "root_what_is_not_needed_is_given_up", needs: requirements::root, test: given_up },
 ];
@@ -112,7 +120,8 @@ const EVENTS: usize = 300;
 
 fn workload() -> Workload {
     let plain = Workload { cpus: 1, missed_every: 0, odd_entries: false, ..Workload::new(7) };
-    Workload { events_per_cpu: EVENTS, ..plain }
+    let more = std::env::var(QEMU_EVENTS).ok().and_then(|count| count.parse().ok());
+    Workload { events_per_cpu: more.unwrap_or(EVENTS), ..plain }
 }
 
 /// Records a generated trace of one CPU.
@@ -125,9 +134,12 @@ impl GuestRecorder for Generated {
         let mut sent = Vec::new();
         for (fd, bytes) in data.into_iter().zip(bytes) {
             let mut stream = Stream::new(fd, "data port").map_err(|e| e.to_string())?;
-            let soon = trace_transport::Deadline::after(SOON);
-            stream.write_all(bytes, soon).map_err(|e| e.to_string())?;
             sent.push(bytes.len() as u64);
+            let bytes = bytes.clone();
+            // The host takes more than a FIFO holds only once it has the head.
+            std::thread::spawn(move || {
+                stream.write_all(&bytes, trace_transport::Deadline::after(SOON))
+            });
         }
         Ok(ReadyRecording::new(workload().page_size, || Ok(Box::new(Sent(sent)))))
     }
@@ -246,8 +258,13 @@ impl Lab {
     }
 
     fn record_itself(&self, command: &str) -> Result<Child, Failed> {
+        self.record_events(EVENTS, command)
+    }
+
+    fn record_events(&self, events: usize, command: &str) -> Result<Child, Failed> {
         let mut qemu = Command::new(std::env::current_exe()?);
         qemu.args(["-name", "guest1"]).env(QEMU_DIR, self.temp.path()).env(QEMU_OWN, command);
+        qemu.env(QEMU_EVENTS, events.to_string());
         Ok(qemu.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
     }
 
@@ -433,6 +450,34 @@ fn own() -> Result<(), Failed> {
     check((1..EVENTS).contains(&count), || format!("{count} events in one sub-buffer"))?;
     let names: Vec<_> = fs::read_dir(&place)?.flatten().map(|entry| entry.file_name()).collect();
     check(names == ["trace-guest1.dat"], || format!("{names:?}"))
+}
+
+/// What came before is in the file, the cause in the log; the next one finds all as it should be.
+fn full() -> Result<(), Failed> {
+    let disk = Disk::tmpfs("16m")?;
+    let lab = Lab::new(&["guest1"])?;
+    let accept = disk.root().to_str().ok_or("no text")?.to_owned();
+    let server = lab.server(&["--accept", &accept])?;
+    let file = disk.root().join("trace-guest1.dat");
+    let times = |words: &str| lab.log_text().matches(words).count();
+    let filler = disk.fill(3 << 20)?;
+    let sent = 100_000;
+    lab.record_events(sent, "true")?.wait_with_output()?;
+    let told = "guest guest1: CPU 0: moving its data: No space left on device";
+    eventually("it is told", || times(told) == 1)?;
+    check(times("--max-size") == 0, || lab.log_text())?;
+    let count = events(&file)?;
+    check((1..sent).contains(&count), || format!("{count} events; {}", lab.log_text()))?;
+    drop(filler);
+    let done = lab.record_itself("true")?.wait_with_output()?;
+    check(done.status.success(), || common::stderr(&done))?;
+    eventually("the file is complete", || times("recorded in") == 2)?;
+    let count = events(&file)?;
+    check(count == EVENTS, || format!("{count} events; {}", lab.log_text()))?;
+    let names: Vec<_> = fs::read_dir(disk.root())?.flatten().map(|one| one.file_name()).collect();
+    check(names == ["trace-guest1.dat"], || format!("{names:?}"))?;
+    let status = server.end(Signal::SIGTERM)?;
+    check(status.success(), || lab.log_text())
 }
 
 fn events(file: &Path) -> Result<usize, Failed> {

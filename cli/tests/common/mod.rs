@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub(crate) mod bench;
+pub(crate) mod disk;
 pub(crate) mod listener;
 pub(crate) mod load;
 pub(crate) mod rights;

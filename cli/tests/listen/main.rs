@@ -5,6 +5,7 @@
 mod common;
 mod datagrams;
 mod ends;
+mod full;
 mod hostile;
 mod many;
 mod peers;
@@ -54,6 +55,16 @@ const CASES: &[Case] = &[
     },
     Case { name: "a_recorder_that_hangs_is_given_up", needs: nothing, test: hostile::hangs },
     Case { name: "a_flood_ends_at_its_limit", needs: nothing, test: hostile::floods },
+    Case {
+        name: "root_a_full_disk_ends_one_and_harms_no_other",
+        needs: requirements::root,
+        test: full::disk,
+    },
+    Case {
+        name: "root_without_room_for_a_head_nothing_is_kept",
+        needs: requirements::root,
+        test: full::from_the_start,
+    },
     Case { name: "too_many_and_others_are_sent_away", needs: nothing, test: hostile::crowds },
     Case { name: "only_who_knows_the_key_may_send", needs: nothing, test: hostile::keys },
     Case { name: "data_of_others_is_not_taken", needs: nothing, test: hostile::strangers },

@@ -86,6 +86,18 @@ impl Trace {
             format!("{}: {got} records, not as the {of} that arrived", file.display())
         })
     }
+
+    /// Checks that a file has of each CPU the first records, and no others. Returns how many.
+    pub(crate) fn is_begun_in(&self, file: &Path) -> Result<usize, Failed> {
+        let found = records(file)?;
+        for cpu in 0..self.workload.cpus {
+            let of_cpu = |record: &&FoundRecord| record.cpu == cpu;
+            let mut sent = self.records.iter().filter(of_cpu);
+            let other = found.iter().filter(of_cpu).find(|record| sent.next() != Some(record));
+            check(other.is_none(), || format!("{}: CPU {cpu}: {other:?}", file.display()))?;
+        }
+        Ok(found.len())
+    }
 }
 
 fn records(file: &Path) -> Result<Vec<FoundRecord>, Failed> {

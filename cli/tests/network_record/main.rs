@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod full;
 mod hosts;
 mod listener;
 mod marks;
@@ -36,6 +37,11 @@ const CASES: &[Case] = &[
     Case { name: "root_instances_go_to_who_takes_them", needs: with_tracefs, test: instances },
     Case { name: "root_who_does_not_listen_is_told", needs: with_tracefs, test: refusals },
     Case { name: "root_who_does_not_read_is_told", needs: with_tracefs, test: stalled },
+    Case {
+        name: "root_a_listener_whose_disk_gets_full_ends_the_recording",
+        needs: with_tracefs,
+        test: full::disk,
+    },
     Case { name: "root_a_link_that_goes_away_ends_both", needs: two_hosts, test: hosts::gone },
     Case {
         name: "root_datagrams_of_a_link_that_comes_back_are_counted",

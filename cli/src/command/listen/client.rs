@@ -74,6 +74,13 @@ pub(super) enum ClientError {
     Stopped,
 }
 
+impl ClientError {
+    /// Whether nothing more can be written.
+    fn is_of_the_file(&self) -> bool {
+        matches!(self, Self::Stream(StreamError::File(_)) | Self::File(_))
+    }
+}
+
 /// What became of a recorder's data.
 #[derive(Debug)]
 pub(super) struct Outcome {
@@ -153,7 +160,9 @@ impl<'a> Client<'a> {
         let error = result.err();
         if let Some(error) = &error {
             self.refuse(error);
-            self.take_last(matches!(error, ClientError::Stopped));
+            if !error.is_of_the_file() {
+                self.take_last(matches!(error, ClientError::Stopped));
+            }
         }
         self.finish(error)
     }
@@ -420,7 +429,11 @@ impl<'a> Client<'a> {
             .iter()
             .flat_map(|buffer| buffer.cpus.iter().map(|_| buffer.page_size))
             .collect();
-        let complete = || head.complete(buffers);
+        let complete = || {
+            let file = head.complete(buffers)?;
+            file.keep_room()?;
+            Ok(file)
+        };
         // Heads are large while they are read; one after the other is enough.
         let file = self.shared.one_at_a_time(complete).map_err(ClientError::File)?;
         for ((stream, region), page_size) in self.streams.iter_mut().zip(file.regions()).zip(pages)

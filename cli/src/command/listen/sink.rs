@@ -21,7 +21,7 @@ const WRITE_LEN: usize = 64 << 10;
 pub(super) struct RegionSink {
     way: Way,
     page_size: u64,
-    /// Bytes that were taken.
+    /// Bytes that were taken, whether they could be written or not.
     bytes: u64,
 }
 
@@ -30,6 +30,8 @@ enum Way {
     Plain {
         file: File,
         region: Region,
+        /// Bytes that are in the file.
+        written: u64,
     },
     Chunks {
         writer: ChunkWriter,
@@ -50,7 +52,7 @@ impl RegionSink {
         order: ByteOrder,
     ) -> Self {
         let way = match codec {
-            Codec::None => Way::Plain { file, region },
+            Codec::None => Way::Plain { file, region, written: 0 },
             codec => Way::Chunks {
                 writer: ChunkWriter::new(RegionFile::new(file, region, order)),
                 codec,
@@ -67,11 +69,12 @@ impl RegionSink {
     /// They cannot be compressed or written.
     pub(super) fn write(&mut self, mut bytes: &[u8], bench: &mut Bench) -> Result<(), WriteError> {
         match &mut self.way {
-            Way::Plain { file, region } => {
-                let offset = place(region, self.bytes, bytes.len())?;
+            Way::Plain { file, region, written } => {
+                self.bytes += bytes.len() as u64;
+                let offset = place(region, *written, bytes.len())?;
                 let failed = |source| WriteError::Io { offset, source };
                 file.write_all_at(bytes, offset).map_err(failed)?;
-                self.bytes += bytes.len() as u64;
+                *written += bytes.len() as u64;
             }
             Way::Chunks { writer, codec, raw, chunk_len } => {
                 while !bytes.is_empty() {
@@ -105,13 +108,15 @@ impl RegionSink {
         workshop: &Workshop,
     ) -> Result<Taken, TakeError> {
         match &mut self.way {
-            Way::Plain { file, region } => {
+            Way::Plain { file, region, written } => {
                 let moved = lane.fill(from.as_fd(), limit).map_err(TakeError::Peer)?;
                 let Moved::Bytes(count) = moved else { return Ok(Taken::of(moved)) };
-                let mut offset = place(region, self.bytes, count)?;
-                let failed = |source| WriteError::Io { offset: region.offset, source };
-                lane.drain(&*file, &mut offset, count).map_err(failed)?;
                 self.bytes += count as u64;
+                let start = place(region, *written, count)?;
+                let mut offset = start;
+                let drained = lane.drain(&*file, &mut offset, count);
+                *written += offset.saturating_sub(start);
+                drained.map_err(|source| WriteError::Io { offset, source })?;
                 Ok(Taken::Bytes(count))
             }
             Way::Chunks { writer, codec, raw, chunk_len } => {
@@ -139,7 +144,7 @@ impl RegionSink {
         }
     }
 
-    /// Bytes that were taken.
+    /// Bytes that were taken, whether they could be written or not.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -166,8 +171,8 @@ impl RegionSink {
     /// What is whole in the file.
     pub(super) fn recorded(&self) -> Recorded {
         match &self.way {
-            Way::Plain { .. } => {
-                let whole = self.bytes / self.page_size * self.page_size;
+            Way::Plain { written, .. } => {
+                let whole = written / self.page_size * self.page_size;
                 Recorded { size_on_disk: whole, size: whole, ..Recorded::default() }
             }
             Way::Chunks { writer, .. } => writer.recorded(),
@@ -218,7 +223,7 @@ impl From<WriteError> for TakeError {
     }
 }
 
-/// The pipe between connections and the file. It is empty between steps.
+/// The pipe between connections and the file. It is empty between steps, unless one of them has failed.
 #[derive(Debug)]
 pub(super) struct Lane {
     read: io::PipeReader,

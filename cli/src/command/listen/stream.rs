@@ -62,6 +62,8 @@ pub(super) struct DataStream {
     /// When something came last, or the end was told.
     last: Instant,
     is_over: bool,
+    /// Whether the file did not take all that came: what would come behind that has no place.
+    is_cut: bool,
     /// Why a connection ended before its time.
     broken: Option<io::Error>,
     /// What came and is not taken.
@@ -146,6 +148,7 @@ impl DataStream {
             token: None,
             last: now,
             is_over: false,
+            is_cut: false,
             broken: None,
             foreign: 0,
             strangers: 0,
@@ -244,7 +247,7 @@ impl DataStream {
     /// # Errors
     /// The file or a limit ends it. What the peer does to its connection is no error.
     pub(super) fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StreamError> {
-        match &mut self.way {
+        let result = match &mut self.way {
             Way::Waiting { .. } => {
                 self.admit(turn.control, turn.now);
                 Ok(())
@@ -256,7 +259,9 @@ impl DataStream {
                 bench.slab = Some(slab);
                 result
             }),
-        }
+        };
+        self.is_cut |= matches!(result, Err(StreamError::File(_)));
+        result
     }
 
     fn take_bytes(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StreamError> {
@@ -422,7 +427,7 @@ impl DataStream {
         budget: &mut Budget<'_>,
         workshop: &Workshop,
     ) -> Result<(), StreamError> {
-        let Some(sink) = &mut self.sink else { return Ok(()) };
+        let Some(sink) = self.sink.as_mut().filter(|_| !self.is_cut) else { return Ok(()) };
         if let Way::Datagrams { sequence: Some(sequence), .. } = &mut self.way {
             match self.produced.map(|produced| sequence.end(produced)) {
                 Some(Ok(())) => {}

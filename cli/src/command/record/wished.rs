@@ -70,11 +70,15 @@ fn told(guest: &FinishedGuest, path: &Path) -> Vec<String> {
     }
     let (discarded, missing) = (guest.discarded_bytes(), guest.missing_bytes().unwrap_or(0));
     if discarded > 0 {
-        lines.push(format!("{discarded} bytes of its data were not kept: see --max-size"));
+        let hint = if guest.has_failed { "" } else { ": see --max-size" };
+        lines.push(format!("{discarded} bytes of its data were not kept{hint}"));
     }
     if missing > 0 {
         lines.push(format!("{missing} bytes of its data are missing"));
     }
-    lines.extend(guest.problems.iter().cloned());
+    // The server says whose lines these are.
+    let name = format!("guest {}: ", guest.name);
+    let problems = guest.problems.iter();
+    lines.extend(problems.map(|line| line.strip_prefix(&name).unwrap_or(line).to_owned()));
     lines
 }
