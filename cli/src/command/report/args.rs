@@ -124,7 +124,7 @@ PIDFIELD; with the flag g for the machine, with g and p for the CPU. The flag s 
 Examples:
   trace-cmd report                            all events of trace.dat
   trace-cmd report -t -l -i switch.dat        nanoseconds, and what each CPU was doing
-  trace-cmd report --from 8871.5 --to 8871.75 a quarter of a second
+  trace-cmd report --from 8871.5 --to 8871.75   a quarter of a second
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
   trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   time in timers too
