@@ -5,15 +5,13 @@ mod common;
 mod stage;
 mod tasks;
 
-use std::fs;
 use std::process::ExitCode;
 
 use common::bench::Bench;
-use common::{Case, check, success, trace_cmd, with_tracefs};
+use common::{Case, check, made_trace, success, trace_cmd, with_tracefs};
 use libtest_mimic::Failed;
 use stage::Stage;
 use trace_virt::lab::{Missing, VsockDevice, requirements};
-use tracedat::testing::{TraceBuilder, Workload};
 
 const CASES: &[Case] = &[
     Case { name: "every_task_of_readme_is_run", needs: || Ok(()), test: covered },
@@ -68,7 +66,7 @@ fn on_this_machine(numbers: &[u32]) -> Result<(), Failed> {
 fn with_files() -> Result<Stage, Failed> {
     let stage = Stage::new()?;
     for (name, seed) in [("trace.dat", 1), ("trace-guest1.dat", 2)] {
-        fs::write(stage.work().join(name), TraceBuilder::new(Workload::new(seed)).build())?;
+        made_trace(&stage.work(), name, seed)?;
     }
     Ok(stage)
 }
