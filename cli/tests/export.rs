@@ -7,10 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use common::{Case, check, complaint, success, trace_cmd, values};
+use common::{Case, check, complaint, made_trace, second_quarter, success, trace_cmd, values};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
-use tracedat::testing::{TraceBuilder, Workload};
 
 const CASES: &[Case] = &[
     Case { name: "json_is_that_of_report", needs: || Ok(()), test: json },
@@ -22,12 +21,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn make(dir: &Path, name: &str, seed: u64) -> Result<PathBuf, Failed> {
-    let path = dir.join(name);
-    fs::write(&path, TraceBuilder::new(Workload::new(seed)).build())?;
-    Ok(path)
 }
 
 fn lines(words: &[&str], files: &[&Path]) -> Result<Vec<String>, Failed> {
@@ -48,10 +41,17 @@ fn counts(file: &Path) -> Result<BTreeMap<String, usize>, Failed> {
 
 fn json() -> Result<(), Failed> {
     let dir = TempDir::new()?;
-    let (a, b) = (make(dir.path(), "a.dat", 1)?, make(dir.path(), "b.dat", 2)?);
+    let (a, b) = (made_trace(dir.path(), "a.dat", 1)?, made_trace(dir.path(), "b.dat", 2)?);
     let report = lines(&["report", "--json"], &[&a, &b])?;
     check(report.len() > 1000, || format!("{} lines", report.len()))?;
     check(lines(&["export", "--json"], &[&a, &b])? == report, || "other lines".to_owned())?;
+    let window = second_quarter(&report.join("\n"));
+    let window = window.each_ref().map(String::as_str);
+    let selection = [&["--cpu", "1", "-F", "^sched_switch$"][..], &window].concat();
+    let of = |command: &str| lines(&[&[command, "--json"], &selection[..]].concat(), &[&a, &b]);
+    let selected = of("report")?;
+    check(!selected.is_empty() && selected.len() < report.len() / 4, || format!("{selected:?}"))?;
+    check(of("export")? == selected, || "others are selected".to_owned())?;
     let out = dir.path().join("out.json");
     success(trace_cmd().args(["export", "--json", "-o"]).arg(&out).args([&a, &b]))?;
     check(fs::read_to_string(&out)?.lines().eq(report.iter()), || "other lines in the file".into())
@@ -59,7 +59,7 @@ fn json() -> Result<(), Failed> {
 
 fn one_table() -> Result<(), Failed> {
     let dir = TempDir::new()?;
-    let (a, b) = (make(dir.path(), "a.dat", 1)?, make(dir.path(), "b.dat", 2)?);
+    let (a, b) = (made_trace(dir.path(), "a.dat", 1)?, made_trace(dir.path(), "b.dat", 2)?);
     let filter = ["-F", "^sched_switch$"];
     let csv = lines(&[&["export", "--csv"][..], &filter].concat(), &[&a, &b])?;
     let report = lines(&[&["report", "--json"][..], &filter].concat(), &[&a, &b])?;
@@ -91,7 +91,7 @@ fn csv_lines(text: &str) -> usize {
 
 fn tables() -> Result<(), Failed> {
     let dir = TempDir::new()?;
-    let trace = make(dir.path(), "trace.dat", 3)?;
+    let trace = made_trace(dir.path(), "trace.dat", 3)?;
     let wanted = counts(&trace)?;
     check(wanted.len() > 3, || format!("{wanted:?}"))?;
     for format in ["csv", "parquet"] {
@@ -129,7 +129,7 @@ fn tables() -> Result<(), Failed> {
 
 fn perfetto() -> Result<(), Failed> {
     let dir = TempDir::new()?;
-    let (a, b) = (make(dir.path(), "a.dat", 1)?, make(dir.path(), "b.dat", 2)?);
+    let (a, b) = (made_trace(dir.path(), "a.dat", 1)?, made_trace(dir.path(), "b.dat", 2)?);
     let out = dir.path().join("out.pftrace");
     let size = |files: &[&Path]| -> Result<usize, Failed> {
         success(trace_cmd().args(["export", "--perfetto", "-o"]).arg(&out).args(files))?;
@@ -145,7 +145,7 @@ fn perfetto() -> Result<(), Failed> {
 
 fn refused() -> Result<(), Failed> {
     let dir = TempDir::new()?;
-    let trace = make(dir.path(), "a.dat", 1)?;
+    let trace = made_trace(dir.path(), "a.dat", 1)?;
     let none = dir.path().join("none");
     let out = none.join("x.pftrace");
     let told = |words: &[&str]| complaint(trace_cmd().arg("export").args(words).arg(&trace));

@@ -2,14 +2,12 @@
 
 mod common;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use common::{Case, check, complaint, success, trace_cmd};
+use common::{Case, check, complaint, made_trace, success, trace_cmd};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
-use tracedat::testing::{TraceBuilder, Workload};
 
 const CASES: &[Case] = &[
     Case { name: "answers_are_those_of_the_records", needs: || Ok(()), test: answers },
@@ -19,12 +17,6 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn make(dir: &Path, name: &str, seed: u64) -> Result<PathBuf, Failed> {
-    let path = dir.join(name);
-    fs::write(&path, TraceBuilder::new(Workload::new(seed)).build())?;
-    Ok(path)
 }
 
 fn ask(statement: &str, files: &[&Path]) -> Result<Vec<String>, Failed> {
@@ -40,7 +32,7 @@ fn lines_with(text: &str, files: &[&Path]) -> Result<usize, Failed> {
 
 fn answers() -> Result<(), Failed> {
     let dir = TempDir::new()?;
-    let (a, b) = (make(dir.path(), "a.dat", 1)?, make(dir.path(), "b.dat", 2)?);
+    let (a, b) = (made_trace(dir.path(), "a.dat", 1)?, made_trace(dir.path(), "b.dat", 2)?);
     let files: [&Path; 2] = [&a, &b];
     let wanted = lines_with("\"event\":\"sched_switch\"", &files)?;
     let found = ask("SELECT machine, count(*) AS n FROM sched_switch GROUP BY machine", &files)?;
@@ -59,7 +51,7 @@ fn answers() -> Result<(), Failed> {
 
 fn joins() -> Result<(), Failed> {
     let dir = TempDir::new()?;
-    let a = make(dir.path(), "a.dat", 1)?;
+    let a = made_trace(dir.path(), "a.dat", 1)?;
     let statement = "WITH other AS (SELECT count(*) AS n FROM \"sched/sched_switch\") \
                      SELECT other.n - (SELECT count(*) FROM SCHED_SWITCH), 1.5, NULL, 'a,b' FROM other";
     let found = ask(statement, &[&a])?;
@@ -76,7 +68,7 @@ fn joins() -> Result<(), Failed> {
 
 fn refused() -> Result<(), Failed> {
     let dir = TempDir::new()?;
-    let a = make(dir.path(), "a.dat", 1)?;
+    let a = made_trace(dir.path(), "a.dat", 1)?;
     for (statement, wanted) in [
         ("SELECT * FROM no_such_event", "no event is named 'no_such_event'"),
         ("SELEC 1", "bad SQL"),

@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
-Run this in a guest, and on its host 'trace-cmd record -A':
+Run this in a guest, and on its host 'record -A':
 
   trace-cmd agent                          in the guest, on vsock port 823
   trace-cmd record -A guest1@3 -e sched    on the host; 3 is the guest's vsock CID

@@ -8,6 +8,8 @@ mod complete;
 mod completions;
 mod convert;
 mod data_file;
+#[cfg(test)]
+mod documented;
 mod dump;
 mod export;
 mod extract;

@@ -11,11 +11,12 @@ pub(crate) mod tracefs_state;
 pub(crate) mod virt;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use trace_virt::lab::{Missing, requirements};
+use tracedat::testing::{TraceBuilder, Workload};
 
 /// A test that says what the machine must have.
 pub(crate) struct Case {
@@ -43,6 +44,13 @@ pub(crate) fn trace_cmd() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trace-cmd"));
     command.env_remove("TRACE_CMD_COMPAT").env_remove("TRACE_CMD_VIRT_DIR").env("LC_ALL", "C");
     command
+}
+
+/// A file with a made-up trace.
+pub(crate) fn made_trace(dir: &Path, name: &str, seed: u64) -> Result<PathBuf, Failed> {
+    let path = dir.join(name);
+    fs::write(&path, TraceBuilder::new(Workload::new(seed)).build())?;
+    Ok(path)
 }
 
 /// What a program wrote, if it ended well.
@@ -78,6 +86,16 @@ pub(crate) fn values(json: &str, key: &str) -> Vec<u64> {
     let rest = json.split(key).skip(1);
     let words = rest.filter_map(|rest| rest.trim_start().split([',', '}']).next());
     words.filter_map(|word| word.trim().parse().ok()).collect()
+}
+
+/// The words that select the second quarter of the lines of `report --json`.
+pub(crate) fn second_quarter(json: &str) -> [String; 4] {
+    let times = values(json, "\"ts\":");
+    let time = |at: usize| {
+        let time = times.get(at).copied().unwrap_or_default();
+        format!("{}.{:09}", time / 1_000_000_000, time % 1_000_000_000)
+    };
+    ["--from".into(), time(times.len() / 4), "--to".into(), time(times.len() / 2)]
 }
 
 /// A claim, and what to say when it does not hold.

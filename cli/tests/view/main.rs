@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use browser::Browser;
-use common::{Case, check, complaint, stderr, success, trace_cmd};
+use common::{Case, check, complaint, second_quarter, stderr, success, trace_cmd};
 use libtest_mimic::Failed;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -22,6 +22,7 @@ use tracedat::write::option;
 
 const CASES: &[Case] = &[
     Case { name: "the_page_has_every_event", needs: || Ok(()), test: every_event },
+    Case { name: "the_selection_is_that_of_report", needs: || Ok(()), test: selected },
     Case { name: "what_is_left_out_is_told", needs: || Ok(()), test: left_out },
     Case { name: "guests_have_their_virtual_cpus_and_clock", needs: || Ok(()), test: guests },
     Case { name: "names_are_no_html", needs: || Ok(()), test: hostile },
@@ -113,12 +114,39 @@ fn varints(base64: &str) -> Result<Vec<u64>, Failed> {
     Ok(numbers)
 }
 
+fn workload() -> Vec<u8> {
+    TraceBuilder::new(Workload { events_per_cpu: 1500, ..Workload::new(3) }).build()
+}
+
 fn every_event() -> Result<(), Failed> {
+    let events = same_as_report(&[])?;
+    check(events > 1500, || format!("{events} events"))
+}
+
+fn selected() -> Result<(), Failed> {
     let dir = TempDir::new()?;
-    let trace = TraceBuilder::new(Workload { events_per_cpu: 1500, ..Workload::new(3) }).build();
-    let page = fs::read_to_string(page_of(dir.path(), &trace, "trace.dat", &[])?)?;
+    fs::write(dir.path().join("trace.dat"), workload())?;
+    let report = trace_cmd().current_dir(dir.path()).args(["report", "--json"]).output()?;
+    let window = second_quarter(&String::from_utf8(report.stdout)?);
+    let window = window.each_ref().map(String::as_str);
+    let all = same_as_report(&[])?;
+    let on_a_cpu = same_as_report(&["--cpu", "1"])?;
+    let in_a_window = same_as_report(&window)?;
+    let switches = same_as_report(&["-F", "^sched_switch$"])?;
+    let of_all = [&window[..], &["--cpu", "1", "-F", "^sched_switch$"]].concat();
+    let of_all = same_as_report(&of_all)?;
+    let fewer = [on_a_cpu, in_a_window, switches];
+    check(fewer.iter().all(|&events| of_all < events && events < all) && of_all > 0, || {
+        format!("{all}, {fewer:?}, {of_all}")
+    })
+}
+
+/// The page of what is selected has the events that a report has; returns how many.
+fn same_as_report(selection: &[&str]) -> Result<usize, Failed> {
+    let dir = TempDir::new()?;
+    let page = fs::read_to_string(page_of(dir.path(), &workload(), "trace.dat", selection)?)?;
     let report = ["report", "--json", "-i", "trace.dat"];
-    let report = success(trace_cmd().current_dir(dir.path()).args(report))?;
+    let report = success(trace_cmd().current_dir(dir.path()).args(report).args(selection))?;
     let lines: Vec<Value> = report.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let lines: Vec<&Value> = lines.iter().filter(|line| line.get("ts").is_some()).collect();
 
@@ -148,7 +176,8 @@ fn every_event() -> Result<(), Failed> {
             format!("{detail} instead of {line}")
         })?;
     }
-    check(details.next().is_none(), || "more details than events".to_owned())
+    check(details.next().is_none(), || "more details than events".to_owned())?;
+    Ok(lines.len())
 }
 
 fn left_out() -> Result<(), Failed> {
@@ -260,6 +289,9 @@ fn refused() -> Result<(), Failed> {
         (&["bad.dat"], "cannot read bad.dat"),
         (&["trace.dat", "-o", "none/page.html"], "cannot write none/page.html"),
         (&["--max-events", "0"], "0"),
+        (&["-F", "sched_swich"], "did you mean sched_switch"),
+        (&["--cpu", "3-1"], "write 0,3 or 2-4"),
+        (&["--from", "+9999"], "there are no events to show"),
     ] {
         let told = complaint(trace_cmd().current_dir(dir.path()).arg("view").args(words))?;
         check(told.contains(expected), || told.clone())?;

@@ -40,6 +40,9 @@ pub enum Missing {
     /// No two hosts can be made of this machine.
     #[error("needs network namespaces: {0}")]
     Namespaces(String),
+    /// No machine with systemd can be made of namespaces.
+    #[error("needs systemd in namespaces of its own: {0}")]
+    Systemd(String),
     /// No kernel for the guest in the cache and none could be downloaded.
     #[error("needs a guest kernel: {0}")]
     Kernel(String),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 
 use super::inputs;
-use crate::command::report::args::FilterArg;
+use crate::command::report::selection::{self, Selection};
 use crate::error::Error;
 
 /// All that was asked for.
@@ -15,7 +15,7 @@ pub(super) struct ExportArgs {
     pub(super) format: Format,
     /// A file or a directory; `None` for standard output.
     pub(super) output: Option<PathBuf>,
-    pub(super) filters: Vec<FilterArg>,
+    pub(super) selection: Selection,
     /// The day of traces that do not tell theirs.
     pub(super) day: Option<String>,
 }
@@ -55,6 +55,7 @@ pub(crate) fn command() -> Command {
         .override_usage("trace-cmd export --perfetto|--parquet|--csv|--json [OPTIONS] [[-i] FILE]...")
         .after_help(AFTER_HELP)
         .args(inputs::args())
+        .args(selection::args())
         .arg(format("perfetto", "A trace for Perfetto, with a machine for each file"))
         .arg(format("parquet", "A directory of Parquet files, a table for each event"))
         .arg(format("csv", "The same as CSV; without -o one table, to standard output"))
@@ -108,7 +109,7 @@ impl ExportArgs {
             inputs: inputs::paths(matches),
             format,
             output,
-            filters: inputs::filters(matches),
+            selection: Selection::from_matches(matches)?,
             day,
         })
     }

@@ -68,7 +68,7 @@ fn one_table(args: &ExportArgs, files: &Files, stream: Stream) -> Result<(), Err
     // By file and number of the event; all of them are the same but for where fields are.
     let mut tables: HashMap<(usize, u16), EventTable> = HashMap::new();
     let mut unknown = 0_u64;
-    stream.visit(files, &args.filters, |file, record| {
+    stream.visit(files, &args.selection, |file, record| {
         let (Some(metadata), Some(machine)) = (files.metadata.get(file), files.machines.get(file))
         else {
             return Ok(());

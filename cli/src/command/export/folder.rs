@@ -114,7 +114,7 @@ impl<'a, E: Encoder> Folder<'a, E> {
         let (mut scratch, mut out) = (Vec::new(), Vec::new());
         let mut rows = 0_u32;
         let files = self.files;
-        stream.visit(files, &args.filters, |file, record| {
+        stream.visit(files, &args.selection, |file, record| {
             let Some(metadata) = files.metadata.get(file) else { return Ok(()) };
             let Some(at) = self.place(file, metadata, record)? else {
                 self.unknown += 1;

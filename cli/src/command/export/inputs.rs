@@ -9,8 +9,7 @@ use tracedat::report::{Report, ReportInput, ReportOptions};
 use tracedat::{Metadata, Record};
 
 use crate::command::data_file;
-use crate::command::report::args::FilterArg;
-use crate::command::report::filters as report_filters;
+use crate::command::report::selection::Selection;
 use crate::error::Error;
 use crate::output::tell;
 use crate::progress::Reading;
@@ -30,8 +29,8 @@ pub(in crate::command) struct Stream {
     reading: Reading,
 }
 
-/// `-i FILE`, `FILE` and `-F FILTER`, each as often as wanted.
-pub(in crate::command) fn args() -> [Arg; 3] {
+/// `-i FILE` and `FILE`, each as often as wanted.
+pub(in crate::command) fn args() -> [Arg; 2] {
     let file = |id| {
         Arg::new(id)
             .value_name("FILE")
@@ -43,11 +42,6 @@ pub(in crate::command) fn args() -> [Arg; 3] {
             "A file to read, - for standard input [default: trace.dat]; several are merged by time",
         ),
         file("file").help("The same as -i FILE"),
-        Arg::new("filter")
-            .short('F')
-            .value_name("FILTER")
-            .action(ArgAction::Append)
-            .help("Only events that match this, as of report; several are ORed"),
     ]
 }
 
@@ -59,12 +53,6 @@ pub(in crate::command) fn paths(matches: &ArgMatches) -> Vec<PathBuf> {
         paths.push(data_file::default_input());
     }
     paths
-}
-
-/// The filters of [`args`].
-pub(in crate::command) fn filters(matches: &ArgMatches) -> Vec<FilterArg> {
-    let texts = matches.get_many::<String>("filter").into_iter().flatten();
-    texts.map(|text| FilterArg { text: text.clone(), hides: false, input: None }).collect()
 }
 
 /// Opens what was named.
@@ -98,32 +86,42 @@ pub(super) fn stem(name: &str) -> &str {
 }
 
 impl Stream {
+    /// The records, all of them.
+    pub(in crate::command) fn into_records(self) -> Merge {
+        self.records
+    }
+
     /// Calls `visit` with each record that was selected, oldest first, and the index of its file.
     pub(in crate::command) fn visit(
         self,
         files: &Files,
-        filters: &[FilterArg],
+        selection: &Selection,
         visit: impl FnMut(usize, &Record<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.report(files, filters, ReportOptions::default(), |report, inputs, records| {
-            report.try_visit(inputs, records, visit)
-        })
+        self.report(
+            "export",
+            files,
+            selection,
+            ReportOptions::default(),
+            |report, inputs, records| report.try_visit(inputs, records, visit),
+        )
     }
 
-    /// Calls `make` with what reports on the records that were selected.
-    pub(super) fn report<T>(
+    /// Calls `make` with what reports on the records that were selected; `what` is shown as long as that takes.
+    pub(in crate::command) fn report<T>(
         mut self,
+        what: &'static str,
         files: &Files,
-        filters: &[FilterArg],
+        selection: &Selection,
         mut options: ReportOptions,
         make: impl FnOnce(&Report, &[ReportInput<'_>], &mut Merge) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let named = files.names.iter().zip(&files.metadata);
         let inputs: Vec<ReportInput<'_>> =
             named.map(|(name, metadata)| ReportInput { name, metadata }).collect();
-        options.filters = report_filters::parse(filters)?;
-        report_filters::check(&options.filters, &inputs)?;
-        let progress = self.reading.show("export");
+        options.filters = selection.filters()?;
+        selection.set(&mut options, &inputs, &mut self.records)?;
+        let progress = self.reading.show(what);
         let made = make(&Report::new(options), &inputs, &mut self.records);
         drop(progress);
         for (index, input) in inputs.iter().enumerate() {

@@ -12,7 +12,7 @@ pub(super) fn export(args: &ExportArgs, files: &Files, stream: Stream) -> Result
     let mut output = Output::create(args.output.as_deref())?;
     let mut options = ReportOptions::default();
     options.json = Some(Json::default());
-    stream.report(files, &args.filters, options, |report, inputs, records| {
+    stream.report("export", files, &args.selection, options, |report, inputs, records| {
         report.print(inputs, records, &mut output)?;
         Ok(())
     })?;

@@ -7,7 +7,7 @@ mod csv;
 mod folder;
 pub(super) mod inputs;
 mod json;
-mod output;
+pub(super) mod output;
 mod parquet;
 mod perfetto;
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::output;
 
 /// A file, or standard output. A file has its name when it is whole, and is gone when it never is.
-pub(super) struct Output {
+pub(in crate::command) struct Output {
     to: Box<dyn Write + Send>,
     part: Option<Part>,
 }
@@ -20,7 +20,7 @@ struct Part {
 
 impl Output {
     /// Creates a file; without a name, everything goes to standard output.
-    pub(super) fn create(path: Option<&Path>) -> Result<Self, Error> {
+    pub(in crate::command) fn create(path: Option<&Path>) -> Result<Self, Error> {
         let Some(path) = path else {
             return Ok(Self { to: Box::new(io::stdout()), part: None });
         };
@@ -36,7 +36,7 @@ impl Output {
     }
 
     /// Gives the file its name.
-    pub(super) fn finish(mut self) -> Result<(), Error> {
+    pub(in crate::command) fn finish(mut self) -> Result<(), Error> {
         self.to.flush().map_err(|cause| self.failed(cause))?;
         let Some(part) = self.part.take() else { return Ok(()) };
         fs::rename(&part.path, &part.name).map_err(|cause| cannot_write(&part.name, cause))
@@ -79,7 +79,7 @@ pub(super) fn part(path: &Path) -> PathBuf {
 }
 
 /// Something could not be written.
-pub(super) fn cannot_write(path: &Path, cause: io::Error) -> Error {
+pub(in crate::command) fn cannot_write(path: &Path, cause: io::Error) -> Error {
     Error::failure(format!("cannot write {}", path.display()))
         .because(cause)
         .hint("name another place with -o PATH")

@@ -16,6 +16,6 @@ pub(super) fn export(args: &ExportArgs, files: &Files, stream: Stream) -> Result
     let machines: Vec<_> = files.machines.iter().map(String::as_str).zip(&files.metadata).collect();
     let mut trace = Perfetto::new(&machines, Output::create(args.output.as_deref())?);
     stream
-        .visit(files, &args.filters, |file, record| trace.record(file, record).map_err(failed))?;
+        .visit(files, &args.selection, |file, record| trace.record(file, record).map_err(failed))?;
     trace.finish().map_err(failed)?.finish()
 }

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tracedat::profile::{Hook, ProfileOptions};
 use tracedat::report::{Compat, Json, Layout, TimeStyle};
 
-use super::window::Moment;
+use super::selection::{self, Selection};
 use crate::error::Error;
 
 /// All that was asked for.
@@ -27,9 +27,6 @@ pub(crate) struct ReportArgs {
     pub(crate) no_handlers: bool,
     pub(crate) no_handler_events: Vec<String>,
     pub(crate) handler_options: Vec<String>,
-    pub(crate) cpus: Option<Vec<u32>>,
-    pub(crate) from: Option<Moment>,
-    pub(crate) to: Option<Moment>,
     pub(crate) raw_time: bool,
     pub(crate) no_date: bool,
     pub(crate) align_time: bool,
@@ -44,7 +41,7 @@ pub(crate) struct ReportArgs {
     /// Which formats are printed, all without one.
     pub(crate) format: Option<String>,
     pub(crate) kallsyms: Option<PathBuf>,
-    pub(crate) filters: Vec<FilterArg>,
+    pub(crate) selection: Selection,
     pub(crate) test_filters: bool,
     pub(crate) pids: Vec<i32>,
     pub(crate) comms: Vec<String>,
@@ -124,7 +121,7 @@ PIDFIELD; with the flag g for the machine, with g and p for the CPU. The flag s 
 Examples:
   trace-cmd report                            all events of trace.dat
   trace-cmd report -t -l -i switch.dat        nanoseconds, and what each CPU was doing
-  trace-cmd report --from 8871.5 --to 8871.75 a quarter of a second
+  trace-cmd report --from 8871.5 --to 8871.75   a quarter of a second
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
   trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   time in timers too
@@ -168,14 +165,6 @@ fn flag(id: &'static str) -> Arg {
     Arg::new(id).action(ArgAction::SetTrue)
 }
 
-fn moment(id: &'static str) -> Arg {
-    Arg::new(id)
-        .long(id)
-        .value_name("TIME")
-        .value_parser(|text: &str| text.parse::<Moment>())
-        .conflicts_with_all(["cpus", "first-event", "last-event"])
-}
-
 /// The options of `report`, for help and parsing.
 pub(crate) fn command() -> Command {
     let file = || value_parser!(PathBuf);
@@ -208,13 +197,11 @@ pub(crate) fn command() -> Command {
                 .help("More functions of the kernel, as in /proc/kallsyms"),
         )
         .next_help_heading("Selection")
-        .arg(
-            Arg::new("filter")
-                .short('F')
-                .value_name("FILTER")
-                .action(ArgAction::Append)
-                .help("Only events that match this; several are ORed"),
-        )
+        .args(selection::args())
+        .mut_args(|arg| match arg.get_id().as_str() {
+            "from" | "to" => arg.conflicts_with_all(["cpus", "first-event", "last-event"]),
+            _ => arg,
+        })
         .arg(flag("invert").short('v').help("Leave out what matches the filters after this"))
         .arg(
             flag("filter-test")
@@ -236,15 +223,6 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("The same for the processes of these names"),
         )
-        .arg(
-            Arg::new("cpu")
-                .long("cpu")
-                .value_name("LIST")
-                .action(ArgAction::Append)
-                .help("Only these CPUs: 0,3 or 2-4"),
-        )
-        .arg(moment("from").help("Only events from this time on: seconds as printed, or +SECONDS after the first event"))
-        .arg(moment("to").help("Only events up to this time"))
         .arg(flag("no-hard-irq").short('I').help("No events of hard interrupts"))
         .arg(flag("no-soft-irq").short('S').help("No events of soft interrupts"))
         .next_help_heading("Appearance")
@@ -431,7 +409,7 @@ impl ReportArgs {
         let compat = matches.get_one::<String>("compat").map(String::as_str).or(compat);
         let mut args = Self {
             inputs: inputs(matches)?,
-            filters: filters(matches),
+            selection: Selection { filters: filters(matches), ..Selection::from_matches(matches)? },
             format: matches.get_one::<String>("format").cloned(),
             kallsyms: matches.get_one::<PathBuf>("kallsyms").cloned(),
             test_filters: matches.get_flag("filter-test"),
@@ -454,9 +432,6 @@ impl ReportArgs {
             no_handlers: matches.get_flag("no-plugins") || matches.get_flag("local-plugins"),
             no_handler_events: texts("no-handler"),
             handler_options: texts("plugin-option"),
-            cpus: None,
-            from: matches.get_one("from").cloned(),
-            to: matches.get_one("to").cloned(),
             raw_time: matches.get_flag("raw-ts"),
             no_date: matches.get_flag("nodate"),
             align_time: matches.get_flag("align-ts"),
@@ -470,9 +445,6 @@ impl ReportArgs {
             quiet: matches.get_flag("quiet") || is_quiet(matches)?,
             threads: matches.get_one("threads").copied(),
         };
-        for list in matches.get_many::<String>("cpu").into_iter().flatten() {
-            args.cpus.get_or_insert_default().extend(cpu_list(list)?);
-        }
         for list in matches.get_many::<String>("pid").into_iter().flatten() {
             for pid in list.split(',') {
                 let bad = || Error::usage(format!("--pid '{list}' is no list of process ids"));
@@ -646,25 +618,6 @@ fn number(option: &str, text: &str) -> Result<i64, Error> {
     Ok(if negative { -value } else { value })
 }
 
-/// CPUs of a list such as `0,3`, `2-4` or `1:5`.
-fn cpu_list(list: &str) -> Result<Vec<u32>, Error> {
-    /// More CPUs than any machine has.
-    const MAX_CPU: u32 = 65_535;
-    let bad =
-        || Error::usage(format!("--cpu '{list}' is no list of CPUs")).hint("write 0,3 or 2-4");
-    let mut cpus = Vec::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once(['-', ':']).unwrap_or((part, part));
-        let first: u32 = first.trim().parse().map_err(|_| bad())?;
-        let last: u32 = last.trim().parse().map_err(|_| bad())?;
-        if first > last || last > MAX_CPU {
-            return Err(bad());
-        }
-        cpus.extend(first..=last);
-    }
-    Ok(cpus)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -691,7 +644,7 @@ mod tests {
             .into_iter()
             .chain([("d", true, Some(1))])
             .map(|(text, hides, input)| FilterArg { text: text.to_owned(), hides, input });
-        assert_eq!(args.filters, expected.collect::<Vec<_>>());
+        assert_eq!(args.selection.filters, expected.collect::<Vec<_>>());
         assert_eq!((args.pids, args.comms), (vec![1, 2], vec!["x".to_owned(), "y".to_owned()]));
         assert!(parse("--pid 1,x").is_err());
     }
@@ -704,14 +657,14 @@ mod tests {
 
     #[test]
     fn cpus_are_lists_and_ranges() {
-        assert_eq!(parse("--cpu 0,3 --cpu 5-7").unwrap().cpus, Some(vec![0, 3, 5, 6, 7]));
+        assert_eq!(parse("--cpu 0,3 --cpu 5-7").unwrap().selection.cpus, Some(vec![0, 3, 5, 6, 7]));
         assert!(parse("--cpu 1-").is_err());
         assert!(parse("--cpu 0-4294967295").is_err());
     }
 
     #[test]
     fn times_are_as_printed_or_after_the_start() {
-        let args = parse("--from 8871.5 --to +0.25").unwrap();
+        let args = parse("--from 8871.5 --to +0.25").unwrap().selection;
         assert_eq!((args.from, args.to), ("8871.5".parse().ok(), "+0.25".parse().ok()));
         for words in ["--from x", "--from 1 --first-event", "--to"] {
             let words = std::iter::once("report").chain(words.split(' '));

@@ -6,6 +6,7 @@ pub(super) mod args;
 pub(super) mod filters;
 mod info;
 mod profile;
+pub(super) mod selection;
 mod vcpu;
 mod window;
 
@@ -64,9 +65,8 @@ fn report(args: &ReportArgs, out: &mut (dyn Write + Send)) -> Result<Exit, Error
     let names: Vec<String> = args.inputs.iter().map(file_name).collect();
     let inputs: Vec<ReportInput<'_>> =
         names.iter().zip(&files).map(|(name, metadata)| ReportInput { name, metadata }).collect();
-    filters::check(&options.filters, &inputs)?;
+    args.selection.set(&mut options, &inputs, &mut records)?;
     filters::add_processes(&mut options.filters, &args.pids, &args.comms, &inputs)?;
-    window::set(&mut options, args, &inputs, &mut records)?;
     if args.test_filters {
         filters::print(&options.filters, &inputs, out)?;
         return Ok(Exit::Success);
@@ -208,7 +208,6 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, Error> {
     options.raw_events = selector("-r", &args.raw_events)?;
     options.no_handlers = args.no_handlers;
     options.no_handler_events = selector("-n", &args.no_handler_events)?;
-    options.cpus = args.cpus.clone();
     options.raw_time = args.raw_time;
     options.align_time = args.align_time;
     options.check_time = args.check_time;
@@ -218,7 +217,7 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, Error> {
     options.no_soft_irq = args.no_soft_irq;
     options.boundaries = args.boundaries;
     options.threads = args.threads;
-    options.filters = filters::parse(&args.filters)?;
+    options.filters = args.selection.filters()?;
     options.handler_options = HandlerOptions::default();
     for option in &args.handler_options {
         options.handler_options.add(option);

@@ -6,7 +6,6 @@ use tracedat::error::ReadError;
 use tracedat::read::Merge;
 use tracedat::report::{ReportInput, ReportOptions, TimeStyle};
 
-use super::args::ReportArgs;
 use crate::command::seconds::nanoseconds;
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -64,13 +63,13 @@ impl Moment {
 /// Makes times of the first file's clock of what was asked for.
 pub(super) fn set(
     options: &mut ReportOptions,
-    args: &ReportArgs,
+    (from, to): (Option<&Moment>, Option<&Moment>),
     inputs: &[ReportInput<'_>],
     records: &mut Merge,
 ) -> Result<(), Error> {
     let Some(input) = inputs.first() else { return Ok(()) };
     let seconds = options.shows_seconds(input.metadata);
-    let mut time = |option: &str, moment: &Option<Moment>| -> Result<_, Error> {
+    let mut time = |option: &str, moment: Option<&Moment>| -> Result<_, Error> {
         let Some(moment) = moment else { return Ok(None) };
         let (first, last) = moment.span(seconds, options).map_err(|cause| {
             Error::usage(format!("{option} {}: {cause}", moment.text))
@@ -83,7 +82,7 @@ pub(super) fn set(
         };
         Ok(Some((start.saturating_add(first), start.saturating_add(last))))
     };
-    let (from, to) = (time("--from", &args.from)?, time("--to", &args.to)?);
+    let (from, to) = (time("--from", from)?, time("--to", to)?);
     (options.from, options.to) = (from.map(|(first, _)| first), to.map(|(_, last)| last));
     Ok(())
 }

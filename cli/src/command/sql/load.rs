@@ -9,7 +9,7 @@ use tracedat::export::{Cell, Day, EventTable};
 use super::failed;
 use super::schema::{OF_FILE, Schema, Table, quoted};
 use crate::command::export::inputs::{Files, Stream};
-use crate::command::report::args::FilterArg;
+use crate::command::report::selection::Selection;
 use crate::error::Error;
 
 /// Where records of an event of a file go to; nowhere if the statement does not name it.
@@ -28,7 +28,7 @@ pub(super) fn load(
     schema: &Schema,
     files: &Files,
     stream: Stream,
-    filters: &[FilterArg],
+    selection: &Selection,
 ) -> Result<(), Error> {
     if schema.tables.is_empty() {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn load(
     database.execute_batch("BEGIN").map_err(|cause| failed(&cause))?;
     let mut places = Places::new();
     let mut scratch = Vec::new();
-    stream.visit(files, filters, |file, record| {
+    stream.visit(files, selection, |file, record| {
         let Some(metadata) = files.metadata.get(file) else { return Ok(()) };
         let Some(id) = record.data.first_chunk() else { return Ok(()) };
         let id = metadata.abi.byte_order.u16(*id);

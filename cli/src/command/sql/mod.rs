@@ -13,6 +13,7 @@ use rusqlite::{Connection, Statement};
 use tracedat::export::{Cell, csv};
 
 use super::export::inputs::{self, Files};
+use super::report::selection::{self, Selection};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output;
@@ -44,11 +45,13 @@ pub(crate) fn command() -> Command {
         .after_help(AFTER_HELP)
         .arg(Arg::new("statement").value_name("STATEMENT").required(true).help("What to ask"))
         .args(inputs::args())
+        .args(selection::args())
 }
 
 /// Runs `sql`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let text = matches.get_one::<String>("statement").map_or("", String::as_str);
+    let selection = Selection::from_matches(matches)?;
     let (files, stream) = inputs::open(&inputs::paths(matches))?;
     // An empty name is a temporary file, which bounds what is held in memory.
     let database = Connection::open("").map_err(|cause| failed(&cause))?;
@@ -56,7 +59,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
         .map_err(|cause| failed(&cause))?;
     let (mut statement, schema) = prepare(&database, text, &files)?;
-    load::load(&database, &schema, &files, stream, &inputs::filters(matches))?;
+    load::load(&database, &schema, &files, stream, &selection)?;
     print(&mut statement, &mut output::stdout())?;
     Ok(Exit::Success)
 }

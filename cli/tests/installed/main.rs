@@ -1,7 +1,10 @@
 //! What is installed beside the binary: completions as a shell runs them, manual pages, the Debian
 //! package.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod machine;
+mod services;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,7 @@ use std::process::{Command, ExitCode};
 
 use common::{Case, check, success, trace_cmd};
 use libtest_mimic::Failed;
+use machine::Machine;
 use tempfile::TempDir;
 use trace_virt::lab::{Missing, requirements};
 
@@ -33,6 +37,15 @@ const CASES: &[Case] = &[
         name: "root_debian_package_is_installed_and_removed",
         needs: || requirements::root().and_then(|()| program("dpkg", "dpkg")),
         test: installation,
+    },
+    Case {
+        name: "root_services_of_the_package_run_under_systemd",
+        needs: || {
+            common::with_tracefs()?;
+            program("dpkg", "dpkg")?;
+            Machine::find()
+        },
+        test: services::services,
     },
 ];
 

@@ -1,0 +1,93 @@
+//! The package on a machine with systemd: its services do their work, come back, and go.
+
+use std::fs;
+
+use libtest_mimic::Failed;
+use tempfile::TempDir;
+use trace_virt::lab::requirements::TracefsLock;
+
+use crate::common::listener::eventually;
+use crate::common::{check, stderr, success};
+use crate::machine::Machine;
+use crate::{BINARY, make_package};
+
+const SERVICES: [&str; 3] =
+    ["trace-cmd-listen.service", "trace-cmd-virt-server.service", "trace-cmd-virt-client.service"];
+
+pub(crate) fn services() -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let package = make_package(dir.path())?;
+    let machine = Machine::boot()?;
+    fs::copy(&package, machine.path("/tmp/package.deb"))?;
+    machine.run(&["dpkg", "-i", "/tmp/package.deb"])?;
+    sound(&machine)?;
+    listen(&machine)?;
+    virt_server(&machine)?;
+    machine.run(&["dpkg", "--purge", "trace-cmd-rs"])?;
+    let left = machine.output(&["systemctl", "is-active", SERVICES[0], SERVICES[1]])?;
+    let left = String::from_utf8_lossy(&left.stdout).into_owned();
+    check(left == "inactive\ninactive\n", || format!("after the package is gone: {left}"))
+}
+
+/// systemd has nothing to say against them, and nobody runs one unasked.
+fn sound(machine: &Machine) -> Result<(), Failed> {
+    for service in SERVICES {
+        let unit = format!("/usr/lib/systemd/system/{service}");
+        let verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", &unit];
+        let output = machine.output(&verify)?;
+        let said = stderr(&output);
+        check(output.status.success() && !said.contains("trace-cmd"), || said.clone())?;
+        let shown =
+            machine.run(&["systemctl", "show", "-p", "UnitFileState,ActiveState", service])?;
+        check(shown.contains("=disabled") && shown.contains("=inactive"), || shown.clone())?;
+    }
+    Ok(())
+}
+
+fn listen(machine: &Machine) -> Result<(), Failed> {
+    let listen = SERVICES[0];
+    machine.run(&["systemctl", "start", listen])?;
+    waits_for_recorders(machine, 1)?;
+    // Of ten points of exposure; 9.6 is a service without any bounds.
+    machine.run(&["systemd-analyze", "security", "--no-pager", "--threshold=45", listen])?;
+
+    let lock = TracefsLock::take()?;
+    let mut record = machine.in_its_network(BINARY);
+    record.args(["record", "-N", "127.0.0.1:12345", "-t", "-e", "sched", "ls"]);
+    success(&mut record)?;
+    drop(lock);
+    eventually("the file is not complete", || {
+        Ok(journal(machine, listen)?.contains("bytes of trace data"))
+    })?;
+    let report = "trace-cmd report -i /var/lib/trace-cmd-listen/*.dat";
+    let text = machine.run(&["sh", "-c", report])?;
+    check(text.contains("sched_switch:"), || text.clone())?;
+
+    machine.run(&["systemctl", "kill", "--signal=KILL", listen])?;
+    waits_for_recorders(machine, 2)
+}
+
+/// For so many times since the boot.
+fn waits_for_recorders(machine: &Machine, times: usize) -> Result<(), Failed> {
+    eventually("it does not listen", || {
+        let log = journal(machine, SERVICES[0])?;
+        Ok(log.matches("Listening on 127.0.0.1:12345").count() == times)
+    })
+}
+
+fn journal(machine: &Machine, service: &str) -> Result<String, Failed> {
+    machine.run(&["journalctl", "--no-pager", "-u", service])
+}
+
+fn virt_server(machine: &Machine) -> Result<(), Failed> {
+    let [_, server, client] = SERVICES;
+    machine.run(&["systemctl", "start", server])?;
+    eventually("it serves nobody", || Ok(journal(machine, server)?.contains("serving guests")))?;
+    let status = machine.run(&["trace-cmd", "virt-server", "--status"])?;
+    check(status.starts_with("no guests"), || status.clone())?;
+    machine.run(&["systemd-analyze", "security", "--no-pager", "--threshold=45", server])?;
+    // Only in a guest with ports there is something to do for it.
+    machine.run(&["systemctl", "start", client])?;
+    let shown = machine.run(&["systemctl", "show", "-p", "ActiveState,ConditionResult", client])?;
+    check(shown.contains("=inactive") && shown.contains("ConditionResult=no"), || shown.clone())
+}
