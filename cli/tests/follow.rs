@@ -3,13 +3,12 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::stream::Stream;
 use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
@@ -87,60 +86,6 @@ impl Bench {
             let pairs = self.before.iter().zip(&after).filter(|(a, b)| a != b);
             format!("{what} changed tracefs: {:#?}", pairs.collect::<Vec<_>>())
         })
-    }
-}
-
-/// A `stream` that runs; its lines, each with the time it came.
-struct Stream {
-    child: Child,
-    lines: Receiver<(Instant, String)>,
-}
-
-impl Stream {
-    fn start(words: &[&str]) -> Result<Self, Failed> {
-        let mut stream = trace_cmd();
-        let mut child = stream.arg("stream").args(words).stdout(Stdio::piped()).spawn()?;
-        let out = child.stdout.take().ok_or("no output")?;
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                if sender.send((Instant::now(), line)).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, lines })
-    }
-
-    /// The next line with this in it.
-    fn wait_for(&self, part: &str) -> Result<(Instant, String), Failed> {
-        let until = Instant::now() + Duration::from_secs(30);
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let (at, line) =
-                self.lines.recv_timeout(left).map_err(|_| format!("no line with '{part}'"))?;
-            if line.contains(part) {
-                return Ok((at, line));
-            }
-        }
-    }
-
-    /// Ends it as Ctrl-C does; the lines that are left.
-    fn interrupt(mut self) -> Result<Vec<String>, Failed> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT)?;
-        let status = self.child.wait()?;
-        check(status.success(), || format!("ended with {status}"))?;
-        Ok(self.lines.iter().map(|(_, line)| line).collect())
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // A test that failed leaves one that runs.
-        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
-            let _ = self.child.wait();
-        }
     }
 }
 
@@ -324,7 +269,9 @@ fn refusals() -> Result<(), Failed> {
         ("stream", "no event was specified"),
         ("stream -p wakeup", "cannot follow latency tracers"),
         ("stream -e sched -N host:1", "nothing is sent"),
-        ("stream -e sched --dom guest", "record --dom"),
+        ("stream -e sched --dom guest --virt-dir /nowhere -e sched", "/nowhere"),
+        ("stream -e sched -C local --dom guest -e sched", "cannot be compared"),
+        ("profile -e sched --dom guest", "record --dom"),
         ("stream -F -e sched", "there is none"),
         ("stream -e no_such_event", "no event matches"),
         ("stream -e sched --filter no_such_event", "no event is named by the filter"),

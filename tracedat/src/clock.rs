@@ -128,6 +128,17 @@ impl ClockCorrection {
         })
     }
 
+    /// The same with another correction of the clock of a guest's CPU.
+    #[must_use]
+    pub(crate) fn shifted_by(self, shift: &TimeShift, cpu: u32) -> Self {
+        let (unit, offset) = match self.0 {
+            Kind::None => (Unit::Nanosecond, 0),
+            Kind::Add(offset) => (Unit::Nanosecond, offset),
+            Kind::Full(full) => (full.unit, full.offset),
+        };
+        Self::of(Some(shift), cpu, unit, offset)
+    }
+
     /// The same corrections, and then `time` becomes 0.
     #[must_use]
     pub(crate) fn counted_from(self, time: u64) -> Self {

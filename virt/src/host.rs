@@ -26,6 +26,7 @@ mod collect;
 mod control;
 mod error;
 mod link;
+mod recent;
 mod reports;
 mod status;
 
@@ -45,6 +46,7 @@ use crate::time_sync::{Clock, ClockSample, NotComparable, Ping, Sample};
 use collect::{Collector, Target, Totals};
 use control::Control;
 use link::{Incoming, Link};
+use recent::RecentRounds;
 
 pub use agent::{AgentGuest, AgentTarget, SyncInterval};
 pub use collect::{CpuReport, Sink};
@@ -420,6 +422,7 @@ impl ReadyGuest {
         let Guest { name, link, info, .. } = asked;
         let guest = name.to_string();
         let interval = request.sync_interval.unwrap_or(Duration::from_secs(1));
+        let recent = link.recent();
         let control = Control::spawn(link, info.cpus, interval)
             .map_err(|source| HostError::Io { guest: guest.clone(), step: Step::Start, source })?;
         Ok(GuestSession {
@@ -434,6 +437,7 @@ impl ReadyGuest {
             totals,
             collecting: false,
             problems,
+            recent,
             sync: None,
         })
     }
@@ -458,6 +462,7 @@ pub struct GuestSession {
     totals: Arc<Totals>,
     collecting: bool,
     problems: Vec<HostError>,
+    recent: RecentRounds,
     /// The time sync connection of an agent.
     sync: Option<agent::Sync>,
 }
@@ -573,6 +578,19 @@ impl GuestSession {
     #[must_use]
     pub fn guest(&self) -> &str {
         &self.guest
+    }
+
+    /// How often the clocks were compared so far.
+    #[must_use]
+    pub fn comparisons(&self) -> u64 {
+        self.recent.count()
+    }
+
+    /// What the last comparisons of the clocks say, for times since then; as [`Finished::samples`]. Empty where they are
+    /// not compared, or only by the protocol of the C trace-cmd, of which the end of the session tells.
+    #[must_use]
+    pub fn recent_samples(&self) -> Vec<Sample> {
+        self.recent.samples()
     }
 
     /// Compares the clocks a last time, stops the guest, and takes the rest of its data.

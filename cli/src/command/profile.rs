@@ -5,16 +5,16 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use tracedat::Metadata;
 use tracedat::profile::{Hook, Profile, ProfileOptions};
+use tracedat::read::LiveMerge;
 
-use super::follow::{FollowArgs, Following, Offered, follow_args};
+use super::follow::{FollowArgs, FollowedMachine, Following, Offered, follow_args};
 use super::tracing_plan::setup_args::{flag, profile_args, switch};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::{self, tell};
 
-const PROFILE: Offered = Offered { name: "profile", does: "count events of" };
+const PROFILE: Offered = Offered { name: "profile", does: "count events of", guests: false };
 
 const AFTER_HELP: &str = "\
 Counts, for each task: how long it waited, for what, and was woken by whom; how long its system calls, interrupts and \
@@ -57,7 +57,7 @@ pub(crate) fn command() -> Command {
         .about("Print where the time of each task goes")
         .override_usage("trace-cmd profile [OPTIONS] [COMMAND [ARGUMENT]...]")
         .after_help(AFTER_HELP)
-        .args(follow_args())
+        .args(follow_args(PROFILE))
         .args(profile)
         .args(printed.map(|arg| arg.help_heading(PRINTED)))
 }
@@ -72,17 +72,19 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         return Ok(Exit::Success);
     }
     let mut out = open_output(matches)?;
-    let (mut following, metadata) = Following::start(&args, &plan)?;
-    let profile = |_| {
-        Profile::new(&metadata, &options).map_err(|error| Error::usage("bad -H").because(error))
+    let (mut following, machines) = Following::start(&args, &plan)?;
+    let [FollowedMachine { metadata, .. }] = machines.as_slice() else {
+        return Err(Error::failure("nothing is recorded here"));
     };
+    let profile =
+        |_| Profile::new(metadata, &options).map_err(|error| Error::usage("bad -H").because(error));
     let mut profiles: Vec<Profile<'_>> =
         metadata.buffers.iter().map(profile).collect::<Result<_, _>>()?;
     if args.command.is_empty() && !args.quiet {
         tell("Hit Ctrl^C to stop recording");
     }
-    count(&mut following, &metadata, &mut profiles)?;
-    let ended = following.end(args.fail_on_loss);
+    let records = count(&mut following, &machines, &mut profiles)?;
+    let ended = following.end(&args, &records);
     let mut text = Vec::new();
     for (buffer, profile) in metadata.buffers.iter().zip(&mut profiles) {
         if !buffer.name.is_empty() {
@@ -98,10 +100,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
 /// Counts all records, each in the profile of its buffer.
 fn count(
     following: &mut Following,
-    metadata: &Metadata,
+    machines: &[FollowedMachine],
     profiles: &mut [Profile<'_>],
-) -> Result<(), Error> {
-    let mut records = following.records(metadata);
+) -> Result<LiveMerge, Error> {
+    let mut records = following.records(machines);
     loop {
         let goes_on = following.more(&mut records)?;
         if !goes_on {
@@ -114,7 +116,7 @@ fn count(
             }
         }
         if !goes_on {
-            return Ok(());
+            return Ok(records);
         }
     }
 }

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command};
 use tracedat::read::LiveMerge;
-use tracedat::report::{Json, Report, ReportInput, ReportOptions, TaskNames, TimeStyle};
+use tracedat::report::{Json, Report, ReportOptions, TaskNames, TimeStyle};
 
-use super::follow::{FollowArgs, Following, Offered, follow_args};
+use super::follow::{FollowArgs, FollowedMachine, Following, Offered, follow_args};
 use super::report::args::{FilterArg, release};
 use super::report::filters;
 use super::tracing_plan::setup_args::{flag, switch};
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
 
-const STREAM: Offered = Offered { name: "stream", does: "print events of" };
+const STREAM: Offered = Offered { name: "stream", does: "print events of", guests: true };
 
 /// How often names of tasks are asked for: more often than it takes an event to be printed.
 const NAMES_EVERY: Duration = Duration::from_millis(100);
@@ -61,7 +61,7 @@ pub(crate) fn command() -> Command {
         .about("Print events while they happen")
         .override_usage("trace-cmd stream [OPTIONS] [COMMAND [ARGUMENT]...]")
         .after_help(AFTER_HELP)
-        .args(follow_args())
+        .args(follow_args(STREAM))
         .args(shown.map(|arg| arg.help_heading(SHOWN)))
 }
 
@@ -74,26 +74,31 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         args.print(&plan, STREAM)?;
         return Ok(Exit::Success);
     }
-    let (mut following, metadata) = Following::start(&args, &plan)?;
-    let inputs = [ReportInput { name: "", metadata: &metadata }];
+    let (mut following, machines) = Following::start(&args, &plan)?;
+    let inputs: Vec<_> = machines.iter().map(FollowedMachine::input).collect();
     filters::check(&options.filters, &inputs)?;
-    let mut records = following.records(&metadata);
+    let mut records = following.records(&machines);
     let mut out = following.output()?;
     let mut asked: Option<Instant> = None;
     let mut more = |records: &mut LiveMerge, names: &mut TaskNames| {
         let goes_on = following.more(records)?;
         if !goes_on || asked.is_none_or(|at| at.elapsed() >= NAMES_EVERY) {
             asked = Some(Instant::now());
-            names.set(0, &following.task_names());
+            // This machine is the first, if it is followed.
+            if let Some(now) = following.task_names() {
+                names.set(0, &now);
+            }
         }
         Ok::<_, Error>(goes_on)
     };
     let report = Report::new(options);
     report.follow(&inputs, &mut records, &mut out, &mut more)?;
-    let ended = following.end(args.fail_on_loss);
+    let ended = following.end(&args, &records);
     if !args.quiet {
-        for warning in metadata.warnings().iter().chain(records.warnings(0)) {
-            tell(&warning.to_string());
+        for (file, FollowedMachine { name, metadata, .. }) in machines.iter().enumerate() {
+            for warning in metadata.warnings().iter().chain(records.warnings(file)) {
+                tell(&format!("{name}: {warning}"));
+            }
         }
     }
     ended

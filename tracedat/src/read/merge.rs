@@ -2,7 +2,7 @@
 
 mod live;
 
-pub use live::{LiveCpu, LiveMerge};
+pub use live::{Late, LiveCpu, LiveMerge};
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ mod v7;
 
 pub use damage::{Damage, Unreadable};
 pub(crate) use merge::{Candidate, Merged};
-pub use merge::{LiveCpu, LiveMerge, Merge, Records};
+pub use merge::{Late, LiveCpu, LiveMerge, Merge, Records};
 pub(crate) use sub_buffers::SubBuffers;
 
 use std::fs::File;

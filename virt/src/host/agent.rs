@@ -144,6 +144,7 @@ impl AgentGuest {
             SyncInterval::Every(interval) => interval,
             SyncInterval::Ends | SyncInterval::Off => Duration::MAX,
         };
+        let recent = link.recent();
         let control = Control::spawn(link, opened.cpus, interval)
             .map_err(|source| target.io(Step::Start, source))?;
         Ok(GuestSession {
@@ -164,6 +165,7 @@ impl AgentGuest {
             totals,
             collecting: false,
             problems,
+            recent,
             sync,
         })
     }

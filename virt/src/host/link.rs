@@ -7,6 +7,7 @@ use trace_transport::message::{Message, ProtocolName};
 use trace_transport::{Connection, Deadline, Error};
 
 use super::collect::Totals;
+use super::recent::RecentRounds;
 use super::reports::Reports;
 use super::{ExecStatus, HostError, MAX_HEAD, SILENCE, Step};
 use crate::protocol::{RefuseCode, clean};
@@ -64,6 +65,7 @@ pub(super) struct Link {
     pub(super) guest: String,
     pub(super) connection: Connection,
     rounds: Vec<Round>,
+    recent: RecentRounds,
     ping: Option<Ping>,
     /// What came while clocks were compared.
     waiting: std::collections::VecDeque<Incoming>,
@@ -81,6 +83,7 @@ impl Link {
             guest,
             connection,
             rounds: Vec::new(),
+            recent: RecentRounds::default(),
             ping: None,
             waiting: std::collections::VecDeque::new(),
             scratch: Vec::new(),
@@ -117,6 +120,11 @@ impl Link {
     /// How many rounds of probes were answered.
     pub(super) fn rounds(&self) -> usize {
         self.rounds.len()
+    }
+
+    /// The last of them, to be looked at while there come more.
+    pub(super) fn recent(&self) -> RecentRounds {
+        self.recent.clone()
     }
 
     /// What all rounds say together.
@@ -183,6 +191,7 @@ impl Link {
         let result = self.probe(&mut ping);
         let round = ping.finish();
         if !round.is_empty() {
+            self.recent.push(&round, ping.guest_clock());
             self.rounds.push(round);
         }
         self.ping = Some(ping);

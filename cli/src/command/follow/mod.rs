@@ -1,14 +1,21 @@
 //! A recording without a file: its records are taken as they happen, by `stream` and `profile`.
 //!
 //! ```text
-//! tracefs::Recorder ─► channel (a bounded queue) ─► LiveMerge ─► lines, or a profile
+//! tracefs::Recorder ──────────────┐
+//!                                 ├─► channel (bounded) ─► LiveMerge ─► lines, or a profile
+//! guests ─► FIFOs ─► whole pages ─┘                           ▲
+//!       └─► comparisons of clocks ────────────────────────────┘
 //! ```
 
 mod args;
 mod channel;
+mod clocks;
+mod guest;
 mod machine;
 mod output;
+mod patience;
 mod running;
 
 pub(super) use args::{FollowArgs, Offered, follow_args};
+pub(super) use machine::FollowedMachine;
 pub(super) use running::Following;

@@ -26,6 +26,29 @@ pub(crate) struct ArrivingHead {
     len: u64,
 }
 
+/// The tag that version 6 begins with.
+const VERSION_6: &[u8; 12] = b"\x17\x08Dtracing6\0";
+
+/// Reads a head that came as a whole, as any file from elsewhere.
+///
+/// # Errors
+/// It is no head of a trace.
+pub(crate) fn head_in_memory(mut head: Vec<u8>) -> Result<Metadata, Error> {
+    if head.starts_with(VERSION_6) {
+        head.extend(layout::v6::LATENCY);
+    }
+    match tracedat::Reader::parse(head) {
+        Ok(reader) => Ok(reader.metadata),
+        Err(error) => Err(Error::failure("what came is no head of a trace").because(error)),
+    }
+}
+
+/// Events that the kernel of a machine says it lost.
+pub(crate) fn lost_events(metadata: &Metadata) -> u64 {
+    let lost = metadata.cpu_stats().map(|stat| stat.kernel().lost_events());
+    lost.fold(0, u64::saturating_add)
+}
+
 /// No head is larger: many times what any kernel's formats and symbols take.
 const MAX_HEAD: u64 = 128 << 20;
 
@@ -116,9 +139,8 @@ struct Created {
 /// Version 6 as it is sent ends before the tag of its data, which readers ask for; without data, any
 /// will do.
 fn close_version_6(output: &Output, len: u64) -> Result<(), Error> {
-    const START: &[u8; 12] = b"\x17\x08Dtracing6\0";
-    let mut start = [0; START.len()];
-    let is_version_6 = output.file().read_exact_at(&mut start, 0).is_ok() && start == *START;
+    let mut start = [0; VERSION_6.len()];
+    let is_version_6 = output.file().read_exact_at(&mut start, 0).is_ok() && start == *VERSION_6;
     if is_version_6 {
         let written = output.file().write_all_at(layout::v6::LATENCY, len);
         written.map_err(|error| output.failed(error))?;
@@ -220,15 +242,10 @@ impl ReceivedFile {
         // The file is the memory of what came first.
         let head = metadata(output.reopened()?)?;
         // A tail that cannot be read tells nothing more than the head did.
-        let mut tail = tail.to_vec();
-        if settings.version == Version::V6 && !tail.is_empty() {
-            tail.extend(layout::v6::LATENCY);
-        }
         let tail = Some(tail).filter(|tail| !tail.is_empty());
-        let tail = tail.and_then(|tail| tracedat::Reader::parse(tail).ok());
-        let tail = tail.as_ref().map_or(&head, |reader| &reader.metadata);
-        let lost = tail.cpu_stats().map(|stat| stat.kernel().lost_events());
-        let lost_events = lost.fold(0, u64::saturating_add);
+        let tail = tail.and_then(|tail| head_in_memory(tail.to_vec()).ok());
+        let tail = tail.as_ref().unwrap_or(&head);
+        let lost_events = lost_events(tail);
         let closing = if settings.version == Version::V6 {
             let mut whole = completed(Head::of(&head), Head::of(tail));
             whole.options.extend(options);

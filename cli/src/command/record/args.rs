@@ -312,8 +312,18 @@ pub(crate) fn recorder_args() -> [Arg; 7] {
     .map(|arg| arg.help_heading(RECORDER))
 }
 
+/// `--key-file`, where it is for agents only.
+pub(crate) fn agent_key_arg() -> Arg {
+    Arg::new("key-file")
+        .long("key-file")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help_heading(options::heading::GUESTS)
+        .help("With -A: a key that the agent must have too")
+}
+
 /// Options for agents.
-fn agent_args() -> [Arg; 2] {
+pub(crate) fn agent_args() -> [Arg; 2] {
     [
         Arg::new("tsync-interval")
             .long("tsync-interval")
@@ -330,7 +340,8 @@ fn agent_args() -> [Arg; 2] {
 }
 
 impl AgentArgs {
-    fn from_matches(matches: &ArgMatches) -> Self {
+    /// Reads what clap matched of [`agent_args`], and of `--key-file`.
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Self {
         let interval = matches.get_one::<i64>("tsync-interval").copied();
         let no_fifos = matches.get_flag("nofifos");
         Self {

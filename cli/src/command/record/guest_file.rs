@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,10 +16,24 @@ use tracedat::write::{
     ChunkSink, LiveBuffer, PendingChunks, Placement, Recorded, Region, RegionFile,
 };
 
+use super::guest_output::GuestOutput;
+use super::guests::GuestSink;
 use super::multiplex::{self, Frameless};
 use super::output::Output;
+use super::plan::{GuestPlan, guest_output};
 use crate::command::received::{ArrivingHead, Complete, ReceivedFile};
 use crate::error::Error;
+use crate::exit_code::Exit;
+
+/// The file beside the host's `output` that a guest's data is to arrive in.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn place_beside(output: &Path, plan: &GuestPlan) -> Result<Output, Error> {
+    let path = guest_output(output, plan.title());
+    // Nobody here has chosen the name of one that a guest started.
+    if plan.is_own { Output::open_plain(&path) } else { Output::open(&path) }
+}
 
 /// A file that a guest's data arrives in.
 pub(crate) struct GuestFile {
@@ -147,24 +162,39 @@ impl GuestFile {
         Ok(Box::new(WholePages::new(sink, page_size)))
     }
 
-    /// What ties it to other files.
-    pub(crate) fn trace_id(&self) -> u64 {
-        self.file.trace_id().unwrap_or_default()
-    }
-
-    /// The byte order of the guest.
-    pub(crate) fn byte_order(&self) -> ByteOrder {
-        self.file.byte_order()
-    }
-
     /// Gives the file its name.
     pub(crate) fn publish(&self) -> Result<(), Error> {
         self.file.publish()
     }
+}
 
-    /// Where it is, or will be.
-    pub(crate) fn output(&self) -> &Output {
-        self.file.output()
+impl GuestSink for GuestFile {
+    type Place = Output;
+
+    const KEPT: &'static str = "kept";
+
+    fn open(output: Output, session: &mut GuestSession, plan: &GuestPlan) -> Result<Self, Error> {
+        let mut file = Self::create(output, session, &plan.instances).map_err(|error| {
+            Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
+        })?;
+        file.collect(session, plan.max_bytes)?;
+        Ok(file)
+    }
+
+    fn output() -> GuestOutput {
+        GuestOutput::new()
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(self.file.output().path())
+    }
+
+    fn trace_id(&self) -> u64 {
+        self.file.trace_id().unwrap_or_default()
+    }
+
+    fn byte_order(&self) -> ByteOrder {
+        self.file.byte_order()
     }
 
     /// Completes the file once all that is to come came: what the guest told last and what is known
@@ -172,7 +202,7 @@ impl GuestFile {
     ///
     /// # Errors
     /// With the file as it was while data arrived.
-    pub(crate) fn close(
+    fn close(
         self,
         tail: &[u8],
         options: Vec<(OptionId, Vec<u8>)>,

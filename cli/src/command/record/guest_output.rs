@@ -4,9 +4,10 @@ use std::io::{self, IsTerminal, Write};
 
 /// Both streams of one guest.
 #[derive(Debug)]
-pub(super) struct GuestOutput {
+pub(crate) struct GuestOutput {
     stdout: Passage,
     stderr: Passage,
+    only_stderr: bool,
 }
 
 impl GuestOutput {
@@ -14,13 +15,22 @@ impl GuestOutput {
         Self {
             stdout: Passage::new(io::stdout().is_terminal()),
             stderr: Passage::new(io::stderr().is_terminal()),
+            only_stderr: false,
         }
+    }
+
+    /// Both go to standard error, where standard output is for something else.
+    pub(crate) fn to_stderr() -> Self {
+        let passage = || Passage::new(io::stderr().is_terminal());
+        Self { stdout: passage(), stderr: passage(), only_stderr: true }
     }
 
     /// Passes on what came on stream 1 or 2. A reader that is gone is no reason to end a recording.
     pub(super) fn pass_on(&mut self, stream: u32, bytes: &[u8]) {
         if stream == 2 {
             self.stderr.pass_on(&mut io::stderr(), bytes);
+        } else if self.only_stderr {
+            self.stdout.pass_on(&mut io::stderr(), bytes);
         } else {
             self.stdout.pass_on(&mut io::stdout(), bytes);
         }

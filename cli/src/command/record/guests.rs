@@ -11,10 +11,10 @@ use trace_virt::host::{
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
 use trace_virt::vcpu::VcpuThreads;
-use tracedat::Abi;
 use tracedat::layout::OptionId;
 use tracedat::metadata::{TscToNsec, VirtualCpu};
 use tracedat::write::{self, Placement};
+use tracedat::{Abi, ByteOrder};
 
 use super::agents;
 use super::args::AgentArgs;
@@ -23,8 +23,7 @@ use super::guest_clock::{self, Counters, GuestClock};
 use super::guest_file::{Closed, GuestFile};
 use super::guest_output::GuestOutput;
 use super::marker_clock::mark_clock;
-use super::output::Output;
-use super::plan::{COUNTER, GuestPlan, Plan, guest_output};
+use super::plan::{COUNTER, GuestPlan, Plan};
 use super::{summary, tsc};
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -33,10 +32,10 @@ use crate::output::tell;
 
 /// What the files of guests say of their host's.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct HostFile {
-    pub(super) trace_id: u64,
+pub(crate) struct HostFile {
+    pub(crate) trace_id: u64,
     /// The factor from its ticks to nanoseconds, where ticks are what it counts.
-    pub(super) tsc_to_nsec: Option<TscToNsec>,
+    pub(crate) tsc_to_nsec: Option<TscToNsec>,
 }
 
 /// A guest that is not recorded, or whose file cannot be made.
@@ -53,6 +52,46 @@ pub(crate) enum Reached {
     /// Its agent.
     Agent(AgentGuest),
 }
+
+/// Where the data of a guest goes.
+pub(crate) trait GuestSink: Sized + Send {
+    /// What is there before the guest is asked to record.
+    type Place: Send;
+
+    /// What becomes of what a guest has sent, in one word.
+    const KEPT: &'static str;
+
+    /// Lets the data of a guest that records flow.
+    fn open(
+        place: Self::Place,
+        session: &mut GuestSession,
+        plan: &GuestPlan,
+    ) -> Result<Self, Error>;
+
+    /// Where what the guest's command writes goes.
+    fn output() -> GuestOutput;
+
+    /// The file, if it is one.
+    fn path(&self) -> Option<&Path>;
+
+    /// What ties it to other files.
+    fn trace_id(&self) -> u64;
+
+    /// The byte order of the guest.
+    fn byte_order(&self) -> ByteOrder;
+
+    /// All that was to come `came`: adds what the guest told last, and what is known here.
+    fn close(
+        self,
+        tail: &[u8],
+        options: Vec<(OptionId, Vec<u8>)>,
+        came: &[CpuReport],
+    ) -> Result<Closed, Error>;
+}
+
+/// Makes the place for the data of a guest.
+pub(crate) type MakePlace<'a, S> =
+    &'a (dyn Fn(&GuestPlan) -> Result<<S as GuestSink>::Place, Error> + Sync);
 
 /// Reaches all guests of a plan through the running server, or their agents, side by side.
 ///
@@ -102,20 +141,20 @@ pub(super) fn have_exact_ticks(connected: &[Result<Reached, LostGuest>]) -> bool
 
 /// Starts the recording in those that were reached: all are asked at the same time, and begin at the same time once all
 /// have set tracing up. One that takes long for that holds the others up for [some time](Gate) only.
-pub(crate) fn start(
+pub(crate) fn start<S: GuestSink>(
     connected: Vec<Result<Reached, LostGuest>>,
     plans: &[GuestPlan],
-    output: &Path,
+    place: MakePlace<'_, S>,
     trace_id: u64,
-) -> Vec<Result<RunningGuest, LostGuest>> {
+) -> Vec<Result<RunningGuest<S>, LostGuest>> {
     let prepare = |(guest, plan): (Result<Reached, LostGuest>, &GuestPlan)| {
-        ReadyGuest::prepare(guest?, plan, output, trace_id).map_err(|error| plan.lost(error))
+        ReadyGuest::prepare(guest?, plan, place, trace_id).map_err(|error| plan.lost(error))
     };
     let ready = side_by_side(connected.into_iter().zip(plans), prepare);
     let (gate, begin) = (Gate::new(), Instant::now());
     let tickets: Vec<_> = ready.iter().map(|_| gate.ticket()).collect();
     let start =
-        |((guest, plan), ticket): ((Result<ReadyGuest, LostGuest>, &GuestPlan), Ticket<'_>)| {
+        |((guest, plan), ticket): ((Result<ReadyGuest<S>, LostGuest>, &GuestPlan), Ticket<'_>)| {
             guest?.start(plan, ticket, begin).map_err(|error| plan.lost(error))
         };
     side_by_side(ready.into_iter().zip(plans).zip(tickets), start)
@@ -125,7 +164,7 @@ pub(crate) fn start(
 ///
 /// # Errors
 /// Nothing is left.
-pub(super) fn with_something_left<T>(
+pub(crate) fn with_something_left<T>(
     guests: Vec<Result<T, LostGuest>>,
     plan: &Plan,
 ) -> Result<Vec<Result<T, LostGuest>>, Error> {
@@ -140,25 +179,37 @@ pub(super) fn with_something_left<T>(
 }
 
 /// The guests of a recording that runs.
-#[derive(Default)]
-pub(super) struct Guests {
-    running: Vec<RunningGuest>,
+pub(crate) struct Guests<S = GuestFile> {
+    running: Vec<RunningGuest<S>>,
     /// Those that could not be started.
     lost: Vec<LostGuest>,
 }
 
+impl<S> Default for Guests<S> {
+    fn default() -> Self {
+        Self { running: Vec::new(), lost: Vec::new() }
+    }
+}
+
 impl Guests {
+    /// Gives their files the names.
+    pub(super) fn publish(&self) -> Result<(), Error> {
+        self.running.iter().try_for_each(RunningGuest::publish)
+    }
+}
+
+impl<S: GuestSink> Guests<S> {
     /// Starts those that were reached, and tells who is lost.
     ///
     /// # Errors
     /// Nothing is left to record.
-    pub(super) fn start(
+    pub(crate) fn start(
         connected: Vec<Result<Reached, LostGuest>>,
         plan: &Plan,
-        output: &Path,
+        place: MakePlace<'_, S>,
         trace_id: u64,
     ) -> Result<Self, Error> {
-        let started = start(connected, &plan.guests, output, trace_id);
+        let started = start(connected, &plan.guests, place, trace_id);
         let mut guests = Self::default();
         for guest in with_something_left(started, plan)? {
             match guest {
@@ -173,41 +224,41 @@ impl Guests {
     }
 
     /// How many are recorded.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.running.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
 
     /// Runs their commands.
-    pub(super) fn exec(&mut self) {
+    pub(crate) fn exec(&mut self) {
         self.running.iter_mut().for_each(RunningGuest::exec);
     }
 
-    /// Gives their files the names.
-    pub(super) fn publish(&self) -> Result<(), Error> {
-        self.running.iter().try_for_each(RunningGuest::publish)
+    /// Those that are recorded.
+    pub(crate) fn running(&mut self) -> impl Iterator<Item = &mut RunningGuest<S>> {
+        self.running.iter_mut()
     }
 
     /// Takes note of what happened since the last look.
-    pub(super) fn take_news(&mut self) {
+    pub(crate) fn take_news(&mut self) {
         self.running.iter_mut().for_each(RunningGuest::take_news);
     }
 
     /// Whether the command of any is still to end.
-    pub(super) fn have_commands(&self) -> bool {
+    pub(crate) fn have_commands(&self) -> bool {
         self.running.iter().any(RunningGuest::is_running)
     }
 
     /// Whether any can still send.
-    pub(super) fn are_there(&self) -> bool {
+    pub(crate) fn are_there(&self) -> bool {
         self.running.iter().any(RunningGuest::is_there)
     }
 
     /// Ends all side by side; the lost ones come last.
-    pub(super) fn finish(self, host: &HostFile) -> Vec<Result<FinishedGuest, LostGuest>> {
+    pub(crate) fn finish(self, host: &HostFile) -> Vec<Result<FinishedGuest, LostGuest>> {
         let mut finished = finish(self.running, host);
         finished.extend(self.lost.into_iter().map(Err));
         finished
@@ -215,8 +266,8 @@ impl Guests {
 }
 
 /// Ends all side by side; each is asked for what it has, whatever became of the others.
-pub(super) fn finish(
-    running: Vec<RunningGuest>,
+pub(super) fn finish<S: GuestSink>(
+    running: Vec<RunningGuest<S>>,
     host: &HostFile,
 ) -> Vec<Result<FinishedGuest, LostGuest>> {
     let finished = side_by_side(running.into_iter(), |guest| guest.finish(host));
@@ -227,13 +278,13 @@ pub(super) fn finish(
 }
 
 /// What the guests make of a recording's outcome.
-pub(super) struct Conclusion {
-    pub(super) exit: Exit,
-    pub(super) has_losses: bool,
+pub(crate) struct Conclusion {
+    pub(crate) exit: Exit,
+    pub(crate) has_losses: bool,
 }
 
 /// Says what became of each.
-pub(super) fn conclude(
+pub(crate) fn conclude(
     guests: &[Result<FinishedGuest, LostGuest>],
     quiet: bool,
 ) -> Result<Conclusion, Error> {
@@ -267,9 +318,9 @@ fn side_by_side<T: Send, R: Send>(
 }
 
 /// A guest that waits to be asked to record.
-struct ReadyGuest {
+struct ReadyGuest<S: GuestSink> {
     guest: Prepared,
-    output: Output,
+    place: S::Place,
     threads: VcpuThreads,
     counters: Option<Counters>,
 }
@@ -298,16 +349,14 @@ impl Prepared {
     }
 }
 
-impl ReadyGuest {
+impl<S: GuestSink> ReadyGuest<S> {
     fn prepare(
         guest: Reached,
         plan: &GuestPlan,
-        output: &Path,
+        place: MakePlace<'_, S>,
         trace_id: u64,
     ) -> Result<Self, Error> {
-        let path = guest_output(output, plan.title());
-        // Nobody here has chosen the name of one that a guest started.
-        let output = if plan.is_own { Output::open_plain(&path) } else { Output::open(&path) }?;
+        let place = place(plan)?;
         let request = StartRequest {
             args: plan.arguments.clone(),
             exec: plan.exec.clone(),
@@ -320,7 +369,7 @@ impl ReadyGuest {
             Reached::Server(guest) => guest,
             Reached::Agent(guest) => {
                 let guest = Prepared::Agent(Box::new((guest, request)));
-                return Ok(Self { guest, output, threads: VcpuThreads::default(), counters: None });
+                return Ok(Self { guest, place, threads: VcpuThreads::default(), counters: None });
             }
         };
         let cpus = guest.info().cpus;
@@ -330,7 +379,7 @@ impl ReadyGuest {
         let has_counters = plan.clock.as_deref() == Some(COUNTER);
         let counters = process.filter(|_| has_counters).and_then(|pid| Counters::read(pid, cpus));
         let guest = Prepared::Server(Box::new(guest.prepare(&request).map_err(guest_error)?));
-        Ok(Self { guest, output, threads, counters })
+        Ok(Self { guest, place, threads, counters })
     }
 
     /// Starts the recording in the guest and the flow of its data.
@@ -339,13 +388,9 @@ impl ReadyGuest {
         plan: &GuestPlan,
         ticket: Ticket<'_>,
         begin: Instant,
-    ) -> Result<RunningGuest, Error> {
+    ) -> Result<RunningGuest<S>, Error> {
         let mut session = self.guest.start(ticket).map_err(guest_error)?;
-        let mut file =
-            GuestFile::create(self.output, &mut session, &plan.instances).map_err(|error| {
-                Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
-            })?;
-        file.collect(&mut session, plan.max_bytes)?;
+        let sink = S::open(self.place, &mut session, plan)?;
         let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
         let session_start = session.started;
         let started = Started {
@@ -357,7 +402,7 @@ impl ReadyGuest {
         Ok(RunningGuest {
             name: plan.title().to_owned(),
             session,
-            file,
+            sink,
             threads: self.threads,
             counters: self.counters,
             counts_ticks: plan.clock.as_deref() == Some(COUNTER),
@@ -365,7 +410,7 @@ impl ReadyGuest {
             exec: Exec::None,
             started,
             is_there: true,
-            said: (!plan.is_own).then(GuestOutput::new),
+            said: (!plan.is_own).then(S::output),
         })
     }
 }
@@ -383,10 +428,10 @@ pub(crate) struct Started {
 }
 
 /// A guest that records.
-pub(crate) struct RunningGuest {
+pub(crate) struct RunningGuest<S = GuestFile> {
     name: String,
     session: GuestSession,
-    file: GuestFile,
+    sink: S,
     threads: VcpuThreads,
     /// What KVM says of their clocks, if that is what they record.
     counters: Option<Counters>,
@@ -417,7 +462,8 @@ pub(crate) enum Exec {
 #[derive(Debug)]
 pub(crate) struct FinishedGuest {
     pub(crate) name: String,
-    pub(crate) path: PathBuf,
+    /// Its file, if there is one.
+    pub(crate) path: Option<PathBuf>,
     pub(crate) trace_id: u64,
     pub(crate) end: SessionEnd,
     pub(crate) cpus: Vec<GuestCpu>,
@@ -454,6 +500,29 @@ pub(crate) struct GuestCpu {
 }
 
 impl RunningGuest {
+    /// Gives its file the name: what arrived is worth being found.
+    pub(crate) fn publish(&self) -> Result<(), Error> {
+        self.sink.publish()
+    }
+}
+
+impl<S: GuestSink> RunningGuest<S> {
+    /// Where its data goes.
+    pub(crate) fn sink(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// How often its clock was compared so far.
+    pub(crate) fn comparisons(&self) -> u64 {
+        self.session.comparisons()
+    }
+
+    /// What its clock has to do with the host's by the last comparisons; `None` without any.
+    pub(crate) fn clock(&self, host_trace_id: u64) -> Option<GuestClock> {
+        let samples = self.session.recent_samples();
+        GuestClock::new(&samples, self.counters.as_ref(), host_trace_id, self.session.cpus)
+    }
+
     /// Runs the command of the plan in the guest.
     pub(crate) fn exec(&mut self) {
         if self.has_command {
@@ -479,11 +548,6 @@ impl RunningGuest {
         }
     }
 
-    /// Gives its file the name: what arrived is worth being found.
-    pub(crate) fn publish(&self) -> Result<(), Error> {
-        self.file.publish()
-    }
-
     /// Whether it still can send.
     pub(crate) fn is_there(&self) -> bool {
         self.is_there
@@ -504,7 +568,7 @@ impl RunningGuest {
             }
             SessionEvent::Exited(status) => self.exec = Exec::Ended(status),
             _ => {
-                tell(&format!("guest {} is gone; what it sent is kept", self.name));
+                tell(&format!("guest {} is gone; what it sent is {}", self.name, S::KEPT));
                 self.is_there = false;
                 if self.is_running() {
                     self.exec = Exec::Lost;
@@ -516,14 +580,14 @@ impl RunningGuest {
     /// Ends the recording in the guest and completes its file.
     pub(crate) fn finish(mut self, host: &HostFile) -> Result<FinishedGuest, LostGuest> {
         self.take_news();
-        let Self { name, session, file, threads, counters, counts_ticks, exec, started, .. } = self;
+        let Self { name, session, sink, threads, counters, counts_ticks, exec, started, .. } = self;
         let lost = |error| LostGuest { name: name.clone(), error };
         let (count, guest_time) = (session.cpus, session.started.guest_time);
         let end = session.close().map_err(|error| lost(guest_error(error)))?;
         let clock = GuestClock::new(&end.samples, counters.as_ref(), host.trace_id, count);
         let tracing_on = clock.as_ref().zip(guest_time).map(|(clock, time)| clock.to_host(time));
         let started = Started { tracing_on, ..started };
-        let order = file.byte_order();
+        let order = sink.byte_order();
         let told =
             guest_clock::of_vcpus(&end.vcpu_samples, host.trace_id).filter(|_| clock.is_none());
         let options = clock.iter().flat_map(|GuestClock { shift, error }| {
@@ -535,8 +599,8 @@ impl RunningGuest {
         let factor = host.tsc_to_nsec.filter(|_| counts_ticks);
         let options =
             options.chain(factor.iter().map(|factor| write::option::tsc_to_nsec(factor, order)));
-        let (path, trace_id) = (file.output().path().to_owned(), file.trace_id());
-        let closed = file.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
+        let (path, trace_id) = (sink.path().map(Path::to_owned), sink.trace_id());
+        let closed = sink.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
         let Closed { placements, lost_events, discarded, problem } = closed;
         let is_of_file = |problem: &HostError| matches!(problem, HostError::Data { .. });
         let has_failed = problem.is_some() || end.problems.iter().any(is_of_file);

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::destination::Destination;
+use super::guest_file::place_beside;
 use super::guests::{FinishedGuest, Guests, HostFile, LostGuest, Reached, joined};
 use super::local::{LocalRecording, Recorded};
-use super::plan::Plan;
+use super::plan::{GuestPlan, Plan};
 use super::status::{Progress, Status};
 use super::summary;
 use super::wait::{Event, Signals, Tasks};
@@ -54,7 +55,9 @@ impl Session {
         args: &Args,
         trace_id: u64,
     ) -> Result<(), Error> {
-        self.guests = Guests::start(connected, plan, &args.output_path(), trace_id)?;
+        let output = args.output_path();
+        let place = |guest: &GuestPlan| place_beside(&output, guest);
+        self.guests = Guests::start(connected, plan, &place, trace_id)?;
         self.guests.exec();
         self.workload.as_mut().map_or(Ok(()), Workload::release)?;
         if let Some(local) = &self.local {

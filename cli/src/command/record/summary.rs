@@ -157,7 +157,7 @@ fn json_of_guest(guest: &FinishedGuest) -> Json {
     let microseconds = |time: u128| u64::try_from(time).unwrap_or(u64::MAX);
     Json::object([
         ("name", Json::from(guest.name.as_str())),
-        ("output", guest.path.display().to_string().into()),
+        ("output", guest.path.as_ref().map(|path| path.display().to_string()).into()),
         ("end", end(guest).into()),
         ("asked_us", microseconds(guest.started.asked).into()),
         ("ready_us", microseconds(guest.started.ready).into()),
@@ -236,7 +236,9 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
     let name = &guest.name;
     if !quiet {
         let mut out = output::stdout();
-        writeln!(out, "{name}: {} CPUs in {}", guest.cpus.len(), guest.path.display())?;
+        if let Some(path) = &guest.path {
+            writeln!(out, "{name}: {} CPUs in {}", guest.cpus.len(), path.display())?;
+        }
         if let Some(worst) = guest.clock_error {
             let (times, unit) = (guest.samples.len(), guest.unit);
             writeln!(out, "{name}: clock compared {times} times, wrong by {worst} {unit} at most")?;
@@ -264,9 +266,8 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
         Some(0) => {}
         Some(bytes) => tell(&format!("{name}: {bytes} bytes of its data are missing")),
         None => {
-            tell(&format!(
-                "{name}: what it still had at the end is lost; what came is in its file"
-            ));
+            let kept = if guest.path.is_some() { "in its file" } else { "printed" };
+            tell(&format!("{name}: what it still had at the end is lost; what came is {kept}"));
         }
     }
     if guest.clock_error.is_none() && guest.vcpu_samples == 0 {

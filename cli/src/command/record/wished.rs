@@ -1,12 +1,13 @@
 //! What a guest wants recorded by itself, written down on the host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use trace_virt::host::SessionEnd;
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::wish::Wish;
 
 use super::args::AgentArgs;
+use super::guest_file::place_beside;
 use super::guests::{self, FinishedGuest, HostFile, LostGuest};
 use super::plan::{GuestPlan, guest_output};
 use crate::error::Error;
@@ -44,7 +45,8 @@ pub(crate) fn record(
     let plans = [GuestPlan::of_wish(guest.as_str(), wish, shelf.max_bytes)];
     let trace_id = super::new_trace_id();
     let connected = guests::connect(dir, &plans, &AgentArgs::default())?;
-    let started = guests::start(connected, &plans, &shelf.base(), trace_id);
+    let place = |guest: &GuestPlan| place_beside(&shelf.base(), guest);
+    let started = guests::start(connected, &plans, &place, trace_id);
     let mut running = started.into_iter().collect::<Result<Vec<_>, _>>().map_err(error_of)?;
     for guest in &mut running {
         guest.publish()?;
@@ -53,15 +55,16 @@ pub(crate) fn record(
     }
     let finished = guests::finish(running, &HostFile { trace_id, tsc_to_nsec: None });
     let finished = finished.into_iter().collect::<Result<Vec<_>, _>>().map_err(error_of)?;
-    Ok(finished.iter().flat_map(|guest| told(guest, &guest.path)).collect())
+    Ok(finished.iter().flat_map(told).collect())
 }
 
 fn error_of(lost: LostGuest) -> Error {
     lost.error
 }
 
-fn told(guest: &FinishedGuest, path: &Path) -> Vec<String> {
-    let mut lines = vec![format!("recorded in {}", path.display())];
+fn told(guest: &FinishedGuest) -> Vec<String> {
+    let path = guest.path.iter().map(|path| format!("recorded in {}", path.display()));
+    let mut lines: Vec<String> = path.collect();
     if guest.end != SessionEnd::Complete {
         lines.push("it went away; what it still had is lost, what came is in the file".to_owned());
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Candidate, Merged, Stream, Streams};
-use crate::clock::{ClockCorrection, ClockOptions};
+use crate::clock::{ClockCorrection, ClockOptions, TimeShift};
 use crate::compress::Codec;
 use crate::error::ReadError;
 use crate::metadata::{Metadata, Warning};
@@ -14,9 +14,10 @@ use crate::ring_buffer::Record;
 ///
 /// A record is *due*, and comes out, when nothing older can come any more. That is so when every CPU has
 /// brought a record that is younger, or was found empty twice since the record came: the first time may have been
-/// before a record that is older was written, the second cannot. A CPU that cannot be read for a while would hold
-/// all others up, so [`release`](Self::release) lets records go without waiting for it. What it brings later comes
-/// out at once, behind younger records; nothing is left out.
+/// before a record that is older was written, the second cannot. What one machine brought says nothing of the CPUs of
+/// another, whose clock is not quite the same. A CPU that cannot be read for a while, or of which nobody says that it is
+/// empty, would hold all others up, so [`release`](Self::release) lets records go without waiting for it. What it brings
+/// later comes out at once, behind younger records, and is counted ([`late`](Self::late)); nothing is left out.
 ///
 /// ```
 /// use tracedat::read::{LiveMerge, Reader};
@@ -38,11 +39,47 @@ pub struct LiveMerge {
     streams: Streams,
     /// Of each stream.
     progress: Vec<Progress>,
-    /// Behind the youngest record that has come.
-    newest: u64,
+    /// Of each file.
+    machines: Vec<Machine>,
     /// What is older is due.
     due: u64,
+    /// All that has come is due, but not what comes.
+    lets_all_go: bool,
     is_complete: bool,
+    /// Time of the youngest record that came out.
+    last: u64,
+}
+
+/// What is known of the records of a file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Machine {
+    /// Behind the youngest record that has come.
+    newest: u64,
+    /// By how much its times may be wrong.
+    clock_error: u64,
+    late: Late,
+}
+
+/// Records that came out behind younger ones, as those were not to wait any longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Late {
+    /// How many.
+    pub records: u64,
+    /// By how much at most, in units of the corrected clock.
+    pub most: u64,
+}
+
+impl Machine {
+    /// Notes that a record comes out. One that is older than the last by no more than its clock may be wrong is not late.
+    fn see(&mut self, time: u64, last: &mut u64) {
+        let behind = last.saturating_sub(time);
+        if behind > self.clock_error {
+            self.late.records = self.late.records.saturating_add(1);
+            self.late.most = self.late.most.max(behind);
+        }
+        *last = (*last).max(time);
+    }
 }
 
 /// A CPU of a [`LiveMerge`].
@@ -76,8 +113,10 @@ impl LiveMerge {
             shared.push(Shared::new(Arc::new(Vec::new()), Codec::None, metadata.abi));
         }
         let progress = vec![Progress::default(); streams.len()];
+        let machines = vec![Machine::default(); shared.len()];
         let streams = Streams::new(streams, shared);
-        Self { streams, progress, newest: 0, due: 0, is_complete: false }
+        let (due, lets_all_go, is_complete, last) = (0, false, false, 0);
+        Self { streams, progress, machines, due, lets_all_go, is_complete, last }
     }
 
     /// A CPU of a buffer of a file, to feed it; `None` where the file does not list it.
@@ -95,7 +134,9 @@ impl LiveMerge {
         };
         for sub_buffer in sub_buffers.chunks(stream.cpu.page_size()) {
             if let Some(last) = stream.cpu.last_time(sub_buffer, byte_order) {
-                self.newest = self.newest.max(last.saturating_add(1));
+                if let Some(machine) = self.machines.get_mut(stream.file) {
+                    machine.newest = machine.newest.max(last.saturating_add(1));
+                }
                 if let Some(progress) = self.progress.get_mut(cpu.0) {
                     progress.read_to = progress.read_to.max(last);
                 }
@@ -108,21 +149,46 @@ impl LiveMerge {
 
     /// Notes that a CPU had no more records when it was looked at last.
     pub fn caught_up(&mut self, cpu: LiveCpu) {
-        if let Some(progress) = self.progress.get_mut(cpu.0) {
+        let machine = self.streams.streams.get(cpu.0).map(|stream| stream.file);
+        let machine = machine.and_then(|file| self.machines.get(file));
+        if let (Some(progress), Some(machine)) = (self.progress.get_mut(cpu.0), machine) {
             progress.read_to = progress.read_to.max(progress.read_to_next);
-            progress.read_to_next = self.newest;
+            progress.read_to_next = machine.newest;
             self.find_due();
+        }
+    }
+
+    /// Corrects the clock of a file's machine from here on. `error` is by how much that may be wrong, in units of the
+    /// host's clock: records that change places with others by no more than that are not counted as late.
+    ///
+    /// Records that are at the head of their CPU keep their time.
+    pub fn set_clock(&mut self, file: usize, shift: &TimeShift, error: u64) {
+        for Stream { cpu, .. } in self.streams.streams.iter_mut().filter(|one| one.file == file) {
+            cpu.correction = std::mem::take(&mut cpu.correction).shifted_by(shift, cpu.cpu);
+        }
+        if let Some(machine) = self.machines.get_mut(file) {
+            machine.clock_error = error;
         }
     }
 
     /// The time behind the youngest record that has come, for [`release`](Self::release) some time later.
     pub fn newest(&self) -> u64 {
-        self.newest
+        self.machines.iter().map(|machine| machine.newest).max().unwrap_or(0)
+    }
+
+    /// How many records of a file came out behind younger ones.
+    pub fn late(&self, file: usize) -> Late {
+        self.machines.get(file).map(|machine| machine.late).unwrap_or_default()
     }
 
     /// Makes all records due that are older than `time`, whichever CPUs are behind.
     pub fn release(&mut self, time: u64) {
         self.due = self.due.max(time);
+    }
+
+    /// Makes all records due that have come, whatever their times. Those that come later wait as ever.
+    pub fn release_all(&mut self) {
+        self.lets_all_go = true;
     }
 
     /// Makes everything due: nothing comes any more.
@@ -142,9 +208,29 @@ impl LiveMerge {
     /// As [`Merge::next`](super::Merge::next). Data that does not decode is skipped and gives a warning.
     #[allow(clippy::should_implement_trait, reason = "lends, unlike an iterator")]
     pub fn next(&mut self) -> Result<Option<(usize, Record<'_>)>, ReadError> {
-        let (due, is_complete) = (self.due, self.is_complete);
-        let next = self.streams.next_due(|time| is_complete || time < due)?;
-        Ok(next.map(|stream| (stream.file, stream.cpu.record())))
+        self.take(&mut |_| true)
+    }
+
+    fn take(
+        &mut self,
+        wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
+        let (due, all) = (self.due, self.is_complete || self.lets_all_go);
+        loop {
+            match self.streams.next_due(|time| all || time < due)? {
+                Some(stream) if !wanted(&stream.candidate()) => {}
+                Some(_) => break,
+                None => {
+                    self.lets_all_go = false;
+                    return Ok(None);
+                }
+            }
+        }
+        let Some(stream) = self.streams.lent() else { return Ok(None) };
+        if let Some(machine) = self.machines.get_mut(stream.file) {
+            machine.see(stream.cpu.time(), &mut self.last);
+        }
+        Ok(Some((stream.file, stream.cpu.record())))
     }
 
     /// What could not be decoded so far in a file; offsets count the bytes of each CPU.
@@ -167,15 +253,7 @@ impl Merged for &mut LiveMerge {
         &mut self,
         wanted: &mut dyn FnMut(&Candidate<'_>) -> bool,
     ) -> Result<Option<(usize, Record<'_>)>, ReadError> {
-        let (due, is_complete) = (self.due, self.is_complete);
-        loop {
-            match self.streams.next_due(|time| is_complete || time < due)? {
-                Some(stream) if !wanted(&stream.candidate()) => {}
-                Some(_) => break,
-                None => return Ok(None),
-            }
-        }
-        Ok(self.streams.lent().map(|stream| (stream.file, stream.cpu.record())))
+        self.take(wanted)
     }
 
     fn peek_cpu(
