@@ -64,7 +64,8 @@ impl Event {
         if cx.full { self.full_program() } else { self.program(cx.plugins) }
     }
 
-    /// Appends the text of one record as its print fmt has it, without the name of the event.
+    /// Appends the text of one record as its print fmt has it, without the name of the event: see
+    /// [`Program::run`] for how long it may be.
     pub fn print(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
         self.program_for(cx).run(data, cx, out);
     }
@@ -182,5 +183,41 @@ mod tests {
         let shown = event.recorded(&[1, 2], PrintContext::new(&names));
         assert_eq!(shown.to_string(), "tick: a=258");
         assert_eq!((shown.name(), shown.int("a"), shown.int("b")), ("tick", Some(258), None));
+    }
+    /// A format prints a record of four bytes as wide, and as often, as it likes.
+    #[test]
+    fn texts_that_become_too_long_are_cut() {
+        const MOST: usize = 64 << 10;
+        let abi = Abi { byte_order: ByteOrder::Little, long_size: 8 };
+        let names = NoNames::default();
+        let print = |format: &str, full| {
+            let text = format!(
+                "name: wide\nID: 7\nformat:\n\tfield:int a;\toffset:0;\tsize:4;\tsigned:1;\n\n\
+                 print fmt: {format}\n"
+            );
+            let event = Event::new("test", text.as_bytes(), abi).unwrap();
+            let cx = PrintContext { full, ..PrintContext::new(&names) };
+            let mut out = b"before ".to_vec();
+            event.print(&i32::MAX.to_le_bytes(), &cx, &mut out);
+            String::from_utf8(out.split_off(7)).unwrap()
+        };
+        let often = |conversion: &str, count| {
+            format!("\"{}\"{}", conversion.repeat(count), ", REC->a".repeat(count))
+        };
+        for full in [false, true] {
+            assert_eq!(print(&often("%5000d", 10), full).len(), 50_000);
+            for format in [
+                often("%5000d", 20),
+                often("%65535d", 2),
+                often("%-65535d", 1000),
+                often("%d", 7_000),
+                // So many zeros as the record says.
+                "\"%.*d%d\", REC->a, REC->a, REC->a".to_owned(),
+            ] {
+                let text = print(&format, full);
+                assert_eq!(text.len(), MOST, "{}", &format[..20]);
+                assert!(text.ends_with("[...]"), "{}", &format[..20]);
+            }
+        }
     }
 }

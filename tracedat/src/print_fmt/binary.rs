@@ -1,5 +1,6 @@
 //! Binary `trace_printk` records: the format by address, the arguments packed into words.
 use super::conversion::{self, Kind, Piece, Pointer, Star};
+use super::limit::{self, MAX_WIDTH};
 use super::number;
 use super::value::Load;
 use super::{Compat, PrintContext, Program, address};
@@ -21,8 +22,12 @@ impl BinaryFormat {
 
     /// Appends the text of the arguments.
     pub fn print(&self, args: &[u8], abi: Abi, cx: &PrintContext<'_>, out: &mut Vec<u8>) {
+        let (start, len) = (out.len(), args.len());
         let mut args = Args { rest: args, read: 0, abi };
         for piece in &self.pieces {
+            if limit::is_exceeded(out, start, len) {
+                return;
+            }
             let conversion = match piece {
                 Piece::Literal(text) => {
                     out.extend_from_slice(text);
@@ -34,10 +39,11 @@ impl BinaryFormat {
             if matches!(conversion.star, Star::Width | Star::Both) {
                 let width = args.number(4) as i32;
                 layout.left |= width < 0;
-                layout.width = width.unsigned_abs().min(65_535);
+                layout.width = width.unsigned_abs().min(MAX_WIDTH);
             }
             if matches!(conversion.star, Star::Precision | Star::Both) {
-                layout.precision = u32::try_from(args.number(4) as i32).ok();
+                let precision = u32::try_from(args.number(4) as i32).ok();
+                layout.precision = precision.map(|most| most.min(MAX_WIDTH));
             }
             match conversion.kind {
                 Kind::Number { base, bits } => {
@@ -136,6 +142,25 @@ impl Program {
                 number::hex(out, format);
                 out.extend_from_slice(b")\n");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BinaryFormat, PrintContext};
+    use crate::abi::{Abi, ByteOrder};
+    use crate::print_fmt::NoNames;
+
+    #[test]
+    fn no_text_is_longer_than_a_few_conversions() {
+        let abi = Abi { byte_order: ByteOrder::Little, long_size: 8 };
+        let names = NoNames::default();
+        for format in ["%.*d%d%d".repeat(1000), "%*d".repeat(1000), "%65535s".repeat(1000)] {
+            let mut out = Vec::new();
+            let format = BinaryFormat::parse(format.as_bytes());
+            format.print(&[0x7f; 40], abi, &PrintContext::new(&names), &mut out);
+            assert!((65_536..4 * 65_536).contains(&out.len()), "{}", out.len());
         }
     }
 }

@@ -2,6 +2,7 @@
 use super::ast::{Expr, Table, cast_mask, convert};
 use super::conversion::{self, Conversion, Ipv4Order, Kind, Piece, Pointer, Star};
 use super::functions::Function;
+use super::limit::MAX_WIDTH;
 use super::number::{self, Layout};
 use super::parse::{NotUnderstood, PrintFmt};
 use super::program::{Form, FormIndex, HexDumpStyle, Literal, Program, RawForm, Step, TableRange};
@@ -575,10 +576,11 @@ impl Form {
         if let Some(width) = self.width {
             let width = value(width) as i32;
             layout.left |= width < 0;
-            layout.width = width.unsigned_abs().min(65_535);
+            layout.width = width.unsigned_abs().min(MAX_WIDTH);
         }
         if let Some(precision) = self.precision {
             layout.precision = u32::try_from(value(precision) as i32).ok();
+            layout.precision = layout.precision.map(|most| most.min(MAX_WIDTH));
         }
         layout
     }

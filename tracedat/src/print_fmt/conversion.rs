@@ -1,4 +1,5 @@
 //! The format string: literal text and conversions.
+use super::limit::MAX_WIDTH;
 use super::number::{Base, Layout};
 
 /// A part of a format string.
@@ -153,7 +154,7 @@ fn conversion(rest: &mut &[u8], complete: bool) -> Result<Directive, BadLength> 
                 let number =
                     if point { layout.precision.get_or_insert(0) } else { &mut layout.width };
                 // Wide enough for every line, too small to exhaust memory.
-                *number = (*number * 10 + u32::from(byte - b'0')).min(65_535);
+                *number = (*number * 10 + u32::from(byte - b'0')).min(MAX_WIDTH);
             }
             b'.' => {
                 point = true;

@@ -1,4 +1,5 @@
 //! Rows of bytes, as `__print_hex_dump` prints them.
+use super::limit;
 use super::number;
 use super::program::HexDumpStyle;
 use super::value::Load;
@@ -14,8 +15,13 @@ pub(super) fn print(
     order: ByteOrder,
 ) {
     let (row, group) = (usize::from(style.row).max(1), usize::from(style.group).max(1));
+    let before = out.len();
     out.push(b'\n');
     for (index, line) in bytes.chunks(row).enumerate() {
+        // A prefix may be as long as a format.
+        if limit::is_exceeded(out, before, bytes.len()) {
+            return;
+        }
         out.extend_from_slice(prefix);
         if style.offsets {
             text::hex(out, (index * row) as u64, 8);

@@ -14,6 +14,7 @@ mod functions;
 mod hex_dump;
 mod labelled;
 mod lexer;
+pub(crate) mod limit;
 pub(crate) mod number;
 mod parse;
 mod program;

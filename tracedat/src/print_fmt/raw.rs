@@ -1,6 +1,6 @@
 //! Fields as ` name=value`, uninterpreted (`report -R`).
 use super::program::{RawForm, Step};
-use super::{Compat, PrintContext, Program, address, number};
+use super::{Compat, PrintContext, Program, address, limit, number};
 use crate::abi::Abi;
 use crate::event_format::Field;
 
@@ -32,7 +32,11 @@ impl Program {
         cx: &PrintContext<'_>,
         out: &mut Vec<u8>,
     ) {
+        let start = out.len();
         for (field, form) in self.fields.iter().zip(&self.raw_forms) {
+            if limit::is_exceeded(out, start, data.len()) {
+                break;
+            }
             out.push(b' ');
             out.extend_from_slice(field.name.as_bytes());
             out.push(b'=');
@@ -46,6 +50,7 @@ impl Program {
                 _ => self.raw_field(field, data, out),
             }
         }
+        limit::cut(out, start, data.len());
     }
 
     fn raw_form(&self, form: RawForm, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {

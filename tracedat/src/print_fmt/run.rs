@@ -1,22 +1,34 @@
 //! Runs a program on a record.
 use super::functions::{self, Function};
+use super::limit;
 use super::number::{self, Layout};
 use super::program::{FormIndex, Literal, Mode, Program, Step, TableRange};
 use super::value::{Load, Place, Value};
 use super::{Compat, PrintContext, address, hex_dump, value};
 use crate::abi::ByteOrder;
 
+/// How many steps are run before the text's length is looked at.
+const STEPS: usize = 64;
+
 impl Program {
-    /// Appends the text of one record. A record that ends early has zeros for what is missing.
+    /// Appends the text of one record. A record that ends early has zeros for what is missing. Of more than
+    /// 64 KiB, or 16 bytes for each of the record's, the rest is left out, and `[...]` stands for it.
     pub fn run(&self, data: &[u8], cx: &PrintContext<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
         match self.mode {
-            Mode::Steps => self.run_steps(0, self.steps.len(), data, cx, out),
+            Mode::Steps => {
+                let (mut at, end) = (0, self.steps.len());
+                while at < end && !limit::is_exceeded(out, start, data.len()) {
+                    at = self.run_steps(at, end.min(at + STEPS), data, cx, out);
+                }
+            }
             Mode::Failed => {
                 out.extend_from_slice(b"[FAILED TO PARSE]");
                 self.run_raw(data, cx, out);
             }
             Mode::Binary => self.run_binary(data, cx, out),
         }
+        limit::cut(out, start, data.len());
     }
 
     #[inline(never)]
@@ -80,7 +92,7 @@ impl Program {
         form.is_some_and(|form| form.precision.is_some())
     }
 
-    /// Runs the steps from `at` up to `end`.
+    /// Runs the steps from `at` up to `end`. Returns which would be next.
     pub(super) fn run_steps(
         &self,
         mut at: usize,
@@ -88,7 +100,7 @@ impl Program {
         data: &[u8],
         cx: &PrintContext<'_>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> usize {
         let steps = self.steps.get(..end).unwrap_or_default();
         while let Some(step) = steps.get(at) {
             at += 1;
@@ -142,6 +154,7 @@ impl Program {
                 ref other => self.run_other(other, data, cx, out),
             }
         }
+        at
     }
 
     /// Runs a step of the less usual ones, which would only take registers from the others.

@@ -8,7 +8,7 @@ use super::options::{Compat, Layout, ReportOptions, TimeStyle};
 use super::pipeline::Format;
 use super::wakeups::print_microseconds;
 use crate::plugin::HandledRecord;
-use crate::print_fmt::PrintContext;
+use crate::print_fmt::{PrintContext, limit};
 use crate::ring_buffer::MissedEvents;
 
 /// A task that nobody named.
@@ -316,7 +316,10 @@ pub(crate) fn print_event(
             event: slot.event,
             print: &print,
         };
+        let start = out.len();
         handler.print(&record, out);
+        // Of names that a trace has, any number may be in a text.
+        limit::cut(out, start, data.len());
     } else {
         slot.event.print(data, &print, out);
     }
