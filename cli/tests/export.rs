@@ -94,12 +94,19 @@ fn tables() -> Result<(), Failed> {
     let trace = made_trace(dir.path(), "trace.dat", 3)?;
     let wanted = counts(&trace)?;
     check(wanted.len() > 3, || format!("{wanted:?}"))?;
-    for format in ["csv", "parquet"] {
+    for format in ["csv", "json", "parquet"] {
         let out = dir.path().join(format);
         let option = format!("--{format}");
         let export = || {
             let day = ["--day", "2026-11-26"];
-            success(trace_cmd().args(["export", &option]).args(day).arg("-o").arg(&out).arg(&trace))
+            success(
+                trace_cmd()
+                    .args(["export", &option])
+                    .args(day)
+                    .arg("-o")
+                    .arg(out.join(""))
+                    .arg(&trace),
+            )
         };
         export()?;
         let first = files(&out)?;
@@ -118,6 +125,14 @@ fn tables() -> Result<(), Failed> {
             if format == "csv" {
                 let rows = csv_lines(&fs::read_to_string(&path)?) - 1;
                 check(Some(&rows) == wanted.get(event), || format!("{path:?}: {rows} rows"))?;
+            } else if format == "json" {
+                let text = fs::read_to_string(&path)?;
+                let rows: Vec<serde_json::Value> =
+                    text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+                let known = |row: &serde_json::Value| row["common_timestamp"].is_u64();
+                check(Some(&rows.len()) == wanted.get(event) && rows.iter().all(known), || {
+                    format!("{path:?}: {} rows", rows.len())
+                })?;
             } else {
                 let bytes = fs::read(&path)?;
                 check(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"), || event.clone())?;

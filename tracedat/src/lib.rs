@@ -156,6 +156,7 @@ pub mod profile;
 pub mod read;
 pub mod report;
 pub mod ring_buffer;
+mod sched;
 pub mod source;
 pub mod split;
 pub mod symbols;

@@ -192,6 +192,8 @@ impl Stage {
         options.memory_mb = 1024;
         options.virt_dir = Some(self.virt());
         options.programs = vec![BINARY.into()];
+        // As `virt-server --dom` says.
+        options.qemu_args = ["-name", "guest=guest1,debug-threads=on"].map(str::to_owned).to_vec();
         options.files = vec![
             script("trace-cmd", format!("exec {BINARY} \"$@\"")),
             script("app", work()),

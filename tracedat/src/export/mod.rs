@@ -1,11 +1,12 @@
-//! Records for other programs: one typed table per event, as CSV or Parquet; a trace for Perfetto.
+//! Records for other programs: one typed table per event, as CSV, JSON or Parquet; a trace for Perfetto.
 //!
 //! ```text
-//! record ─► table (columns, cells) ─► csv, parquet
+//! record ─► table (columns, cells) ─► csv, json, parquet
 //!        └► perfetto
 //! ```
 
 pub mod csv;
+pub mod json;
 mod machine;
 mod parquet;
 mod perfetto;

@@ -6,6 +6,7 @@ use crate::event_format::EventFormat;
 use crate::metadata::Metadata;
 use crate::plugin::{IntField, TextField};
 use crate::ring_buffer::Record;
+use crate::sched::{Switch, Wakeup};
 
 /// What happened.
 pub(super) enum Told {
@@ -24,32 +25,11 @@ pub(super) enum Told {
 /// Where an event has what it tells.
 #[derive(Debug)]
 enum Role {
-    Switch {
-        prev_pid: IntField,
-        prev_state: IntField,
-        prev_comm: Option<TextField>,
-        next_pid: IntField,
-        next_comm: Option<TextField>,
-    },
-    Wakeup {
-        pid: IntField,
-        target: Option<IntField>,
-        success: Option<IntField>,
-    },
-    Migrate {
-        pid: IntField,
-        target: IntField,
-    },
-    Entry {
-        thread: IntField,
-        vcpu: Option<IntField>,
-    },
-    Exit {
-        thread: IntField,
-        vcpu: Option<IntField>,
-        reason: IntField,
-        isa: Option<IntField>,
-    },
+    Switch(Switch),
+    Wakeup(Wakeup),
+    Migrate { pid: IntField, target: IntField },
+    Entry { thread: IntField, vcpu: Option<IntField> },
+    Exit { thread: IntField, vcpu: Option<IntField>, reason: IntField, isa: Option<IntField> },
 }
 
 /// The roles of all events of a trace, found when an event first occurs.
@@ -74,17 +54,18 @@ impl<'m> Events<'m> {
             Comm::new(field.as_ref().and_then(|field| field.get(data)).unwrap_or_default())
         };
         Some(match self.role(record.buffer, data)? {
-            Role::Switch { prev_pid, prev_state, prev_comm, next_pid, next_comm } => Told::Switch {
-                prev: (number(prev_pid)?, comm(prev_comm)),
+            Role::Switch(switch) => Told::Switch {
+                prev: (number(&switch.prev_pid)?, comm(&switch.prev_comm)),
                 // Both ready and preempted tasks have none of these bits.
-                prev_is_ready: prev_state.get(data)? & 0xff == 0,
-                next: (number(next_pid)?, comm(next_comm)),
+                prev_is_ready: switch.prev_state.get(data)? & 0xff == 0,
+                next: (number(&switch.next_pid)?, comm(&switch.next_comm)),
             },
-            Role::Wakeup { pid, target, success } => {
-                if optional(success) == Some(0) {
+            Role::Wakeup(wakeup) => {
+                if wakeup.is_none(data) {
                     return None;
                 }
-                Told::Wakeup { pid: number(pid)?, target: optional(target).unwrap_or(record.cpu) }
+                let target = optional(&wakeup.target).unwrap_or(record.cpu);
+                Told::Wakeup { pid: number(&wakeup.pid)?, target }
             }
             Role::Migrate { pid, target } => {
                 Told::Migrate { pid: number(pid)?, target: target.get(data)? as u32 }
@@ -119,21 +100,10 @@ impl<'m> Events<'m> {
 impl Role {
     fn of(format: &EventFormat) -> Option<Self> {
         let int = |name| IntField::new(format.event_field(name)?, format.abi);
-        let text = |name| Some(TextField::new(format.event_field(name)?, format.abi));
         let thread = || IntField::new(format.common_field("common_pid")?, format.abi);
         Some(match (format.system.as_str(), format.name.as_str()) {
-            ("sched", "sched_switch") => Self::Switch {
-                prev_pid: int("prev_pid")?,
-                prev_state: int("prev_state")?,
-                prev_comm: text("prev_comm"),
-                next_pid: int("next_pid")?,
-                next_comm: text("next_comm"),
-            },
-            ("sched", "sched_wakeup" | "sched_wakeup_new") => Self::Wakeup {
-                pid: int("pid")?,
-                target: int("target_cpu"),
-                success: int("success"),
-            },
+            ("sched", "sched_switch") => Self::Switch(Switch::of(format)?),
+            ("sched", "sched_wakeup" | "sched_wakeup_new") => Self::Wakeup(Wakeup::of(format)?),
             ("sched", "sched_migrate_task") => {
                 Self::Migrate { pid: int("pid")?, target: int("dest_cpu")? }
             }

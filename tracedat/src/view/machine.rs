@@ -227,13 +227,13 @@ impl<'m> Machine<'m> {
         let pid = |field: &IntField| field.signed(data).map(|pid| pid as i32);
         let comm = |field: &Option<TextField>| field.as_ref().and_then(|field| field.get(data));
         match role {
-            Role::Switch { prev_pid, prev_state, prev_comm, next_pid, next_comm } => {
+            Role::Switch(switch) => {
                 let (Some(prev), Some(next), Some(state)) =
-                    (pid(prev_pid), pid(next_pid), prev_state.get(data))
+                    (pid(&switch.prev_pid), pid(&switch.next_pid), switch.prev_state.get(data))
                 else {
                     return;
                 };
-                let (prev_comm, next_comm) = (comm(prev_comm), comm(next_comm));
+                let (prev_comm, next_comm) = (comm(&switch.prev_comm), comm(&switch.next_comm));
                 self.has_switches = true;
                 let (prev, next) = (self.task(prev), self.task(next));
                 if let Some(task) = self.tasks.get_mut(prev) {
@@ -245,11 +245,11 @@ impl<'m> Machine<'m> {
                 }
                 self.run(cpu, time, next);
             }
-            Role::Wakeup { pid: woken, comm: name, success } => {
-                if success.as_ref().and_then(|success| success.get(data)) == Some(0) {
+            Role::Wakeup(wakeup) => {
+                if wakeup.is_none(data) {
                     return;
                 }
-                let (Some(woken), name) = (pid(woken), comm(name)) else { return };
+                let (Some(woken), name) = (pid(&wakeup.pid), comm(&wakeup.comm)) else { return };
                 let at = self.task(woken);
                 if let Some(task) = self.tasks.get_mut(at) {
                     task.learn(name);

@@ -33,7 +33,7 @@ const AFTER_HELP: &str = "\
 Files of a host and its guests are merged on the clock of the host. A machine is named as its host names the guest,
 else by the host name in the file, else by the name of the file.
 
---csv and --parquet write one table for each event:
+--parquet, --csv and, into a directory, --json write one table for each event:
   DIR/SYSTEM/EVENT/machine=NAME/day=2026-11-26/TRACE-ID.parquet
 so that traces of many machines can go into one DIR, and DIR/SYSTEM/EVENT reads as one table with the columns machine
 and day. The other columns are common_timestamp (nanoseconds), common_cpu, common_pid, common_comm, instance, and the
@@ -59,7 +59,7 @@ pub(crate) fn command() -> Command {
         .arg(format("perfetto", "A trace for Perfetto, with a machine for each file"))
         .arg(format("parquet", "A directory of Parquet files, a table for each event"))
         .arg(format("csv", "The same as CSV; without -o one table, to standard output"))
-        .arg(format("json", "One JSON object a line, as report --json"))
+        .arg(format("json", "One JSON object a line, as report --json; tables where -o DIR/ is a directory"))
         .group(ArgGroup::new("format").args(["perfetto", "parquet", "csv", "json"]).required(true))
         .arg(
             Arg::new("output")
@@ -67,14 +67,14 @@ pub(crate) fn command() -> Command {
                 .long("output")
                 .value_name("PATH")
                 .value_parser(value_parser!(PathBuf))
-                .help("The file to write, - for standard output; the directory of --csv and --parquet"),
+                .help("The file to write, - for standard output; the directory of tables, for --json with a / at its end"),
         )
         .arg(
             Arg::new("day")
                 .long("day")
                 .value_name("YYYY-MM-DD")
                 .value_parser(day)
-                .conflicts_with_all(["perfetto", "json"])
+                .conflicts_with("perfetto")
                 .help("The day of traces that do not tell theirs"),
         )
 }

@@ -208,7 +208,8 @@ pub(in crate::command) fn set_up(
         text = made(dir, &guest, cpus, &report);
     }
     if *means == Means::Print {
-        text.push_str("\nQEMU arguments:\n\n");
+        // The name is how the server knows the guest; those of its threads tell which of them are its CPUs.
+        let _ = write!(text, "\nQEMU arguments, beside -name guest={name},debug-threads=on:\n\n");
     }
     if matches!(means, Means::Print | Means::Qemu) {
         for option in dir.qemu_args(&guest, cpus).map_err(failed)?.chunks(2) {

@@ -124,11 +124,11 @@ impl<'m> EventPlan<'m> {
 
 impl Body {
     fn typed(event: &Event, message: &Message) -> Self {
-        let field = |&(number, name, value): &(u32, &str, Type)| {
+        let field = |(number, &(name, value)): (u32, &(&str, Type))| {
             let field = event.format.event_field(name)?;
             Some(TypedField { number, value, plan: FieldPlan::new(event, field) })
         };
-        let fields = message.fields.iter().filter_map(field).collect();
+        let fields = (1..).zip(message.fields).filter_map(field).collect();
         Self::Typed { number: message.number, fields }
     }
 
