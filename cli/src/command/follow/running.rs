@@ -323,9 +323,10 @@ impl Following {
         for (file, name) in self.names.iter().enumerate() {
             let late = records.late(file);
             if late.records > 0 {
+                let place = if self.names.len() > 1 { format!("{name}: ") } else { String::new() };
                 let (count, most) = (late.records, late.most);
                 tell(&format!(
-                    "{name}: {count} events came late, behind others that are up to {most} {unit} younger"
+                    "{place}{count} events came late, behind others that are up to {most} {unit} younger"
                 ));
             }
         }
