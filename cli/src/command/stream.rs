@@ -25,6 +25,13 @@ a second after the event: a line is printed when every CPU was found to have not
 read it is waited half a second; what it brings then comes behind younger lines. Where events come faster than they \
 can be printed, '[EVENTS DROPPED]' stands in their place, and the end tells how many were lost.
 
+With --dom and -A, lines of guests come between those of this machine, which are called 'host', in the order of time by \
+the host's clock. Clocks are compared all the time; the end tells by how much the time of a guest's line may have been \
+wrong. A line is printed 0.7 seconds after the event. What of a guest takes longer comes behind younger lines; the end \
+tells how many events that were, and of which machine. A guest that goes away is told, and the others go on. What \
+commands of guests (--exec) write goes to standard error. Tasks of a guest have the names that they had when tracing \
+began there, or that events such as sched_switch tell.
+
 Options bind to what comes before them, as those of 'trace-cmd record': see there. What was set is put back at the end.
 
 Examples:
@@ -33,7 +40,9 @@ Examples:
   trace-cmd stream -F -c -e syscalls ls                 only ls and its children
   trace-cmd stream -e irq --filter 'irq_handler_entry: irq > 30'
   trace-cmd stream -p function -l 'vfs_*' -B disk -e block
-  trace-cmd stream -e sched_switch --json | jq .fields.next_comm";
+  trace-cmd stream -e sched_switch --json | jq .fields.next_comm
+  trace-cmd stream -e kvm --dom guest1 -e sched --dom guest2 -e irq
+  trace-cmd stream --dom guest1 -e sched --exec make \\;     one guest only, until its command has ended";
 
 /// Words and help of `stream`.
 pub(crate) fn command() -> Command {
@@ -97,7 +106,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     if !args.quiet {
         for (file, FollowedMachine { name, metadata, .. }) in machines.iter().enumerate() {
             for warning in metadata.warnings().iter().chain(records.warnings(file)) {
-                tell(&format!("{name}: {warning}"));
+                match machines.len() {
+                    1 => tell(&warning.to_string()),
+                    _ => tell(&format!("{name}: {warning}")),
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ mod own;
 mod peers;
 mod reference;
 mod sessions;
+mod streamed;
 
 use std::fs;
 use std::path::PathBuf;
@@ -34,6 +35,16 @@ const CASES: &[Case] = &[
         name: "root_hosts_of_both_kinds_record_side_by_side",
         needs: with_reference,
         test: sessions::mixed,
+    },
+    Case {
+        name: "root_this_machine_and_two_guests_are_one_stream",
+        needs: with_tracefs,
+        test: streamed::together,
+    },
+    Case {
+        name: "root_a_c_agent_is_no_part_of_a_stream",
+        needs: with_reference,
+        test: streamed::without_clock,
     },
     Case { name: "root_a_busy_agent_says_so", needs: with_tracefs, test: own::busy },
     Case { name: "root_a_key_is_asked_of_both", needs: with_tracefs, test: own::keyed },

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,15 @@ pub(crate) struct Stream {
     lines: Receiver<(Instant, String)>,
     /// Where what it says goes.
     said: TempDir,
+}
+
+/// How it ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// The lines that were left.
+    pub(crate) lines: Vec<(Instant, String)>,
+    /// What it said.
+    pub(crate) said: String,
 }
 
 impl Stream {
@@ -51,6 +60,21 @@ impl Stream {
         fs::read_to_string(self.said.path().join("stderr")).unwrap_or_default()
     }
 
+    /// Whether a line with this in it comes within a moment.
+    pub(crate) fn has_line(&self, part: &str) -> Result<bool, Failed> {
+        let until = Instant::now() + Duration::from_millis(200);
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok((_, line)) if line.contains(part) => return Ok(true),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return Ok(false),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("it has ended: {}", self.said()).into());
+                }
+            }
+        }
+    }
+
     /// The next line with this in it.
     pub(crate) fn wait_for(&self, part: &str) -> Result<(Instant, String), Failed> {
         let until = Instant::now() + Duration::from_secs(30);
@@ -64,18 +88,15 @@ impl Stream {
         }
     }
 
-    /// Waits for its end; the lines that are left.
-    pub(crate) fn end(
-        mut self,
-        within: Duration,
-    ) -> Result<(ExitStatus, Vec<(Instant, String)>, String), Failed> {
+    /// Waits for its end.
+    pub(crate) fn end(mut self, within: Duration) -> Result<Ended, Failed> {
         let until = Instant::now() + within;
         let mut lines = Vec::new();
         loop {
             lines.extend(self.lines.try_iter());
             if let Some(status) = self.child.try_wait()? {
                 lines.extend(self.lines.iter());
-                return Ok((status, lines, self.said()));
+                return Ok(Ended { status, lines, said: self.said() });
             }
             check(Instant::now() < until, || format!("it does not end: {}", self.said()))?;
             thread::sleep(Duration::from_millis(10));
@@ -90,7 +111,7 @@ impl Stream {
     /// The same; the lines that are left.
     pub(crate) fn interrupt(self) -> Result<Vec<String>, Failed> {
         self.signal()?;
-        let (status, lines, said) = self.end(Duration::from_secs(120))?;
+        let Ended { status, lines, said } = self.end(Duration::from_secs(120))?;
         check(status.success(), || format!("ended with {status}: {said}"))?;
         Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
@@ -104,4 +125,33 @@ impl Drop for Stream {
             let _ = self.child.wait();
         }
     }
+}
+
+impl Ended {
+    /// By how much it says that times may have been wrong.
+    pub(crate) fn clock_error(&self) -> Result<u64, Failed> {
+        let told = self.said.split("wrong by ").skip(1);
+        let errors = told.filter_map(|rest| rest.split(' ').next()?.parse().ok());
+        errors.max().ok_or_else(|| format!("no word of clocks: {}", self.said).into())
+    }
+
+    /// Whether it says that not all was in order.
+    pub(crate) fn tells_of_late_ones(&self) -> bool {
+        self.said.contains("events came late")
+    }
+}
+
+/// The time of a line that has nanoseconds.
+pub(crate) fn nanoseconds(line: &str) -> Option<u64> {
+    let word = line.split_once("] ")?.1.split_whitespace().nth(1)?.strip_suffix(':')?;
+    let (seconds, nanoseconds) = word.split_once('.')?;
+    Some(seconds.parse::<u64>().ok()? * 1_000_000_000 + nanoseconds.parse::<u64>().ok()?)
+}
+
+/// Whether half of some times were short: this machine may have other things to do.
+pub(crate) fn are_soon(mut times: Vec<Duration>, limit: Duration) -> Result<(), Failed> {
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    println!("half of the lines came within {median:?}, all within {:?}", times.last());
+    check(median < limit, || format!("half of the lines came after {median:?}"))
 }

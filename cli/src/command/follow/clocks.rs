@@ -31,6 +31,10 @@ impl LiveClock {
         (file, records): (usize, &mut LiveMerge),
         (clock, trace_id): (Clock, u64),
     ) {
+        // Of one that is gone nothing comes any more.
+        if !guest.is_there() {
+            return;
+        }
         let comparisons = guest.comparisons();
         let is_news = comparisons != self.comparisons;
         if is_news {

@@ -15,7 +15,7 @@ use super::machine::{FollowedMachine, Place};
 use crate::command::received;
 use crate::command::record::guest_file::Closed;
 use crate::command::record::guest_output::GuestOutput;
-use crate::command::record::guests::GuestSink;
+use crate::command::record::guest_sink::GuestSink;
 use crate::command::record::multiplex::{self, Frameless};
 use crate::command::record::plan::GuestPlan;
 use crate::error::Error;

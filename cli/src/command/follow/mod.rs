@@ -11,6 +11,7 @@ mod args;
 mod channel;
 mod clocks;
 mod guest;
+mod host;
 mod machine;
 mod output;
 mod patience;

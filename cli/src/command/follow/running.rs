@@ -8,22 +8,20 @@ use std::time::{Duration, Instant};
 use trace_virt::setup::VirtDir;
 use trace_virt::time_sync::Clock;
 use tracedat::read::{LiveCpu, LiveMerge};
-use tracefs::{Sink, TracingDir, Way, capture};
+use tracefs::{TracingDir, capture};
 
 use super::args::{FollowArgs, clock_with_guests};
-use super::channel::{self, Arrivals, Channel, News};
+use super::channel::{self, Arrivals, News};
 use super::clocks::LiveClock;
 use super::guest::LiveGuest;
+use super::host::{ReadyHost, settings};
 use super::machine::FollowedMachine;
 use super::output::PatientOutput;
 use super::patience::Patience;
-use crate::command::record::args::RecorderArgs;
 use crate::command::record::guests::{
     self, Conclusion, FinishedGuest, Guests, HostFile, LostGuest, joined, with_something_left,
 };
-use crate::command::record::local::{
-    LocalRecording, ReadyRecording, Recorded, Settings, SinkRequest,
-};
+use crate::command::record::local::{LocalRecording, Recorded};
 use crate::command::record::plan::{GuestPlan, Plan};
 use crate::command::record::wait::{Event, Signals, Tasks};
 use crate::command::record::{new_trace_id, summary};
@@ -95,47 +93,6 @@ impl Running {
             let local = local.map(LocalRecording::stop);
             Ended { local, guests: joined(guests) }
         })
-    }
-}
-
-/// This machine, which only waits to begin.
-struct ReadyHost {
-    recording: ReadyRecording,
-    dir: TracingDir,
-    requests: Vec<SinkRequest>,
-    senders: Vec<usize>,
-}
-
-impl ReadyHost {
-    fn new(plan: &Plan, settings: &Settings, channel: &Channel) -> Result<Self, Error> {
-        let mut opened = None;
-        let mut sinks = |dir: &TracingDir, requests: &[SinkRequest]| {
-            let mut senders = Vec::new();
-            let mut sink = || {
-                let sender = channel.sender();
-                senders.push(sender.place());
-                Sink::Follower(Box::new(sender))
-            };
-            let of_request =
-                |request: &SinkRequest| request.cpus.iter().map(|_| sink()).collect::<Vec<_>>();
-            let sinks = requests.iter().map(of_request).collect();
-            opened = Some((dir.clone(), requests.to_vec(), senders));
-            Ok(sinks)
-        };
-        let recording = ReadyRecording::new(&plan.host, settings, &mut sinks)?;
-        let Some((dir, requests, senders)) = opened else {
-            return Err(Error::failure("nothing is recorded here"));
-        };
-        Ok(Self { recording, dir, requests, senders })
-    }
-
-    fn begin(self, plan: &Plan) -> Result<(LocalRecording, FollowedMachine, TracingDir), Error> {
-        let Self { recording, dir, requests, senders } = self;
-        let mut recording = recording.begin()?;
-        let machine = recording.machine()?;
-        let tsc_to_nsec = plan.host.tsc_to_nsec;
-        let machine = FollowedMachine::host(&machine, &requests, &senders, tsc_to_nsec)?;
-        Ok((recording, machine, dir))
     }
 }
 
@@ -324,9 +281,10 @@ impl Following {
         for (file, name) in self.names.iter().enumerate() {
             let late = records.late(file);
             if late.records > 0 {
+                let place = if self.names.len() > 1 { format!("{name}: ") } else { String::new() };
                 let (count, most) = (late.records, late.most);
                 tell(&format!(
-                    "{name}: {count} events came late, behind others that are up to {most} {unit} younger"
+                    "{place}{count} events came late, behind others that are up to {most} {unit} younger"
                 ));
             }
         }
@@ -339,27 +297,6 @@ impl Following {
                 ));
             }
         }
-    }
-}
-
-/// How this machine is recorded.
-fn settings(args: &FollowArgs, workload: Option<&Workload>) -> Settings {
-    Settings {
-        choices: args.setup.choices(),
-        keep_after: args.keep_after,
-        all_formats: false,
-        // Splicing takes only what is full.
-        recorder: RecorderArgs {
-            way: Way::Read,
-            sleep: Some(args.interval()),
-            ..args.recorder.clone()
-        },
-        no_filter: args.no_filter,
-        codec: None,
-        printer: Some(nix::unistd::gettid().as_raw()),
-        texts_first: true,
-        command: workload.map(Workload::pid),
-        most_buffer_kb: None,
     }
 }
 

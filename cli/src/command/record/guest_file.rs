@@ -17,7 +17,7 @@ use tracedat::write::{
 };
 
 use super::guest_output::GuestOutput;
-use super::guests::GuestSink;
+use super::guest_sink::GuestSink;
 use super::multiplex::{self, Frameless};
 use super::output::Output;
 use super::plan::{GuestPlan, guest_output};

@@ -11,10 +11,10 @@ use trace_virt::host::{
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::time_sync::Sample;
 use trace_virt::vcpu::VcpuThreads;
+use tracedat::Abi;
 use tracedat::layout::OptionId;
 use tracedat::metadata::{TscToNsec, VirtualCpu};
 use tracedat::write::{self, Placement};
-use tracedat::{Abi, ByteOrder};
 
 use super::agents;
 use super::args::AgentArgs;
@@ -22,6 +22,7 @@ use super::gate::{Gate, Ticket};
 use super::guest_clock::{self, Counters, GuestClock};
 use super::guest_file::{Closed, GuestFile};
 use super::guest_output::GuestOutput;
+use super::guest_sink::{GuestSink, MakePlace};
 use super::marker_clock::mark_clock;
 use super::plan::{COUNTER, GuestPlan, Plan};
 use super::{summary, tsc};
@@ -52,46 +53,6 @@ pub(crate) enum Reached {
     /// Its agent.
     Agent(AgentGuest),
 }
-
-/// Where the data of a guest goes.
-pub(crate) trait GuestSink: Sized + Send {
-    /// What is there before the guest is asked to record.
-    type Place: Send;
-
-    /// What becomes of what a guest has sent, in one word.
-    const KEPT: &'static str;
-
-    /// Lets the data of a guest that records flow.
-    fn open(
-        place: Self::Place,
-        session: &mut GuestSession,
-        plan: &GuestPlan,
-    ) -> Result<Self, Error>;
-
-    /// Where what the guest's command writes goes.
-    fn output() -> GuestOutput;
-
-    /// The file, if it is one.
-    fn path(&self) -> Option<&Path>;
-
-    /// What ties it to other files.
-    fn trace_id(&self) -> u64;
-
-    /// The byte order of the guest.
-    fn byte_order(&self) -> ByteOrder;
-
-    /// All that was to come `came`: adds what the guest told last, and what is known here.
-    fn close(
-        self,
-        tail: &[u8],
-        options: Vec<(OptionId, Vec<u8>)>,
-        came: &[CpuReport],
-    ) -> Result<Closed, Error>;
-}
-
-/// Makes the place for the data of a guest.
-pub(crate) type MakePlace<'a, S> =
-    &'a (dyn Fn(&GuestPlan) -> Result<<S as GuestSink>::Place, Error> + Sync);
 
 /// Reaches all guests of a plan through the running server, or their agents, side by side.
 ///

@@ -19,6 +19,7 @@ pub(super) mod guest_file;
 pub(super) mod guest_output;
 pub(crate) mod guest_policy;
 pub(crate) mod guest_side;
+pub(super) mod guest_sink;
 pub(super) mod guests;
 pub(super) mod latency;
 pub(super) mod live;

@@ -274,6 +274,7 @@ impl Merged for &mut LiveMerge {
 mod tests {
     use super::*;
     use crate::Reader;
+    use crate::clock::ClockSample;
     use crate::ring_buffer::MissedEvents;
     use crate::testing::{SubBufferBuilder, TraceBuilder, Workload};
 
@@ -373,6 +374,61 @@ mod tests {
             files.push(file);
         }
         assert_eq!(files, [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn what_one_machine_brought_says_nothing_of_another() {
+        let (host, guest) = (metadata(&[]), metadata(&[]));
+        let mut records = LiveMerge::new([&host, &guest]);
+        let host = [0, 1].map(|cpu| records.cpu(0, 0, cpu).unwrap());
+        let guest = [0, 1].map(|cpu| records.cpu(1, 0, cpu).unwrap());
+        // A guest that is ahead, or lies.
+        for cpu in guest {
+            records.feed(cpu, &at(&[1000]));
+        }
+        for _ in 0..2 {
+            host.iter().for_each(|&cpu| records.caught_up(cpu));
+        }
+        records.feed(host[0], &at(&[10]));
+        assert_eq!(due(&mut records), [0; 0]);
+        for _ in 0..2 {
+            host.iter().for_each(|&cpu| records.caught_up(cpu));
+        }
+        assert_eq!(due(&mut records), [10]);
+        records.release_all();
+        assert_eq!(due(&mut records), [1000, 1000]);
+        records.feed(host[1], &at(&[20]));
+        assert_eq!(due(&mut records), [0; 0]);
+        records.finish();
+        assert_eq!(due(&mut records), [20]);
+        assert_eq!(records.late(0), Late { records: 1, most: 980 });
+        assert_eq!(records.late(1), Late::default());
+    }
+
+    #[test]
+    fn a_guests_clock_is_corrected_meanwhile_and_its_error_is_no_lateness() {
+        let (host, guest) = (metadata(&[]), metadata(&[]));
+        let mut records = LiveMerge::new([&host, &guest]);
+        let clock = |offset| TimeShift {
+            peer: 1,
+            interpolate: true,
+            cpus: vec![vec![ClockSample { time: 0, offset, scaling: 1, fraction_bits: 0 }]; 2],
+        };
+        let mut times = |offset, raw: &[u64]| {
+            records.set_clock(1, &clock(offset), 5);
+            let cpu = records.cpu(1, 0, 0).unwrap();
+            records.feed(cpu, &at(raw));
+            records.release(u64::MAX);
+            let mut times = Vec::new();
+            while let Some((_, record)) = records.next().unwrap() {
+                times.push(record.time);
+            }
+            (times, records.late(1))
+        };
+        assert_eq!(times(-100, &[150, 160]), (vec![50, 60], Late::default()));
+        assert_eq!(times(-107, &[164]), (vec![57], Late::default()));
+        let late = Late { records: 1, most: 10 };
+        assert_eq!(times(-120, &[170, 200]), (vec![50, 80], late));
     }
 
     #[test]
