@@ -25,6 +25,7 @@ use super::guest_output::GuestOutput;
 use super::marker_clock::mark_clock;
 use super::output::Output;
 use super::plan::{GuestPlan, Plan, guest_output};
+use super::proxied::{OwnOptions, ProxyHead};
 use super::summary;
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -70,9 +71,7 @@ pub(crate) fn connect(
                 let guest = Guest::connect(dir, &name).map_err(guest_error);
                 guest.map(|guest| Reached::Server(Box::new(guest)))
             }
-            (None, Some(address)) => {
-                agents::connect(dir, &plan.name, address, args).map(Reached::Agent)
-            }
+            (None, Some(address)) => agents::connect(dir, plan, address, args).map(Reached::Agent),
             (None, None) => Err(Error::failure("a guest without a name")),
         };
         reached.map_err(|error| plan.lost(error))
@@ -321,10 +320,22 @@ impl ReadyGuest {
         begin: Instant,
     ) -> Result<RunningGuest, Error> {
         let mut session = self.guest.start(ticket).map_err(guest_error)?;
-        let mut file =
-            GuestFile::create(self.output, &mut session, &plan.instances).map_err(|error| {
-                Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
-            })?;
+        let proxy = match plan.is_proxy {
+            true => {
+                let (trace_id, cpus) = (session.trace_id, session.cpus);
+                let unusable = |error| {
+                    let text = format!("{}: what it sent is no usable head", plan.name);
+                    Error::new(Exit::Guest, text).because(error)
+                };
+                Some(ProxyHead::new(&mut session.head, trace_id, cpus).map_err(unusable)?)
+            }
+            false => None,
+        };
+        let clock = plan.clock.as_deref().filter(|_| plan.is_proxy);
+        let created = GuestFile::create(self.output, &mut session, &plan.instances, clock);
+        let mut file = created.map_err(|error| {
+            Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
+        })?;
         file.collect(&mut session, plan.max_bytes)?;
         let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
         let session_start = session.started;
@@ -337,6 +348,7 @@ impl ReadyGuest {
         Ok(RunningGuest {
             name: plan.title().to_owned(),
             session,
+            proxy,
             file,
             threads: self.threads,
             counters: self.counters,
@@ -366,6 +378,8 @@ pub(crate) struct Started {
 pub(crate) struct RunningGuest {
     name: String,
     session: GuestSession,
+    /// It is the host of this machine.
+    proxy: Option<ProxyHead>,
     file: GuestFile,
     threads: VcpuThreads,
     /// What KVM says of their clocks, if that is what they record.
@@ -413,6 +427,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) clock_error: Option<u64>,
     /// How often an agent of the C version told its clock, which states no bound.
     pub(crate) vcpu_samples: usize,
+    /// What it told this machine, its guest, for its own file; `None` of a guest.
+    own_options: Option<Vec<(OptionId, Vec<u8>)>>,
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
     /// How often and how long its command waited for this side.
@@ -495,7 +511,7 @@ impl RunningGuest {
     /// Ends the recording in the guest and completes its file.
     pub(crate) fn finish(mut self, host_trace_id: u64) -> Result<FinishedGuest, LostGuest> {
         self.take_news();
-        let Self { name, session, file, threads, counters, unit, exec, started, .. } = self;
+        let Self { name, session, proxy, file, threads, counters, unit, exec, started, .. } = self;
         let lost = |error| LostGuest { name: name.clone(), error };
         let (count, guest_time) = (session.cpus, session.started.guest_time);
         let end = session.close().map_err(|error| lost(guest_error(error)))?;
@@ -511,11 +527,26 @@ impl RunningGuest {
         let options =
             options.chain(told.iter().map(|shift| write::option::time_shift(shift, order)));
         let (path, trace_id) = (file.output().path().to_owned(), file.trace_id());
-        let closed = file.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
+        let mut problems: Vec<_> = end.problems.iter().map(in_one_line).collect();
+        let mut tail = end.tail;
+        let own = proxy.map(|head| {
+            let came = end.proxied.unwrap_or_default();
+            // Why there is nothing is known, when it went away.
+            let is_whole = end.end == SessionEnd::Complete || !came.sections.is_empty();
+            match head.whole(&came.sections) {
+                Ok(whole) => tail = whole,
+                Err(reason) => problems.extend(is_whole.then_some(reason)),
+            }
+            let own = head.own_options(&came.options, cpus_here());
+            own.unwrap_or_else(|reason| {
+                problems.push(reason);
+                OwnOptions::default()
+            })
+        });
+        let closed = file.close(&tail, options.collect(), &end.cpus).map_err(lost)?;
         let Closed { placements, lost_events, discarded, problem } = closed;
         let is_of_file = |problem: &HostError| matches!(problem, HostError::Data { .. });
         let has_failed = problem.is_some() || end.problems.iter().any(is_of_file);
-        let mut problems: Vec<_> = end.problems.iter().map(in_one_line).collect();
         problems.extend(problem.map(|error| error.to_string()));
         let is_known = end.end == SessionEnd::Complete;
         let cpu = |((cpu, discarded), came): ((u32, u64), &CpuReport)| GuestCpu {
@@ -540,7 +571,11 @@ impl RunningGuest {
             started,
             samples: end.samples,
             clock_error: clock.as_ref().map(GuestClock::worst),
-            vcpu_samples: end.vcpu_samples.iter().map(Vec::len).sum(),
+            vcpu_samples: match &own {
+                Some(own) => own.samples,
+                None => end.vcpu_samples.iter().map(Vec::len).sum(),
+            },
+            own_options: own.map(|own| own.options),
             unit,
             held: end.held,
             problems,
@@ -567,8 +602,12 @@ impl FinishedGuest {
         self.cpus.iter().try_fold(0, |sum: u64, cpu| Some(sum.saturating_add(cpu.missing?)))
     }
 
-    /// What the host's file says of this guest.
-    pub(crate) fn option(&self) -> (OptionId, Vec<u8>) {
+    /// What the file of this machine says of it.
+    pub(crate) fn options(&self) -> Vec<(OptionId, Vec<u8>)> {
+        self.own_options.clone().unwrap_or_else(|| vec![self.option()])
+    }
+
+    fn option(&self) -> (OptionId, Vec<u8>) {
         let thread = |cpu| self.threads.get(cpu).unwrap_or(-1);
         let cpus = self.cpus.iter().map(|one| VirtualCpu { cpu: one.cpu, pid: thread(one.cpu) });
         let cpus = cpus.collect();
@@ -576,6 +615,12 @@ impl FinishedGuest {
             tracedat::metadata::Guest { name: self.name.clone(), trace_id: self.trace_id, cpus };
         write::option::guest(&guest, Abi::NATIVE.byte_order)
     }
+}
+
+/// CPUs of this machine, each of which may have its clock compared.
+pub(super) fn cpus_here() -> u32 {
+    let count = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_CONF);
+    count.ok().flatten().and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
 }
 
 /// The result of a thread; a panic in it goes on in this one.

@@ -5,6 +5,7 @@
 
 mod agent_address;
 mod agents;
+mod ahead;
 pub(crate) mod args;
 pub(super) mod close_up;
 mod daemon;
@@ -14,7 +15,7 @@ pub(super) mod dry_run;
 mod extras;
 pub(super) mod file;
 mod gate;
-mod guest_clock;
+pub(super) mod guest_clock;
 mod guest_file;
 mod guest_output;
 pub(crate) mod guest_policy;
@@ -27,6 +28,7 @@ pub(crate) mod marker_clock;
 mod multiplex;
 pub(super) mod output;
 pub(crate) mod plan;
+mod proxied;
 mod remote;
 mod run;
 mod session;
