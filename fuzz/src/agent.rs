@@ -51,14 +51,16 @@ fn control(bits: u8, said: &[u8], piece: usize) -> Understood {
     let key = (bits & KEY != 0).then_some(SessionKey { prove, nonce: [7; 16] });
     let mut agent = Agent::new(AgentExtensions::ALL, key, Timeouts::default(), now);
     let mut understood = Understood::default();
+    let mut is_proxy = false;
     let mut take = |agent: &mut Agent| -> Result<(), SessionError> {
         while let Some(event) = agent.next(now)? {
             understood.events.push(format!("{event:?}"));
             match event {
-                AgentEvent::Request(request) if request.is_proxy => {
-                    agent.refuse(RefuseCode::FAILED, "no proxy");
+                AgentEvent::Request(request) if request.args.is_empty() => {
+                    agent.refuse(RefuseCode::FAILED, "nothing to record");
                 }
-                AgentEvent::Request(_) => {
+                AgentEvent::Request(request) => {
+                    is_proxy = request.proxy.is_some();
                     let ports = vec![1500, 1501];
                     agent.respond(&Answer {
                         cpus: 2,
@@ -67,7 +69,8 @@ fn control(bits: u8, said: &[u8], piece: usize) -> Understood {
                         ..Answer::default()
                     })?;
                 }
-                AgentEvent::Close => agent.closed(),
+                AgentEvent::Close if is_proxy => agent.await_cont(now),
+                AgentEvent::Close | AgentEvent::Continue => agent.closed(),
                 AgentEvent::TimeSync { .. } | AgentEvent::Exec => {}
             }
         }

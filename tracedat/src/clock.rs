@@ -4,7 +4,10 @@ mod bound;
 
 pub use bound::{ErrorBounds, ErrorSample, TimeError};
 
-use crate::metadata::Metadata;
+use crate::abi::Abi;
+use crate::error::DecodeError;
+use crate::layout::OptionId;
+use crate::metadata::{Metadata, OptionValue};
 
 /// How time stamps are corrected, apart from what the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,17 @@ pub struct TimeShift {
 }
 
 impl TimeShift {
+    /// Reads the data of a TIME_SHIFT option.
+    ///
+    /// # Errors
+    /// It breaks off.
+    pub fn from_option(data: &[u8], abi: Abi) -> Result<Self, DecodeError> {
+        crate::metadata::time_shift(
+            &OptionValue { id: OptionId::TIME_SHIFT, offset: 0, data: data.to_vec() },
+            abi,
+        )
+    }
+
     /// The host's stamp of a guest's CPU's, as readers find it.
     #[must_use]
     pub fn to_host(&self, cpu: u32, stamp: u64) -> u64 {

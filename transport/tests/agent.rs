@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use trace_transport::message::{Decoder, Message, ParameterId, ParameterList, ProtocolName, Words};
+use trace_transport::message::{Decoder, Message, ProtocolName, Words};
 use trace_transport::session::agent::{
-    Agent, AgentEvent, AgentExtensions, Answer, Ask, Opened, Opening, Request, Taken,
+    Agent, AgentEvent, AgentExtensions, Answer, Ask, Opened, Opening, ProxyGuest, Request, Taken,
 };
 use trace_transport::session::{Prove, RefuseCode, SessionError, SessionKey, Timeouts};
 
@@ -105,7 +105,7 @@ fn a_session_in_any_pieces_with_what_both_know() {
                 let ask = Ask { extensions: asked, key, ..ask() };
                 let (request, opened) = open(&mut agent, now, ask, piece).unwrap();
                 assert_eq!(request.args, ["-e", "sched", "-f", "prio < 5"]);
-                assert_eq!((request.trace_id, request.fifos, request.is_proxy), (7, false, false));
+                assert_eq!((request.trace_id, request.fifos, request.proxy), (7, false, None));
                 assert_eq!(request.time_sync, ["ptp"]);
                 assert_eq!(opened.ports, [1500, u32::MAX]);
                 assert_eq!((opened.cpus, opened.page_size, opened.trace_id), (2, 4096, 99));
@@ -276,19 +276,76 @@ fn hosts_that_are_late_or_leave_are_told_apart() {
     assert_eq!(agent.next(now).unwrap_err(), SessionError::HungUp { step: "CLOSE" });
 }
 
+fn proxy_ask() -> Ask {
+    Ask {
+        proxy: Some(ProxyGuest { cpus: 2, siblings: 0 }),
+        extensions: AgentExtensions::ALL,
+        ..ask()
+    }
+}
+
 #[test]
-fn a_proxy_request_is_known_as_one() {
+fn a_proxy_request_is_known_as_one_and_lets_nothing_be_run() {
     let (mut agent, now) = agent(AgentExtensions::ALL, None);
-    let mut list = ParameterList::new();
-    list.push_counted(ParameterId::ARGUMENTS, ["-e", "kvm"]).unwrap();
-    let parameters = list.parameters();
-    let proxy = Message::TraceProxy { flags: 1, trace_id: 5, cpus: 2, siblings: 0, parameters };
-    say(&mut agent, &proxy);
+    let (request, opened) = open(&mut agent, now, proxy_ask(), usize::MAX).unwrap();
+    assert_eq!(request.proxy, Some(ProxyGuest { cpus: 2, siblings: 0 }));
+    assert_eq!(request.args, ask().args);
+    assert_eq!(opened.extensions, AgentExtensions::OF_PROXIES);
+    say(&mut agent, &Message::Exec);
+    assert!(matches!(agent.next(now), Err(SessionError::Unexpected { .. })));
+}
+
+#[test]
+fn a_proxy_without_extensions_has_no_message_that_the_reference_does_not_know() {
+    let (mut agent, now) = agent(AgentExtensions::ALL, None);
+    // As recorded of 3.1.6's 'record --proxy', for 2 CPUs.
+    let bytes = *b"\0\0\0\x59\0\0\0\x0a\0\0\0\x18\0\0\0\0\0\0\0\0\x1f\xe5\x30\xb6\xed\x67\x4a\x4e\
+        \0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\x20\0\0\0\x02-e\0sched:sched_process_exec\0\
+        \0\0\0\x01\0\0\0\x05ptp\0\0";
+    agent.push(&bytes);
     let Some(AgentEvent::Request(request)) = agent.next(now).unwrap() else { panic!() };
-    assert!(request.is_proxy && request.fifos && request.trace_id == 5);
+    assert_eq!(request.proxy, Some(ProxyGuest { cpus: 2, siblings: 0 }));
+    assert_eq!(
+        (request.trace_id, request.time_sync),
+        (0x1fe5_30b6_ed67_4a4e, vec!["ptp".to_owned()])
+    );
     agent.refuse(RefuseCode::FAILED, "not here");
     assert!(agent.output().is_empty(), "it would not understand");
     assert!(agent.is_closed());
+}
+
+#[test]
+fn a_guest_asks_for_the_options_of_its_own_file_or_goes() {
+    for asks in [true, false] {
+        let (mut agent, now) = agent(AgentExtensions::ALL, None);
+        open(&mut agent, now, proxy_ask(), usize::MAX).unwrap();
+        say(&mut agent, &Message::Close);
+        assert_eq!(agent.next(now).unwrap(), Some(AgentEvent::Close));
+        agent.await_cont(now);
+        assert!(agent.next_deadline().is_some() && !agent.is_closed());
+        if asks {
+            say(&mut agent, &Message::Cont);
+            assert_eq!(agent.next(now).unwrap(), Some(AgentEvent::Continue));
+            agent.closed();
+        } else {
+            agent.hung_up();
+            assert_eq!(agent.next(now).unwrap(), None);
+        }
+        assert!(agent.is_closed());
+    }
+    let (mut agent, now) = agent(AgentExtensions::ALL, None);
+    open(&mut agent, now, proxy_ask(), usize::MAX).unwrap();
+    say(&mut agent, &Message::Cont);
+    assert!(matches!(agent.next(now), Err(SessionError::Unexpected { .. })));
+}
+
+#[test]
+fn a_guest_with_more_cpus_than_there_can_be_is_refused() {
+    let (mut agent, now) = agent(AgentExtensions::ALL, None);
+    let ask = Ask { proxy: Some(ProxyGuest { cpus: u32::MAX, siblings: 0 }), ..proxy_ask() };
+    let (_, bytes) = Opening::new(ask).unwrap();
+    agent.push(&bytes);
+    assert!(matches!(agent.next(now), Err(SessionError::Limit { what: "number of CPUs", .. })));
 }
 
 proptest! {

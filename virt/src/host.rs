@@ -40,6 +40,7 @@ use crossbeam_channel::Receiver;
 use trace_transport::message::{Hello, Message, ParameterId, ParameterList};
 use trace_transport::{Connection, Deadline, MessageError, fifo, unix};
 
+use crate::agent::SyncPort;
 use crate::protocol::{MARK_SIZE, RefuseCode, clean};
 use crate::setup::{GuestName, MAX_CPUS, SetupError, VirtDir};
 use crate::time_sync::{Clock, ClockSample, NotComparable, Ping, Sample};
@@ -49,9 +50,12 @@ use link::{Incoming, Link};
 use recent::RecentRounds;
 
 pub use agent::{AgentGuest, AgentTarget, SyncInterval};
+pub(crate) use agent::{EndingSync, Sync};
 pub use collect::{CpuReport, Sink};
+pub use control::Proxied;
 pub use error::{HostError, Step};
 pub use status::{ClientStatus, ConnectedGuest, ExecAllowed, SessionStatus, status};
+pub use trace_transport::session::agent::ProxyGuest;
 
 /// The server asks the guest's client, which gets 3 s.
 const CONNECT_TIME: Duration = Duration::from_secs(8);
@@ -423,12 +427,13 @@ impl ReadyGuest {
         let guest = name.to_string();
         let interval = request.sync_interval.unwrap_or(Duration::from_secs(1));
         let recent = link.recent();
-        let control = Control::spawn(link, info.cpus, interval)
+        let control = Control::spawn(link, info.cpus, interval, false)
             .map_err(|source| HostError::Io { guest: guest.clone(), step: Step::Start, source })?;
         Ok(GuestSession {
             head,
             cpus: info.cpus,
             sub_buffer_size,
+            trace_id: request.trace_id,
             started,
             info,
             guest,
@@ -452,6 +457,8 @@ pub struct GuestSession {
     pub cpus: u32,
     /// Bytes per sub-buffer.
     pub sub_buffer_size: u32,
+    /// Names the trace: the answer of an agent tells it, others answer with that of the request.
+    pub trace_id: u64,
     /// How it came to record.
     pub started: Started,
     /// What the guest said about itself.
@@ -464,7 +471,16 @@ pub struct GuestSession {
     problems: Vec<HostError>,
     recent: RecentRounds,
     /// The time sync connection of an agent.
-    sync: Option<agent::Sync>,
+    sync: Option<SessionSync>,
+}
+
+/// Who drives the rounds on the time sync connection of an agent.
+#[derive(Debug)]
+enum SessionSync {
+    /// This machine, which is the host.
+    Driven(Sync),
+    /// The agent's, which is the host of this one.
+    Answered(SyncPort),
 }
 
 /// When a guest began to record.
@@ -507,6 +523,8 @@ pub struct Finished {
     pub samples: Vec<Sample>,
     /// The same for each vCPU, as an agent told it, without a bound.
     pub vcpu_samples: Vec<Vec<ClockSample>>,
+    /// What a host brought that was recorded for this machine, its guest.
+    pub proxied: Option<Proxied>,
     /// How the guest's command ended, if that was told.
     pub exec: Option<ExecStatus>,
     /// How often and how long the guest's command waited for this side to take data; `None` where it was not to wait.
@@ -611,7 +629,11 @@ impl GuestSession {
             self.collect(sinks, Some(0))?;
         }
         // The last round goes on beside the end of the recording.
-        let sync = self.sync.map(agent::Sync::end);
+        let (driven, answered) = match self.sync {
+            Some(SessionSync::Driven(sync)) => (Some(sync.end()), None),
+            Some(SessionSync::Answered(port)) => (None, Some(port)),
+            None => (None, None),
+        };
         let closed = self.control.close();
         let mut problems = self.problems;
         problems.extend(closed.problems);
@@ -637,11 +659,14 @@ impl GuestSession {
             }
             cpus.push(report);
         }
-        let (vcpu_samples, problem) = sync.map(agent::EndingSync::finish).unwrap_or_default();
+        let (vcpu_samples, problem) = driven.map(EndingSync::finish).unwrap_or_default();
         problems.extend(problem);
+        if let Some(Err(reason)) = answered.map(SyncPort::finish) {
+            problems.push(HostError::TimeSync { guest: self.guest.clone(), reason });
+        }
         let (end, tail, samples, exec) = (closed.end, closed.tail, closed.samples, closed.exec);
-        let held = closed.held;
-        Ok(Finished { end, cpus, tail, samples, vcpu_samples, exec, held, problems })
+        let (held, proxied) = (closed.held, closed.proxied);
+        Ok(Finished { end, cpus, tail, samples, vcpu_samples, proxied, exec, held, problems })
     }
 }
 

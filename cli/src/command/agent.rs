@@ -8,13 +8,17 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use trace_transport::session::agent::PORT;
 use trace_transport::{Address, Listener, Rule};
-use trace_virt::agent::{AgentNews, AgentOptions, MarkClock, serve};
+use trace_virt::agent::{AgentNews, AgentOptions, MakeOptions, MarkClock, RecordFor, serve};
 use trace_virt::client::ClientEvent;
 use trace_virt::stop::StopSignals;
+use trace_virt::time_sync::ClockSample;
+use tracedat::Abi;
+use tracedat::write::{ahead, option};
 
 use super::guest_rules::{self, GuestRules};
 use super::peer_rules;
 use super::record::args::Args;
+use super::record::guest_clock;
 use super::record::guest_side::Recorder;
 use super::record::marker_clock::mark_clock;
 use super::record::plan;
@@ -29,6 +33,9 @@ Run this in a guest, and on its host 'record -A':
 
   trace-cmd agent -N 192.0.2.1 --key-file FILE      over TCP, for that host, if it has the key
   trace-cmd record -A guest1 --key-file FILE -e sched
+
+  trace-cmd agent -P 3                          on the host, for its guest with CID 3
+  trace-cmd record -e irq --proxy 2 -e kvm      in that guest: it and its host in two files on one clock
 
 Who may connect may have anything recorded: over TCP, let --key-file or a firewall say who. A recording \
 beside others has an instance of its own; what is of the whole kernel, as -g, it cannot have.";
@@ -56,7 +63,11 @@ pub(crate) fn command() -> Command {
                 .long("bind")
                 .value_name("ADDRESS")
                 .help("Listen here: ADDRESS, ADDRESS:PORT, vsock:CID:PORT [default: vsock:any]"),
-            Arg::new("proxy").short('P').value_name("CID").hide(true),
+            Arg::new("proxy")
+                .short('P')
+                .value_name("CID")
+                .value_parser(value_parser!(u32))
+                .help("On a host: record it for its guest with this CID, which asks by 'record --proxy', and for nobody else"),
             flag("daemon").short('D').help("Go on in the background"),
             flag("nofifos").long("nofifos").help("Never send data through virtio-serial ports"),
             flag("notimeout").long("notimeout").help("Wait for hosts for ever"),
@@ -84,12 +95,8 @@ pub(crate) fn command() -> Command {
 
 /// Runs `agent`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
-    if matches.contains_id("proxy") {
-        return Err(Error::usage("-P: a host that is recorded for its guest is not available")
-            .hint("record on the host instead: trace-cmd record -A GUEST"));
-    }
     let address = address(matches)?;
-    let options = options(matches)?;
+    let options = options(matches, &address)?;
     let listener = Listener::bind(&address).map_err(|error| {
         Error::failure(format!("cannot listen on {address}"))
             .because(error)
@@ -134,8 +141,11 @@ fn address(matches: &ArgMatches) -> Result<Address, Error> {
             Err(_) if !text.contains([':', '/']) => return tcp(text),
             Err(error) => return Err(Error::usage("cannot listen there").because(error)),
         };
+        let is_proxy = matches.contains_id("proxy");
         return match address {
             Address::Tcp { .. } | Address::Vsock { .. } => Ok(address),
+            // Where a guest's connections to its host arrive.
+            Address::Hybrid { .. } if is_proxy => Ok(address),
             _ => Err(Error::usage(format!("--bind {text}: agents listen on TCP or vsock"))
                 .hint("a host reaches vsock by way of unix:PATH:PORT, too")),
         };
@@ -147,12 +157,16 @@ fn address(matches: &ArgMatches) -> Result<Address, Error> {
     Ok(Address::Vsock { cid: trace_transport::vsock::CID_ANY, port: port.unwrap_or(PORT) })
 }
 
-fn options(matches: &ArgMatches) -> Result<AgentOptions, Error> {
+fn options(matches: &ArgMatches, address: &Address) -> Result<AgentOptions, Error> {
     let mut access = peer_rules::access(matches);
     if let Some(host) = matches.get_one::<String>("network") {
         for rule in addresses_of(host)? {
             access.allow(rule);
         }
+    }
+    let proxy = matches.get_one::<u32>("proxy").copied();
+    if let (Some(cid), Address::Vsock { .. }) = (proxy, address) {
+        access.allow(Rule::Cid(cid));
     }
     let key = peer_rules::key(matches)?;
     let GuestRules { exec, exec_user, policy } = GuestRules::from_matches(matches)?;
@@ -160,8 +174,8 @@ fn options(matches: &ArgMatches) -> Result<AgentOptions, Error> {
     let waits = matches.get_flag("notimeout") || matches.get_flag("debug");
     Ok(AgentOptions {
         // Hosts of the C version take no data of several instances.
-        recorder: Arc::new(move |instance| {
-            Box::new(Recorder { policy: policy.clone(), has_frames: false, instance })
+        recorder: Arc::new(move |RecordFor { instance, guest }| {
+            Box::new(Recorder { policy: policy.clone(), has_frames: false, instance, guest })
         }),
         clock: Arc::new(|args| clock_of(args).map_err(|error| error.to_string())),
         exec,
@@ -170,8 +184,18 @@ fn options(matches: &ArgMatches) -> Result<AgentOptions, Error> {
         key,
         patience: (!waits).then_some(Duration::from_secs(60)),
         fifos: !matches.get_flag("nofifos"),
+        proxy: proxy.map(|_| -> MakeOptions { Arc::new(options_for_guest) }),
         max_sessions: usize::try_from(sessions).unwrap_or(usize::MAX),
     })
+}
+
+/// What a guest's own file gets: how its clocks are made that of this machine, whose trace has this id.
+fn options_for_guest(samples: &[Vec<ClockSample>], trace_id: u64) -> Vec<u8> {
+    let order = Abi::NATIVE.byte_order;
+    let shift = guest_clock::of_vcpus(samples, trace_id);
+    let options: Vec<_> = shift.iter().map(|shift| option::time_shift(shift, order)).collect();
+    // A list that is too long for its size would be of more samples than are kept.
+    ahead::packed_options(&options, order).unwrap_or_default()
 }
 
 /// All addresses of a host by name or number.

@@ -26,6 +26,7 @@
 //! # Ok::<(), write::WriteError>(())
 //! ```
 
+pub mod ahead;
 mod append;
 mod chunk;
 mod chunk_sink;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use super::{Settings, Version, WriteError};
+use super::{Settings, Version, WriteError, v7};
 use crate::abi::{Abi, ByteOrder};
 use crate::compress::Codec;
 use crate::cursor::Cursor;
@@ -27,13 +27,57 @@ pub(super) struct Found {
 
 /// Reads the start of the file, then follows sections and options to their ends.
 pub(super) fn scan(input: &mut (impl Read + Seek)) -> Result<Found, WriteError> {
-    let end =
-        input.seek(SeekFrom::End(0)).map_err(|source| WriteError::Head { offset: 0, source })?;
-    let mut input = Input { input, end, order: ByteOrder::Little };
+    let mut input = Input::new(input)?;
+    let end = input.end;
     let (settings, link) = input.start()?;
     let strings = input.strings(link + 8)?;
     let last_done = input.last_done(link)?;
     Ok(Found { settings, last_done, strings, end })
+}
+
+/// A head that came ahead of its options.
+pub(super) struct Ahead {
+    pub(super) settings: Settings,
+    /// Where the header has the offset of the first options section.
+    pub(super) link: u64,
+    /// The sections that options lead to, in the order of the file.
+    pub(super) sections: Vec<(SectionId, u64)>,
+    /// Where the head ends.
+    pub(super) end: u64,
+}
+
+/// Reads the start of the file, then walks over the sections.
+pub(super) fn scan_ahead(input: &mut (impl Read + Seek)) -> Result<Ahead, WriteError> {
+    let mut input = Input::new(input)?;
+    let (settings, link) = input.start()?;
+    let end = input.end;
+    let first = input.order.u64(input.array(link)?);
+    if first != end {
+        let expected = "options behind the end";
+        return Err(DecodeError::Unexpected { offset: link, expected }.into());
+    }
+    let mut sections = Vec::new();
+    let mut offset = link + 8;
+    while offset < end {
+        let (header, body) = input.section(offset)?;
+        if v7::TEXTS.iter().any(|(id, _)| *id == header.id) {
+            sections.push((header.id, offset));
+        }
+        // Its end was found to be within the file.
+        offset = body + header.size;
+    }
+    Ok(Ahead { settings, link, sections, end })
+}
+
+/// Where the header says that the first options are; within the file or at its end.
+pub(super) fn first_options(input: &mut (impl Read + Seek)) -> Result<u64, WriteError> {
+    let mut input = Input::new(input)?;
+    let (_, link) = input.start()?;
+    let first = input.order.u64(input.array(link)?);
+    if first < link + 8 || first > input.end {
+        return Err(out_of_range(link, "offset of the options", first));
+    }
+    Ok(first)
 }
 
 /// The head's bytes, read where they are needed.
@@ -43,7 +87,14 @@ struct Input<'a, R> {
     order: ByteOrder,
 }
 
-impl<R: Read + Seek> Input<'_, R> {
+impl<'a, R: Read + Seek> Input<'a, R> {
+    fn new(input: &'a mut R) -> Result<Self, WriteError> {
+        let end = input
+            .seek(SeekFrom::End(0))
+            .map_err(|source| WriteError::Head { offset: 0, source })?;
+        Ok(Self { input, end, order: ByteOrder::Little })
+    }
+
     /// Reads the common start. Returns where the offset of the first options section is.
     fn start(&mut self) -> Result<(Settings, u64), WriteError> {
         let bytes = self.read(0, START_LEN.min(self.end))?;
@@ -151,7 +202,7 @@ impl<R: Read + Seek> Input<'_, R> {
         let bytes = self.array::<SECTION_HEADER_LEN>(offset)?;
         let header = SectionHeader::from_bytes(&bytes, self.order);
         let body = offset + SECTION_HEADER_LEN as u64;
-        if header.size > self.end - body {
+        if header.size > self.end.saturating_sub(body) {
             return Err(self.truncated(body, header.size));
         }
         Ok((header, body))

@@ -26,6 +26,9 @@ const OPTION_HEAD: usize = 6;
 /// Room for headers and strings around a text.
 const ROOM_LEFT: u64 = 64 << 10;
 
+/// Offset of the name's number in a section header.
+const STRING_AT: u64 = 4;
+
 /// Offset of the size in a section header.
 const SIZE_AT: u64 = 8;
 
@@ -89,7 +92,8 @@ pub(super) fn create<W: Write + Seek>(
     let mut body = Body::resumed(codec, output.position(), 0);
     output.u64(0)?;
 
-    body.section(output, SectionId::HEADER_INFO, "headers", &head.header_info)?;
+    let headers = SectionId::HEADER_INFO;
+    body.section(output, headers, description(headers), &head.header_info)?;
     body.add_texts(output, head)?;
     body.options.extend_from_slice(&head.options);
     if !head.options.iter().any(|(id, _)| *id == OptionId::CPU_COUNT) {
@@ -114,6 +118,21 @@ impl Body {
     ) -> Result<(), WriteError> {
         for (id, description, part) in texts(head) {
             self.section(output, id, description, part)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over sections of another writer, whose names are not known: gives them those that they have here, and keeps
+    /// the options that point to them.
+    pub(super) fn adopt<W: Write + Seek>(
+        &mut self,
+        output: &mut Output<W>,
+        sections: &[(SectionId, u64)],
+    ) -> Result<(), WriteError> {
+        for &(id, at) in sections {
+            let string = self.string(description(id))?;
+            output.patch(at + STRING_AT, &output.order().put_u32(string))?;
+            self.options.push((OptionId(id.0), output.order().put_u64(at).to_vec()));
         }
         Ok(())
     }
@@ -311,7 +330,7 @@ impl Body {
         text: &[u8],
     ) -> Result<(), WriteError> {
         let text = long_text(text, output.order());
-        self.section(output, SectionId::CMDLINES, "command lines", &text)
+        self.section(output, SectionId::CMDLINES, description(SectionId::CMDLINES), &text)
     }
 
     /// Adds a section that is kept as it is, and the option that points to it, if any: its data
@@ -622,13 +641,28 @@ impl Body {
 /// The texts of a head that are not empty, and their sections.
 fn texts(head: &Parts) -> impl Iterator<Item = (SectionId, &'static str, &Vec<u8>)> {
     let parts = [
-        (SectionId::FTRACE_EVENTS, "ftrace events", &head.ftrace_events),
-        (SectionId::EVENT_FORMATS, "events format", &head.event_formats),
-        (SectionId::KALLSYMS, "kallsyms", &head.kallsyms),
-        (SectionId::PRINTK, "printk", &head.printk_formats),
-        (SectionId::CMDLINES, "command lines", &head.cmdlines),
+        (SectionId::FTRACE_EVENTS, &head.ftrace_events),
+        (SectionId::EVENT_FORMATS, &head.event_formats),
+        (SectionId::KALLSYMS, &head.kallsyms),
+        (SectionId::PRINTK, &head.printk_formats),
+        (SectionId::CMDLINES, &head.cmdlines),
     ];
-    parts.into_iter().filter(|(_, _, part)| !part.is_empty())
+    let parts = parts.into_iter().filter(|(_, part)| !part.is_empty());
+    parts.map(|(id, part)| (id, description(id), part))
+}
+
+/// Sections of text, and what they are called.
+pub(super) const TEXTS: [(SectionId, &str); 6] = [
+    (SectionId::HEADER_INFO, "headers"),
+    (SectionId::FTRACE_EVENTS, "ftrace events"),
+    (SectionId::EVENT_FORMATS, "events format"),
+    (SectionId::KALLSYMS, "kallsyms"),
+    (SectionId::PRINTK, "printk"),
+    (SectionId::CMDLINES, "command lines"),
+];
+
+fn description(id: SectionId) -> &'static str {
+    TEXTS.iter().find(|(known, _)| *known == id).map_or("", |(_, description)| description)
 }
 
 /// Texts and options that were not known when the head was written, ready to be written: making

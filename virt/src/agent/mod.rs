@@ -8,12 +8,15 @@
 //!    ├ time sync ── rounds ─────────►│ stamps (MarkClock)
 //! ```
 //!
+//! With the roles turned round ([`AgentOptions::proxy`]) the agent is on the host, and its guest asks to have that recorded.
+//!
 //! [`serve`] is the guest's side, [`AgentGuest`](crate::host::AgentGuest) the other. Both speak to the C trace-cmd, and more among themselves: see
 //! [`trace_transport::session::agent`].
 
 mod data;
 mod marks;
 mod places;
+mod proxy;
 mod serve;
 mod server;
 mod sync;
@@ -23,14 +26,29 @@ use std::sync::Arc;
 use trace_transport::{Access, Key, Peer};
 
 use crate::client::{ClientEvent, ExecPolicy, ExecUser, GuestRecorder};
+use crate::time_sync::ClockSample;
 
 pub use marks::{MarkClock, UserClock};
 pub use server::serve;
 pub(crate) use server::session_key_of;
+pub(crate) use sync::SyncPort;
 
-/// Makes what records, for a session each: in a new instance of the given name, which the recorder removes again, or in the
-/// top-level buffer. A host sees no difference in what it gets.
-pub type MakeRecorder = Arc<dyn Fn(Option<String>) -> Box<dyn GuestRecorder> + Send + Sync>;
+/// Makes what records, for a session each. A host sees no difference in what it gets.
+pub type MakeRecorder = Arc<dyn Fn(RecordFor) -> Box<dyn GuestRecorder> + Send + Sync>;
+
+/// Where and for whom it is recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordFor {
+    /// In a new instance of this name, which the recorder removes again; else in the top-level buffer.
+    pub instance: Option<String>,
+    /// For the guest of this machine whose own trace has this id. What the recorder gives as the head is then without its
+    /// options, and at the end it gives those as the tail: see [`trace_transport::session::agent`].
+    pub guest: Option<u64>,
+}
+
+/// Makes the options for a guest's own file of what its CPUs' clocks have to do with that of this machine, whose trace has
+/// the given id; nothing where they were not compared.
+pub type MakeOptions = Arc<dyn Fn(&[Vec<ClockSample>], u64) -> Vec<u8> + Send + Sync>;
 
 /// Makes stamps of the clock that a recording with these `record` arguments has, or says why there are none.
 pub type MakeClock = Arc<dyn Fn(&[String]) -> Result<Box<dyn MarkClock>, String> + Send + Sync>;
@@ -54,6 +72,8 @@ pub struct AgentOptions {
     pub patience: Option<std::time::Duration>,
     /// Whether data may go through virtio-serial ports.
     pub fifos: bool,
+    /// It records this machine for its guest, and for nobody else: what makes the options for the guest's own file.
+    pub proxy: Option<MakeOptions>,
     /// Sessions at the same time: one in the top-level buffer, each other in an instance.
     pub max_sessions: usize,
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal as Unix;
@@ -13,9 +14,10 @@ use trace_transport::{Address, Deadline, Listener, Peer, Stream, tcp};
 
 use super::data::{DataPort, Guard, Signal};
 use super::places::{Spot, Turn};
+use super::proxy::Rounds;
 use super::server::session_key;
 use super::sync::SyncPort;
-use super::{AgentNews, AgentOptions, Log};
+use super::{AgentNews, AgentOptions, Log, MakeOptions, RecordFor};
 use crate::client::exec::Exec;
 use crate::client::request::{chain, cut};
 use crate::client::worker::{Job, Report, Worker};
@@ -31,6 +33,10 @@ const LAST_ABORT: Duration = Duration::from_secs(20);
 const EXEC_GRACE: Duration = Duration::from_secs(1);
 /// How long a host may stay to compare clocks a last time, once it has all.
 const LAST_SYNC: Duration = Duration::from_secs(90);
+/// Ports behind a monitor's socket that nobody has a use for; as many as are tried for one that is free.
+const FIRST_HYBRID: u32 = 0x10000;
+const HYBRID_PORTS: u32 = 0x10000;
+const HYBRID_TRIES: u32 = 64;
 /// How often it is looked whether the time sync has ended, at the end only.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -46,9 +52,32 @@ enum State {
         end: Result<RecordingEnd, String>,
         until: Deadline,
     },
+    /// The guest has what belongs to the file of its host, and may ask for what belongs to its own.
+    Options,
     Closed {
         until: Deadline,
     },
+}
+
+/// What there is more of a session whose guest asked for it.
+struct Proxy {
+    make_options: MakeOptions,
+    rounds: Option<(Rounds, u32)>,
+    trace_id: u64,
+    /// Options for its own file.
+    options: Vec<u8>,
+}
+
+impl Proxy {
+    fn end(&mut self) {
+        if let Some((rounds, _)) = &mut self.rounds {
+            rounds.end();
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.rounds.as_ref().is_none_or(|(rounds, _)| rounds.is_finished())
+    }
 }
 
 pub(super) struct Session<'a> {
@@ -66,6 +95,8 @@ pub(super) struct Session<'a> {
     data: Vec<DataPort>,
     ports: Vec<u32>,
     sync: Option<(SyncPort, u32)>,
+    /// The guest that this machine is recorded for, and the comparison of its clocks.
+    proxy: Option<Proxy>,
     done: Arc<Signal>,
     exec: Option<Exec>,
     cpus: u32,
@@ -104,6 +135,7 @@ impl<'a> Session<'a> {
             data: Vec::new(),
             ports: Vec::new(),
             sync: None,
+            proxy: None,
             done: Signal::new()?,
             exec: None,
             cpus: 0,
@@ -160,6 +192,9 @@ impl<'a> Session<'a> {
             Deadline::after(at.saturating_duration_since(Instant::now()))
         });
         match self.state {
+            State::Draining { .. } if self.proxy.is_some() => {
+                deadline = deadline.min(Deadline::after(LOOK));
+            }
             State::Draining { until, .. } if !until.has_passed() => deadline = deadline.min(until),
             State::Closed { until } => deadline = until.min(Deadline::after(LOOK)),
             _ => {}
@@ -210,20 +245,34 @@ impl<'a> Session<'a> {
                 }
                 AgentEvent::Exec => self.start_exec(),
                 AgentEvent::Close => self.close()?,
+                AgentEvent::Continue => self.send_options(),
             }
         }
-        if self.agent.is_closed() && matches!(self.state, State::Waiting) {
-            // It was refused, and has been told.
+        if self.agent.is_closed() && matches!(self.state, State::Waiting | State::Options) {
+            // It was refused, and has been told; or it wants no more.
             self.state = State::Closed { until: Deadline::after(Duration::ZERO) };
         }
         Ok(())
     }
 
     fn start(&mut self, request: Request, turn: &mut Turn<'_>) -> Result<(), String> {
-        if request.is_proxy {
-            let reason = "proxies are not available: record with 'record -A' on the host";
-            self.refuse(RefuseCode::FAILED, reason);
-            return Ok(());
+        match (&self.options.proxy, request.proxy) {
+            (None, None) => {}
+            (Some(make), Some(_)) => {
+                let make_options = make.clone();
+                let options = Vec::new();
+                self.proxy = Some(Proxy { make_options, rounds: None, trace_id: 0, options });
+            }
+            (None, Some(_)) => {
+                let reason = "this agent records no host for its guest: start it with -P CID";
+                self.refuse(RefuseCode::NOT_ALLOWED, reason);
+                return Ok(());
+            }
+            (Some(_), None) => {
+                let reason = "this agent, with -P, records this machine for its guest only";
+                self.refuse(RefuseCode::NOT_ALLOWED, reason);
+                return Ok(());
+            }
         }
         let instance = match turn.take() {
             Ok(Spot::Top) => None,
@@ -233,6 +282,7 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         };
+        let guest = request.proxy.map(|_| request.trace_id);
         if let Some(command) = &request.exec
             && let Err(refusal) = self.options.exec.check(command)
         {
@@ -250,7 +300,7 @@ impl<'a> Session<'a> {
         if let Some(instance) = instance.clone() {
             (self.log)(AgentNews::InInstance { peer: self.peer, instance });
         }
-        let worker = Worker::spawn((self.options.recorder)(instance));
+        let worker = Worker::spawn((self.options.recorder)(RecordFor { instance, guest }));
         let worker = self.worker.insert(worker.map_err(|error| error.to_string())?);
         self.number = worker.new_session();
         let args = request.args.clone();
@@ -263,7 +313,7 @@ impl<'a> Session<'a> {
     /// The recorder's ends of all data streams.
     fn open_data(&mut self, request: &Request) -> Result<Vec<Stream>, String> {
         self.cpus = cpus().min(MAX_CPUS);
-        if request.fifos && self.options.fifos {
+        if request.fifos && self.options.fifos && request.proxy.is_none() {
             let ports = self.fifos();
             let open = |path: &std::path::PathBuf| virtio_serial::open_write(path);
             // Somebody else may have them: a port can be opened once.
@@ -297,8 +347,11 @@ impl<'a> Session<'a> {
         (0..self.cpus).map_while(&mut port).collect()
     }
 
-    /// A port for the host to connect to, at the address it connected to.
+    /// A port for the other side to connect to, at the address it connected to.
     fn listen(&self) -> Result<(Listener, u32), String> {
+        if let Address::Hybrid { path, .. } = self.own {
+            return listen_hybrid(path);
+        }
         let address = match self.own {
             Address::Tcp { host, .. } => {
                 let local = tcp::local_address(&self.stream);
@@ -324,15 +377,23 @@ impl<'a> Session<'a> {
         if self.agent.extensions().ping || !request.time_sync.iter().any(|name| name == PTP) {
             return;
         }
-        let opened = || -> Result<(SyncPort, u32), String> {
+        let opened = || -> Result<(Opened, u32), String> {
             let clock = (self.options.clock)(&request.args)?;
             let (listener, port) = self.listen()?;
             let guard = Guard { peer: self.peer, token: self.agent.sync_token() };
-            let sync = SyncPort::open(listener, guard, clock).map_err(|error| error.to_string())?;
-            Ok((sync, port))
+            let opened = match request.proxy {
+                None => SyncPort::open(listener, guard, clock).map(Opened::Answers),
+                Some(guest) => Rounds::open(guest, listener, guard, clock).map(Opened::Drives),
+            };
+            Ok((opened.map_err(|error| error.to_string())?, port))
         };
         match opened() {
-            Ok(sync) => self.sync = Some(sync),
+            Ok((Opened::Answers(sync), port)) => self.sync = Some((sync, port)),
+            Ok((Opened::Drives(rounds), port)) => {
+                if let Some(proxy) = &mut self.proxy {
+                    proxy.rounds = Some((rounds, port));
+                }
+            }
             Err(reason) => (self.log)(AgentNews::NoClock { peer: self.peer, reason }),
         }
     }
@@ -348,6 +409,9 @@ impl<'a> Session<'a> {
     fn close(&mut self) -> Result<(), String> {
         if let Some(exec) = &self.exec {
             exec.signal(Unix::SIGTERM);
+        }
+        if let Some(proxy) = &mut self.proxy {
+            proxy.end();
         }
         self.state = State::Stopping;
         let Some(worker) = &self.worker else { return Ok(()) };
@@ -378,11 +442,17 @@ impl<'a> Session<'a> {
             (Report::Started { sub_buffer_size, trace_id, .. }, State::Starting(request)) => {
                 let args = std::mem::take(&mut request.args);
                 let exec = request.exec.take();
+                if let Some(proxy) = &mut self.proxy {
+                    proxy.trace_id = trace_id;
+                }
+                let rounds = self.proxy.as_ref().and_then(|proxy| proxy.rounds.as_ref());
+                let sync_port = self.sync.as_ref().map(|(_, port)| *port);
+                let sync_port = sync_port.or(rounds.map(|(_, port)| *port));
                 let answer = Answer {
                     cpus: self.cpus,
                     page_size: sub_buffer_size,
                     trace_id,
-                    time_sync: self.sync.as_ref().map(|(_, port)| (ProtocolName::new(PTP), *port)),
+                    time_sync: sync_port.map(|port| (ProtocolName::new(PTP), port)),
                     ports: self.ports.clone(),
                 };
                 self.agent.respond(&answer).map_err(|error| error.to_string())?;
@@ -415,7 +485,8 @@ impl<'a> Session<'a> {
         self.done.note();
         let State::Draining { until, .. } = &self.state else { return };
         let exec_ended = self.exec.is_none() || until.has_passed();
-        if !exec_ended || !self.data.iter().all(DataPort::is_finished) {
+        let compared = self.proxy.as_ref().is_none_or(Proxy::is_finished);
+        if !exec_ended || !compared || !self.data.iter().all(DataPort::is_finished) {
             return;
         }
         let closed = State::Closed { until: Deadline::after(LAST_SYNC) };
@@ -429,6 +500,10 @@ impl<'a> Session<'a> {
         if lost > 0 {
             let reason = format!("{lost} bytes of trace data were not taken");
             (self.log)(AgentNews::Broken { peer: self.peer, reason });
+        }
+        if self.proxy.is_some() {
+            turn.is_leaving();
+            return self.send_sections(end);
         }
         if self.agent.extensions().accounts {
             self.send_accounts(end);
@@ -456,6 +531,55 @@ impl<'a> Session<'a> {
                 self.push(&Message::Refuse { code: RefuseCode::FAILED.0, reason: &reason });
             }
         }
+    }
+
+    /// Sends a guest what completes the file of this machine, and waits to be asked for what completes its own.
+    fn send_sections(&mut self, end: Result<RecordingEnd, String>) {
+        let sections = match end {
+            Ok(end) => {
+                if self.agent.extensions().accounts {
+                    for (cpu, bytes) in (0..self.cpus).zip(end.bytes) {
+                        self.push(&Message::DataEnd { cpu, bytes });
+                    }
+                }
+                end.tail
+            }
+            Err(reason) => {
+                if self.agent.extensions().accounts {
+                    let reason = cut(&reason).to_owned();
+                    self.push(&Message::Refuse { code: RefuseCode::FAILED.0, reason: &reason });
+                }
+                (self.log)(AgentNews::Broken { peer: self.peer, reason });
+                Vec::new()
+            }
+        };
+        if let Some(proxy) = &mut self.proxy {
+            let rounds = proxy.rounds.take().map(|(rounds, _)| rounds.finish());
+            let (samples, problem) = rounds.unwrap_or_default();
+            proxy.options = (proxy.make_options)(&samples, proxy.trace_id);
+            if let Some(reason) = problem {
+                (self.log)(AgentNews::NoClock { peer: self.peer, reason });
+            }
+        }
+        self.send_data(&sections);
+        self.agent.await_cont(Instant::now());
+        self.state = State::Options;
+        self.tell(ClientEvent::Stopped);
+    }
+
+    fn send_options(&mut self) {
+        let options = self.proxy.as_mut().map(|proxy| std::mem::take(&mut proxy.options));
+        self.send_data(&options.unwrap_or_default());
+        self.agent.closed();
+        self.take_output();
+        self.state = State::Closed { until: Deadline::after(LAST_SYNC) };
+    }
+
+    fn send_data(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(MAX_DATA) {
+            self.push(&Message::SendData(piece));
+        }
+        self.push(&Message::FinData);
     }
 
     fn watch_exec(&mut self) {
@@ -530,6 +654,29 @@ impl<'a> Session<'a> {
     fn gone(&self, reason: &str) -> String {
         format!("the host went away: {reason}")
     }
+}
+
+/// What was opened for the time sync.
+enum Opened {
+    /// A host drives the rounds.
+    Answers(SyncPort),
+    /// This machine does.
+    Drives(Rounds),
+}
+
+/// A free port of this machine behind the socket of its guest's monitor, which connects to whatever port the guest names.
+fn listen_hybrid(path: &std::path::Path) -> Result<(Listener, u32), String> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut last = String::new();
+    for _ in 0..HYBRID_TRIES {
+        let port = FIRST_HYBRID + NEXT.fetch_add(1, Ordering::Relaxed) % HYBRID_PORTS;
+        let address = Address::Hybrid { path: path.to_owned(), port };
+        match Listener::bind(&address) {
+            Ok(listener) => return Ok((listener, port)),
+            Err(error) => last = chain(&error),
+        }
+    }
+    Err(last)
 }
 
 /// CPUs that there can be: data has a stream for each.

@@ -21,7 +21,7 @@ const SEND: Duration = Duration::from_secs(10);
 
 /// Answers a host's rounds.
 #[derive(Debug)]
-pub(super) struct SyncPort {
+pub(crate) struct SyncPort {
     thread: Option<JoinHandle<Result<(), String>>>,
     abort: Arc<Signal>,
 }
@@ -32,11 +32,23 @@ impl SyncPort {
         guard: Guard,
         clock: Box<dyn MarkClock>,
     ) -> std::io::Result<Self> {
+        Self::spawn(clock, move |thread| thread.run(&listener, &guard))
+    }
+
+    /// The same on a connection that was made from here.
+    pub(crate) fn over(mut stream: Stream, clock: Box<dyn MarkClock>) -> std::io::Result<Self> {
+        Self::spawn(clock, move |mut thread| thread.serve(&mut stream))
+    }
+
+    fn spawn(
+        clock: Box<dyn MarkClock>,
+        answer: impl FnOnce(Thread) -> Result<(), String> + Send + 'static,
+    ) -> std::io::Result<Self> {
         let abort = Signal::new()?;
         let thread = Thread { abort: abort.clone(), clock };
         let thread = std::thread::Builder::new()
             .name("time sync".to_owned())
-            .spawn(move || thread.run(&listener, &guard))?;
+            .spawn(move || answer(thread))?;
         Ok(Self { thread: Some(thread), abort })
     }
 
@@ -46,7 +58,7 @@ impl SyncPort {
     }
 
     /// What went wrong, if anything; ends a round that is on its way.
-    pub(super) fn finish(mut self) -> Result<(), String> {
+    pub(crate) fn finish(mut self) -> Result<(), String> {
         self.abort.raise();
         let joined = self.thread.take().map(JoinHandle::join);
         joined.and_then(Result::ok).unwrap_or(Ok(()))
@@ -69,16 +81,8 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, listener: &Listener, guard: &Guard) -> Result<(), String> {
-        let text = |error: std::io::Error| error.to_string();
-        let mut stream = loop {
-            self.wait(listener.as_fd(), Deadline::NEVER).map_err(text)?;
-            if self.abort.is_raised() {
-                return Ok(());
-            }
-            if let Some(stream) = guard.accept(listener).map_err(text)? {
-                break stream;
-            }
-        };
+        let accepted = accept(listener, guard, &self.abort).map_err(|error| error.to_string())?;
+        let Some(mut stream) = accepted else { return Ok(()) };
         self.serve(&mut stream)
     }
 
@@ -113,7 +117,7 @@ impl Thread {
                 Deadline::after(at.saturating_duration_since(Instant::now()))
             });
             tcp::acknowledge_at_once(stream);
-            self.wait(stream.as_fd(), deadline).map_err(|error| error.to_string())?;
+            wait(stream.as_fd(), &self.abort, deadline).map_err(|error| error.to_string())?;
             if self.abort.is_raised() {
                 return Ok(());
             }
@@ -126,16 +130,35 @@ impl Thread {
             }
         }
     }
+}
 
-    fn wait(&self, fd: std::os::fd::BorrowedFd<'_>, deadline: Deadline) -> std::io::Result<()> {
-        let mut fds = [
-            PollFd::new(fd, PollFlags::POLLIN),
-            PollFd::new(self.abort.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut fds, deadline.poll_timeout()) {
-            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
+/// Waits for the connection; none when it is told to end.
+pub(super) fn accept(
+    listener: &Listener,
+    guard: &Guard,
+    abort: &Signal,
+) -> std::io::Result<Option<Stream>> {
+    loop {
+        wait(listener.as_fd(), abort, Deadline::NEVER)?;
+        if abort.is_raised() {
+            return Ok(None);
         }
+        if let Some(stream) = guard.accept(listener)? {
+            return Ok(Some(stream));
+        }
+    }
+}
+
+fn wait(
+    fd: std::os::fd::BorrowedFd<'_>,
+    abort: &Signal,
+    deadline: Deadline,
+) -> std::io::Result<()> {
+    let mut fds =
+        [PollFd::new(fd, PollFlags::POLLIN), PollFd::new(abort.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, deadline.poll_timeout()) {
+        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }
 

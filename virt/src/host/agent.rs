@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trace_transport::message::ProtocolName;
-use trace_transport::session::agent::{AgentExtensions, Ask, Opened, Opening, PTP, Taken};
+use trace_transport::session::agent::{
+    AgentExtensions, Ask, Opened, Opening, PTP, ProxyGuest, Taken,
+};
 use trace_transport::session::{Proof, RefuseCode, SessionError};
 use trace_transport::{Address, Connection, Deadline, Key, Stream, fifo};
 
 use super::collect::{Collector, Totals};
 use super::control::Control;
 use super::link::{self, Link};
-use super::{GuestInfo, GuestSession, HostError, StartRequest, Started, Step};
-use crate::agent::{MarkClock, session_key_of};
+use super::{GuestInfo, GuestSession, HostError, SessionSync, StartRequest, Started, Step};
+use crate::agent::{MarkClock, SyncPort, session_key_of};
 use crate::setup::{GuestName, MAX_CPUS, VirtDir};
 use crate::time_sync::{Clock, Ping};
 
-pub(super) use sync::{EndingSync, Sync};
+pub(crate) use sync::{EndingSync, Sync};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -55,6 +57,8 @@ pub struct AgentTarget {
     pub fifos: Option<VirtDir>,
     /// How often clocks are compared.
     pub interval: SyncInterval,
+    /// It is this machine that is the guest, and its host that is recorded: what this machine has.
+    pub proxy: Option<ProxyGuest>,
 }
 
 /// A guest whose agent took the connection.
@@ -98,11 +102,12 @@ impl AgentGuest {
         let Self { target, mut connection } = self;
         let clock = clock.filter(|_| target.interval != SyncInterval::Off);
         let mut problems = Vec::new();
-        let ping = match super::clocks(request).filter(|_| target.interval != SyncInterval::Off) {
+        let pings = target.interval != SyncInterval::Off && target.proxy.is_none();
+        let ping = match super::clocks(request).filter(|_| pings) {
             Some(Ok((host, guest))) => Some((host, guest)),
             Some(Err(_)) | None => None,
         };
-        let fifos = target.open_fifos();
+        let fifos = if target.proxy.is_none() { target.open_fifos() } else { Vec::new() };
         let asked_at = Instant::now();
         let offers =
             Offers { fifos: !fifos.is_empty(), ping: ping.is_some(), clock: clock.is_some() };
@@ -115,8 +120,14 @@ impl AgentGuest {
         let sync = match (opened.time_sync, clock) {
             (Some((name, port)), Some(clock)) if name == ProtocolName::new(PTP) => {
                 let stream = connects.stream(port, opened.sync_token(), Step::TimeSync)?;
-                let started =
-                    Sync::start(&target.guest, stream, clock, opened.cpus, target.interval);
+                let started = match target.proxy {
+                    Some(_) => SyncPort::over(stream, clock).map(SessionSync::Answered),
+                    None => {
+                        let (guest, cpus, interval) = (&target.guest, opened.cpus, target.interval);
+                        Sync::start(guest, || Ok(stream), clock, cpus, interval)
+                            .map(SessionSync::Driven)
+                    }
+                };
                 Some(started.map_err(|source| target.io(Step::TimeSync, source))?)
             }
             _ => None,
@@ -133,7 +144,7 @@ impl AgentGuest {
         }
         // The first piece comes when all of it is made, which takes an emulated guest long.
         let head = link.receive_head(START)?;
-        if let Some(sync) = &sync {
+        if let Some(SessionSync::Driven(sync)) = &sync {
             sync.wait_for_first_round();
         }
         if opened.extensions == AgentExtensions::NONE {
@@ -145,12 +156,13 @@ impl AgentGuest {
             SyncInterval::Ends | SyncInterval::Off => Duration::MAX,
         };
         let recent = link.recent();
-        let control = Control::spawn(link, opened.cpus, interval)
+        let control = Control::spawn(link, opened.cpus, interval, target.proxy.is_some())
             .map_err(|source| target.io(Step::Start, source))?;
         Ok(GuestSession {
             head,
             cpus: opened.cpus,
             sub_buffer_size: opened.page_size,
+            trace_id: opened.trace_id,
             started: Started { asked_at, ready_at, told_at: None, guest_time: None },
             info: GuestInfo {
                 cpus: opened.cpus,
@@ -224,8 +236,12 @@ fn open(
         args: request.args.clone(),
         exec: request.exec.clone(),
         time_sync: if offers.clock { vec![PTP] } else { Vec::new() },
-        extensions: AgentExtensions { ping: offers.ping, ..AgentExtensions::ALL },
+        extensions: match target.proxy {
+            Some(_) => AgentExtensions::OF_PROXIES,
+            None => AgentExtensions { ping: offers.ping, ..AgentExtensions::ALL },
+        },
         key: key.map_err(no_numbers)?,
+        proxy: target.proxy,
     };
     let wants_exec = ask.exec.is_some();
     let (mut opening, bytes) = Opening::new(ask).map_err(|error| target.session(error))?;

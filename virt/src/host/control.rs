@@ -31,6 +31,10 @@ const PATIENCE: Patience =
 const CLOSE_TIME: Duration = Duration::from_secs(180);
 /// Largest tail of a guest's trace.
 const MAX_TAIL: u64 = 64 << 20;
+/// Largest sections of a host's file after its head.
+const MAX_SECTIONS: u64 = MAX_TAIL;
+/// Most bytes of options for this machine's own file: a thousand comparisons of the clocks of each of 512 CPUs.
+const MAX_OPTIONS: u64 = 16 << 20;
 /// Problems that are kept; a guest can make any number.
 const MAX_PROBLEMS: usize = 64;
 
@@ -59,6 +63,42 @@ pub(super) struct Closed {
     pub(super) held: Option<(u32, Duration)>,
     pub(super) problems: Vec<HostError>,
     pub(super) end: SessionEnd,
+    pub(super) proxied: Option<Proxied>,
+}
+
+/// What a host brings at the end that was recorded for this machine, its guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxied {
+    /// What continues the head of its file.
+    pub sections: Vec<u8>,
+    /// Options for this machine's own file.
+    pub options: Vec<u8>,
+    /// What comes next.
+    part: Part,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Part {
+    #[default]
+    Sections,
+    Options,
+    None,
+}
+
+impl Proxied {
+    /// Takes bytes of the part that comes now; `None` when there are none to come, or the limit when it is passed.
+    fn add(&mut self, bytes: &[u8]) -> Result<(), Option<u64>> {
+        let (part, limit) = match self.part {
+            Part::Sections => (&mut self.sections, MAX_SECTIONS),
+            Part::Options => (&mut self.options, MAX_OPTIONS),
+            Part::None => return Err(None),
+        };
+        if (part.len() + bytes.len()) as u64 > limit {
+            return Err(Some(limit));
+        }
+        part.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 impl Closed {
@@ -72,6 +112,7 @@ impl Closed {
             held: None,
             problems: Vec::new(),
             end: SessionEnd::Gone,
+            proxied: None,
         }
     }
 }
@@ -86,7 +127,13 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn spawn(link: Link, cpus: u32, interval: Duration) -> io::Result<Self> {
+    /// `is_proxied`: it is the host of this machine, which sends more at the end.
+    pub(super) fn spawn(
+        link: Link,
+        cpus: u32,
+        interval: Duration,
+        is_proxied: bool,
+    ) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (orders, received) = unbounded();
         let (event_sender, events) = bounded(MAX_EVENTS);
@@ -102,7 +149,7 @@ impl Control {
             interval: interval.max(Duration::from_millis(10)),
             rounds: 0,
             patience: PATIENCE,
-            closed: Closed::new(cpus),
+            closed: Closed { proxied: is_proxied.then(Proxied::default), ..Closed::new(cpus) },
         };
         let thread = std::thread::Builder::new()
             .name("guest control".to_owned())
@@ -274,10 +321,39 @@ impl Thread {
                 }
             }
             Incoming::TimeSync { .. } | Incoming::Closed => {}
+            Incoming::Head(bytes) if step == Step::Close && self.closed.proxied.is_some() => {
+                let added = self.closed.proxied.as_mut().map(|proxied| proxied.add(&bytes));
+                let guest = self.link.guest.clone();
+                match added {
+                    Some(Err(Some(limit))) => self.fail(HostError::TooMuch { guest, step, limit }),
+                    Some(Err(None)) => {
+                        let error = self.link.unexpected(step, "SEND_DATA".to_owned());
+                        self.fail(error);
+                    }
+                    _ => {}
+                }
+            }
+            Incoming::HeadEnd if step == Step::Close && self.closed.proxied.is_some() => {
+                self.end_part();
+            }
             other => {
                 let error = self.link.unexpected(step, other.name());
                 self.problem(error);
             }
+        }
+    }
+
+    /// Asks for what is for this machine's own file, once the host's is complete.
+    fn end_part(&mut self) {
+        let Some(proxied) = &mut self.closed.proxied else { return };
+        match proxied.part {
+            Part::Sections => {
+                proxied.part = Part::Options;
+                if let Err(error) = self.link.send(&Message::Cont, Step::Close) {
+                    self.fail(error);
+                }
+            }
+            Part::Options | Part::None => proxied.part = Part::None,
         }
     }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use trace_transport::Key;
 use trace_transport::session::agent::PORT;
-use trace_virt::host::{AgentGuest, AgentTarget};
+use trace_virt::host::{AgentGuest, AgentTarget, ProxyGuest};
 use trace_virt::setup::VirtDir;
 
 use super::agent_address::AgentAddress;
 use super::args::{AgentArgs, Args};
 use super::guests::{self, Conclusion, Guests, HostFile, guest_error, with_something_left};
-use super::plan::Plan;
+use super::plan::{GuestPlan, Plan};
 use super::session::{Ended, Session};
 use super::wait::{Signals, Tasks};
 use super::{extras, summary};
@@ -20,10 +20,10 @@ use crate::command::workload::Workload;
 use crate::error::Error;
 use crate::exit_code::Exit;
 
-/// What `-A` names.
+/// What `-A` or `--proxy` names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AgentPlace {
-    /// What the guest is called in files.
+    /// What the machine is called in files.
     pub(crate) name: String,
     pub(crate) address: AgentAddress,
 }
@@ -33,9 +33,10 @@ impl AgentPlace {
     ///
     /// # Errors
     /// It is none of them.
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let bad =
-            |error| Error::usage(format!("-A {text}: this is no place of an agent")).because(error);
+    pub(crate) fn parse(option: &str, text: &str) -> Result<Self, Error> {
+        let bad = |error| {
+            Error::usage(format!("{option} {text}: this is no place of an agent")).because(error)
+        };
         if let Some(path) = text.strip_prefix("unix:") {
             let address = text.parse().map_err(bad)?;
             let path = path.rsplit_once(':').map_or(path, |(path, _)| path);
@@ -59,7 +60,7 @@ impl AgentPlace {
             if is_vsock { format!("vsock:{machine}:{port}") } else { format!("{machine}:{port}") };
         let name = name.unwrap_or(machine).trim_matches(['[', ']']).replace('/', "_");
         if name.is_empty() {
-            return Err(Error::usage(format!("-A {text}: it names no guest"))
+            return Err(Error::usage(format!("{option} {text}: it names nobody"))
                 .hint("name it as HOST, CID or NAME@CID"));
         }
         let address = address.parse().map_err(bad)?;
@@ -74,7 +75,7 @@ impl AgentPlace {
 /// Reaches the agent of a guest.
 pub(super) fn connect(
     dir: &VirtDir,
-    name: &str,
+    plan: &GuestPlan,
     address: &AgentAddress,
     args: &AgentArgs,
 ) -> Result<AgentGuest, Error> {
@@ -86,13 +87,15 @@ pub(super) fn connect(
         None => None,
     };
     let address = address.resolve()?;
-    let hint = format!("does 'trace-cmd agent' listen at {address}?");
+    let agent = if plan.is_proxy { "agent -P CID' on the host" } else { "agent'" };
+    let hint = format!("does 'trace-cmd {agent} listen at {address}?");
     let target = AgentTarget {
-        guest: name.to_owned(),
+        guest: plan.name.clone(),
         address,
         key,
         fifos: (!args.no_fifos).then(|| dir.clone()),
         interval: args.interval,
+        proxy: plan.is_proxy.then(|| ProxyGuest { cpus: guests::cpus_here(), siblings: 0 }),
     };
     AgentGuest::connect(target).map_err(|error| guest_error(error).hint(hint))
 }
@@ -151,11 +154,11 @@ mod tests {
             ("vsock:3:99", "3", "vsock:3:99"),
             ("unix:/run/vm/g1.sock:99", "g1", "unix:/run/vm/g1.sock:99"),
         ] {
-            let place = AgentPlace::parse(text).unwrap();
+            let place = AgentPlace::parse("-A", text).unwrap();
             assert_eq!((place.name.as_str(), place.address.to_string().as_str()), (name, address));
         }
         for bad in ["", "@3", "host:x", "g1@nowhere", "3:99999999999"] {
-            assert!(AgentPlace::parse(bad).is_err(), "{bad}");
+            assert!(AgentPlace::parse("-A", bad).is_err(), "{bad}");
         }
     }
 }

@@ -145,6 +145,7 @@ Examples:
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
 
+  trace-cmd record -e irq --proxy 2 -e kvm sleep 10        in a guest: it and its host, where 'trace-cmd agent -P CID' runs
   trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest with vsock CID 3, where 'trace-cmd agent' runs
 
 The guests' events go to OUTPUT-GUEST (trace.dat and trace-guest1.dat); print all on one clock with
@@ -225,7 +226,7 @@ fn file_args() -> [Arg; 10] {
 fn remote_args() -> [Arg; 6] {
     const OF_A_FILE: [&str; 3] = ["output", "max-kb", "temp"];
     // What is for the file, the host or others; the rest is as ever.
-    const NOT_IN_A_GUEST: [&str; 18] = [
+    const NOT_IN_A_GUEST: [&str; 19] = [
         "agent",
         "daemonize",
         "date",
@@ -239,6 +240,7 @@ fn remote_args() -> [Arg; 6] {
         "network",
         "on-full",
         "proc-map",
+        "proxy",
         "ts-offset",
         "tsc2nsec",
         "user",
@@ -388,8 +390,7 @@ fn said_args() -> [Arg; 8] {
 }
 
 /// Options of the C version that have no meaning here, or none so far.
-const REFUSED: [Refused; 4] = [
-    refused("proxy", "the host asks for guests: record there with -A or --dom"),
+const REFUSED: [Refused; 3] = [
     refused("G", "it changes how a profile is printed: give it to 'trace-cmd report --profile'"),
     refused(
         "by-comm",
@@ -423,12 +424,13 @@ impl RemoteArgs {
         let text = |name: &str| matches.get_one::<String>(name).cloned();
         let tcp = matches.get_flag("tcp");
         let key_file = matches.get_one::<PathBuf>("key-file").cloned();
+        let has_agents = matches.contains_id("agent") || matches.contains_id("proxy");
         let vsock = text("vsock").map(|place| format!("vsock:{place}"));
         let peer_timeout = peer_timeout::of(matches);
         let Some(place) = text("network").or(vsock) else {
             let alone = [
                 ("-t", tcp),
-                ("--key-file", key_file.is_some() && !matches.contains_id("agent")),
+                ("--key-file", key_file.is_some() && !has_agents),
                 ("--peer-timeout", peer_timeout.is_some()),
             ];
             if let Some((option, _)) = alone.into_iter().find(|(_, is_there)| *is_there) {
@@ -578,8 +580,7 @@ mod tests {
     #[test]
     fn options_of_other_times_and_places_say_where_to_go() {
         for (words, part) in [
-            (&["--proxy", "2", "-e", "x"][..], "-A or --dom"),
-            (&["-t", "-e", "x"], "belongs to -N"),
+            (&["-t", "-e", "x"][..], "belongs to -N"),
             (&["--key-file", "k", "-e", "x"], "belongs to -N"),
             (&["--peer-timeout", "9", "-e", "x"], "belongs to -N"),
             (&["-N", "host", "-e", "x"], "no port at character 5"),

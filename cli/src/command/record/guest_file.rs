@@ -69,7 +69,8 @@ pub(crate) struct Closed {
 }
 
 impl GuestFile {
-    /// Makes the file of what the guest sent first, with room for its data and that of `instances`.
+    /// Makes the file of what the guest sent first, with room for its data and that of `instances`. `clock` is its trace
+    /// clock, where the head does not tell.
     ///
     /// # Errors
     /// What came is no head of a trace, or it cannot be written.
@@ -77,6 +78,7 @@ impl GuestFile {
         output: Output,
         session: &mut GuestSession,
         instances: &[String],
+        clock: Option<&str>,
     ) -> Result<Self, Error> {
         // It is in the file from here on.
         let sent = std::mem::take(&mut session.head);
@@ -84,7 +86,7 @@ impl GuestFile {
         let listed = multiplex::split(&sent, instances, page_size, cpus)?;
         let has_frames = listed.is_some();
         let (buffers, at) = listed.unwrap_or_else(|| {
-            let (name, clock) = (String::new(), String::new());
+            let (name, clock) = (String::new(), clock.unwrap_or_default().to_owned());
             (vec![LiveBuffer { name, clock, page_size, cpus: (0..cpus).collect() }], 0)
         });
         let sizes = buffers.iter().flat_map(|one| one.cpus.iter().map(|_| one.page_size));
@@ -174,7 +176,9 @@ impl GuestSink for GuestFile {
     const KEPT: &'static str = "kept";
 
     fn open(output: Output, session: &mut GuestSession, plan: &GuestPlan) -> Result<Self, Error> {
-        let mut file = Self::create(output, session, &plan.instances).map_err(|error| {
+        let clock = plan.clock.as_deref().filter(|_| plan.is_proxy);
+        let created = Self::create(output, session, &plan.instances, clock);
+        let mut file = created.map_err(|error| {
             Error::new(Exit::Guest, format!("guest {}", plan.name)).because(error.to_string())
         })?;
         file.collect(session, plan.max_bytes)?;

@@ -8,6 +8,7 @@ use trace_virt::client::{
 };
 use tracefs::TracingDir;
 
+use super::ahead::AheadHead;
 use super::args::Args;
 use super::file::{Extra, Format, head_bytes};
 use super::guest_policy::{GuestPolicy, check_words};
@@ -28,6 +29,8 @@ pub(crate) struct Recorder {
     /// Another recording has the top-level buffer: this one is to be in an instance of this name, which the host does not
     /// see.
     pub(crate) instance: Option<String>,
+    /// It is the guest of this machine that asks, and its own trace has this id.
+    pub(crate) guest: Option<u64>,
 }
 
 /// Records this machine by its own wish: what the host says does not matter.
@@ -45,6 +48,7 @@ struct Ready {
     format: Format,
     blocks: bool,
     tells_losses: bool,
+    guest: Option<u64>,
 }
 
 struct Recording {
@@ -60,6 +64,10 @@ struct Recording {
     blocks: bool,
     /// Losses are told here, too.
     tells_losses: bool,
+    /// The guest of this machine that it is for.
+    guest: Option<u64>,
+    /// What a guest was sent the beginning of.
+    ahead: AheadHead,
 }
 
 impl GuestRecorder for OwnRecorder {
@@ -93,12 +101,16 @@ impl GuestRecorder for Recorder {
                 check_instance(&setup, &dir, name)?;
             }
         }
+        if self.guest.is_some() && args.file_version == 6 {
+            let reason = "--file-version 6 cannot be sent to a guest: its options come at the end";
+            return Err(Refusal::failed(reason));
+        }
         let own = self.instance.is_some();
         let ready = Ready::new(&args, &plan, &settings, data, own).map_err(|error| match own {
             true => Refusal::failed(format!("beside another recording, in an instance: {error}")),
             false => error.into(),
         });
-        ready?.waiting()
+        Ready { guest: self.guest, ..ready? }.waiting()
     }
 }
 
@@ -148,7 +160,7 @@ impl Ready {
         let local = local::ReadyRecording::new(plan, settings, &mut sinks)?;
         let blocks =
             args.words.iter().any(|word| matches!(word, Word::OnFull(choice) if choice == "block"));
-        Ok(Self { ports, local, is_alone, list, format, blocks, tells_losses: false })
+        Ok(Self { ports, local, is_alone, list, format, blocks, tells_losses: false, guest: None })
     }
 
     /// As the client has it.
@@ -158,7 +170,7 @@ impl Ready {
     }
 
     fn begin(self) -> Result<Box<dyn GuestRecording>, Refusal> {
-        let Self { ports, local, is_alone, list, format, blocks, tells_losses } = self;
+        let Self { ports, local, is_alone, list, format, blocks, tells_losses, guest } = self;
         let local = local.begin()?;
         let trace_id = super::new_trace_id();
         Ok(Box::new(Recording {
@@ -170,6 +182,8 @@ impl Ready {
             trace_id,
             blocks,
             tells_losses,
+            guest,
+            ahead: AheadHead::default(),
         }))
     }
 }
@@ -184,9 +198,17 @@ impl GuestRecording for Recording {
     }
 
     fn head(&mut self) -> Result<Box<dyn Read + Send>, String> {
-        let machine = self.local.machine().map_err(|error| error.to_string())?;
+        let mut machine = self.local.machine().map_err(|error| error.to_string())?;
+        if self.guest.is_some() {
+            // They come at the end, when all tasks are known.
+            machine.cmdlines.clear();
+        }
         let head = head_bytes(&machine, &[], &extra(self.trace_id), self.format);
-        let head = Cursor::new(head.map_err(|error| error.to_string())?);
+        let mut head = head.map_err(|error| error.to_string())?;
+        if self.guest.is_some() {
+            head = self.ahead.begin(head).map_err(|error| error.to_string())?;
+        }
+        let head = Cursor::new(head);
         let list = self.list.take().unwrap_or_default();
         Ok(Box::new(Cursor::new(list.into_bytes()).chain(head)))
     }
@@ -197,7 +219,8 @@ impl GuestRecording for Recording {
 
     /// The tail is the head again, with the names of all tasks that ran and the kernel's counters.
     fn stop(self: Box<Self>) -> Result<RecordingEnd, String> {
-        let Self { local, is_alone, ports, format, trace_id, tells_losses, .. } = *self;
+        let Self { local, is_alone, ports, format, trace_id, tells_losses, guest, ahead, .. } =
+            *self;
         ports.end();
         let finish = || -> Result<RecordingEnd, Error> {
             let Recorded { machine, mut buffers, restoring } = local.stop()?;
@@ -210,7 +233,10 @@ impl GuestRecording for Recording {
             if tells_losses {
                 summary::losses(&buffers);
             }
-            let tail = head_bytes(&machine, &buffers, &extra(trace_id), format)?;
+            let tail = match guest {
+                Some(guest) => ahead.end(&machine, &buffers, guest)?,
+                None => head_bytes(&machine, &buffers, &extra(trace_id), format)?,
+            };
             let cpus = buffers.iter().flat_map(|buffer| &buffer.ledger.cpus);
             let bytes = ports.bytes().unwrap_or_else(|| cpus.map(|cpu| cpu.bytes).collect());
             Ok(RecordingEnd { bytes, tail })

@@ -25,6 +25,7 @@ use super::guest_output::GuestOutput;
 use super::guest_sink::{GuestSink, MakePlace};
 use super::marker_clock::mark_clock;
 use super::plan::{COUNTER, GuestPlan, Plan};
+use super::proxied::{OwnOptions, ProxyHead};
 use super::{summary, tsc};
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -51,7 +52,7 @@ pub(crate) enum Reached {
     /// By way of the running server.
     Server(Box<Guest>),
     /// Its agent.
-    Agent(AgentGuest),
+    Agent(Box<AgentGuest>),
 }
 
 /// Reaches all guests of a plan through the running server, or their agents, side by side.
@@ -76,7 +77,8 @@ pub(crate) fn connect(
                 guest.map(|guest| Reached::Server(Box::new(guest)))
             }
             (None, Some(address)) => {
-                agents::connect(dir, &plan.name, address, args).map(Reached::Agent)
+                let agent = agents::connect(dir, plan, address, args);
+                agent.map(|agent| Reached::Agent(Box::new(agent)))
             }
             (None, None) => Err(Error::failure("a guest without a name")),
         };
@@ -289,7 +291,7 @@ struct ReadyGuest<S: GuestSink> {
 /// What is left to do is to ask.
 enum Prepared {
     Server(Box<PreparedGuest>),
-    Agent(Box<(AgentGuest, StartRequest)>),
+    Agent(Box<AgentGuest>, StartRequest),
 }
 
 impl Prepared {
@@ -301,8 +303,7 @@ impl Prepared {
                 ticket.wait();
                 ready.begin()
             }
-            Self::Agent(asked) => {
-                let (guest, request) = *asked;
+            Self::Agent(guest, request) => {
                 let clock = request.host_clock.as_deref();
                 guest.start(&request, clock.and_then(|clock| mark_clock(clock).ok()))
             }
@@ -329,7 +330,7 @@ impl<S: GuestSink> ReadyGuest<S> {
         let guest = match guest {
             Reached::Server(guest) => guest,
             Reached::Agent(guest) => {
-                let guest = Prepared::Agent(Box::new((guest, request)));
+                let guest = Prepared::Agent(guest, request);
                 return Ok(Self { guest, place, threads: VcpuThreads::default(), counters: None });
             }
         };
@@ -351,6 +352,17 @@ impl<S: GuestSink> ReadyGuest<S> {
         begin: Instant,
     ) -> Result<RunningGuest<S>, Error> {
         let mut session = self.guest.start(ticket).map_err(guest_error)?;
+        let proxy = match plan.is_proxy {
+            true => {
+                let (trace_id, cpus) = (session.trace_id, session.cpus);
+                let unusable = |error| {
+                    let text = format!("{}: what it sent is no usable head", plan.name);
+                    Error::new(Exit::Guest, text).because(error)
+                };
+                Some(ProxyHead::new(&mut session.head, trace_id, cpus).map_err(unusable)?)
+            }
+            false => None,
+        };
         let sink = S::open(self.place, &mut session, plan)?;
         let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
         let session_start = session.started;
@@ -363,6 +375,7 @@ impl<S: GuestSink> ReadyGuest<S> {
         Ok(RunningGuest {
             name: plan.title().to_owned(),
             session,
+            proxy,
             sink,
             threads: self.threads,
             counters: self.counters,
@@ -392,6 +405,8 @@ pub(crate) struct Started {
 pub(crate) struct RunningGuest<S = GuestFile> {
     name: String,
     session: GuestSession,
+    /// It is the host of this machine.
+    proxy: Option<ProxyHead>,
     sink: S,
     threads: VcpuThreads,
     /// What KVM says of their clocks, if that is what they record.
@@ -441,6 +456,8 @@ pub(crate) struct FinishedGuest {
     pub(crate) clock_error: Option<u64>,
     /// How often an agent of the C version told its clock, which states no bound.
     pub(crate) vcpu_samples: usize,
+    /// What it told this machine, its guest, for its own file; `None` of a guest.
+    own_options: Option<Vec<(OptionId, Vec<u8>)>>,
     /// What the samples count: `ns`, or cycles.
     pub(crate) unit: &'static str,
     /// How often and how long its command waited for this side.
@@ -541,7 +558,9 @@ impl<S: GuestSink> RunningGuest<S> {
     /// Ends the recording in the guest and completes its file.
     pub(crate) fn finish(mut self, host: &HostFile) -> Result<FinishedGuest, LostGuest> {
         self.take_news();
-        let Self { name, session, sink, threads, counters, counts_ticks, exec, started, .. } = self;
+        let Self {
+            name, session, proxy, sink, threads, counters, counts_ticks, exec, started, ..
+        } = self;
         let lost = |error| LostGuest { name: name.clone(), error };
         let (count, guest_time) = (session.cpus, session.started.guest_time);
         let end = session.close().map_err(|error| lost(guest_error(error)))?;
@@ -561,11 +580,26 @@ impl<S: GuestSink> RunningGuest<S> {
         let options =
             options.chain(factor.iter().map(|factor| write::option::tsc_to_nsec(factor, order)));
         let (path, trace_id) = (sink.path().map(Path::to_owned), sink.trace_id());
-        let closed = sink.close(&end.tail, options.collect(), &end.cpus).map_err(lost)?;
+        let mut problems: Vec<_> = end.problems.iter().map(in_one_line).collect();
+        let mut tail = end.tail;
+        let own = proxy.map(|head| {
+            let came = end.proxied.unwrap_or_default();
+            // Why there is nothing is known, when it went away.
+            let is_whole = end.end == SessionEnd::Complete || !came.sections.is_empty();
+            match head.whole(&came.sections) {
+                Ok(whole) => tail = whole,
+                Err(reason) => problems.extend(is_whole.then_some(reason)),
+            }
+            let own = head.own_options(&came.options, cpus_here());
+            own.unwrap_or_else(|reason| {
+                problems.push(reason);
+                OwnOptions::default()
+            })
+        });
+        let closed = sink.close(&tail, options.collect(), &end.cpus).map_err(lost)?;
         let Closed { placements, lost_events, discarded, problem } = closed;
         let is_of_file = |problem: &HostError| matches!(problem, HostError::Data { .. });
         let has_failed = problem.is_some() || end.problems.iter().any(is_of_file);
-        let mut problems: Vec<_> = end.problems.iter().map(in_one_line).collect();
         problems.extend(problem.map(|error| error.to_string()));
         let is_known = end.end == SessionEnd::Complete;
         let cpu = |((cpu, discarded), came): ((u32, u64), &CpuReport)| GuestCpu {
@@ -590,7 +624,11 @@ impl<S: GuestSink> RunningGuest<S> {
             started,
             samples: end.samples,
             clock_error: clock.as_ref().map(GuestClock::worst),
-            vcpu_samples: end.vcpu_samples.iter().map(Vec::len).sum(),
+            vcpu_samples: match &own {
+                Some(own) => own.samples,
+                None => end.vcpu_samples.iter().map(Vec::len).sum(),
+            },
+            own_options: own.map(|own| own.options),
             unit: if counts_ticks { "cycles" } else { "ns" },
             held: end.held,
             problems,
@@ -617,8 +655,12 @@ impl FinishedGuest {
         self.cpus.iter().try_fold(0, |sum: u64, cpu| Some(sum.saturating_add(cpu.missing?)))
     }
 
-    /// What the host's file says of this guest.
-    pub(crate) fn option(&self) -> (OptionId, Vec<u8>) {
+    /// What the file of this machine says of it.
+    pub(crate) fn options(&self) -> Vec<(OptionId, Vec<u8>)> {
+        self.own_options.clone().unwrap_or_else(|| vec![self.option()])
+    }
+
+    fn option(&self) -> (OptionId, Vec<u8>) {
         let thread = |cpu| self.threads.get(cpu).unwrap_or(-1);
         let cpus = self.cpus.iter().map(|one| VirtualCpu { cpu: one.cpu, pid: thread(one.cpu) });
         let cpus = cpus.collect();
@@ -626,6 +668,12 @@ impl FinishedGuest {
             tracedat::metadata::Guest { name: self.name.clone(), trace_id: self.trace_id, cpus };
         write::option::guest(&guest, Abi::NATIVE.byte_order)
     }
+}
+
+/// CPUs of this machine, each of which may have its clock compared.
+pub(super) fn cpus_here() -> u32 {
+    let count = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_CONF);
+    count.ok().flatten().and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
 }
 
 /// The result of a thread; a panic in it goes on in this one.

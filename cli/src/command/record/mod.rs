@@ -5,6 +5,7 @@
 
 mod agent_address;
 mod agents;
+mod ahead;
 pub(crate) mod args;
 pub(super) mod close_up;
 mod daemon;
@@ -28,6 +29,7 @@ pub(crate) mod marker_clock;
 pub(super) mod multiplex;
 pub(super) mod output;
 pub(crate) mod plan;
+mod proxied;
 mod remote;
 mod run;
 mod session;

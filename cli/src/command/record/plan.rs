@@ -31,6 +31,8 @@ pub(crate) struct GuestPlan {
     pub(crate) name: String,
     /// Where its agent is; without one it is reached through virt-server.
     pub(crate) agent: Option<AgentAddress>,
+    /// It is the host of this machine, and its agent records it for this machine.
+    pub(crate) is_proxy: bool,
     /// What it is called in files, if not by its name.
     title: Option<String>,
     /// Its part of the command line, for its own `record` parser.
@@ -57,10 +59,15 @@ impl Plan {
         for word in &args.words {
             let guest = match word {
                 Word::Guest(name) => Some(("--dom", GuestPlan::new(name, args))),
-                Word::Agent(place) => {
-                    let AgentPlace { name, address } = AgentPlace::parse(place)?;
-                    let guest = GuestPlan { agent: Some(address), ..GuestPlan::new(&name, args) };
-                    Some(("-A", guest))
+                Word::Agent(place) => Some(("-A", GuestPlan::of_agent("-A", place, args)?)),
+                Word::Proxy(place) => {
+                    let host = GuestPlan::of_agent("--proxy", place, args)?;
+                    if guests.iter().any(|guest| guest.is_proxy) {
+                        return Err(Error::usage("--proxy is given twice").hint(
+                            "a machine has one host: put all its options behind one --proxy",
+                        ));
+                    }
+                    Some(("--proxy", GuestPlan { is_proxy: true, ..host }))
                 }
                 _ => None,
             };
@@ -212,6 +219,7 @@ impl GuestPlan {
         Self {
             name: name.to_owned(),
             agent: None,
+            is_proxy: false,
             title: None,
             arguments: vec!["--compression".to_owned(), compression],
             exec: None,
@@ -222,11 +230,17 @@ impl GuestPlan {
         }
     }
 
+    fn of_agent(option: &str, place: &str, args: &Args) -> Result<Self, Error> {
+        let AgentPlace { name, address } = AgentPlace::parse(option, place)?;
+        Ok(Self { agent: Some(address), ..Self::new(&name, args) })
+    }
+
     /// What a guest wants recorded that knows the rest by itself.
     pub(crate) fn of_wish(name: &str, wish: Wish, max_bytes: u64) -> Self {
         Self {
             name: name.to_owned(),
             agent: None,
+            is_proxy: false,
             title: None,
             arguments: vec![OWN_RECORDING.to_owned()],
             // It is its own, whichever that is, and its end is that of the recording.
@@ -265,6 +279,10 @@ impl GuestPlan {
 
     fn add(&mut self, word: &Word) -> Result<(), Error> {
         match word {
+            Word::Exec(_) if self.is_proxy => {
+                return Err(Error::usage("--exec stands behind --proxy")
+                    .hint("a guest runs nothing on its host"));
+            }
             Word::Exec(command) if self.exec.is_none() => self.exec = Some(command.clone()),
             Word::Exec(_) => {
                 return Err(Error::usage(format!("guest '{}' has two --exec", self.name))
@@ -365,6 +383,16 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_asked_as_an_agent_is() {
+        let plan = plan("-e irq --proxy 2 -e kvm --name host").unwrap();
+        let [host] = &plan.guests[..] else { panic!("{plan:?}") };
+        let address = host.agent.as_ref().map(ToString::to_string);
+        assert_eq!((host.is_proxy, address.as_deref()), (true, Some("vsock:2:823")));
+        assert_eq!(host.title(), "host");
+        assert_eq!(host.arguments, ["-C", "mono", "--compression", "any", "-e", "kvm"]);
+    }
+
+    #[test]
     fn without_a_clock_guests_and_host_use_one_that_can_be_compared() {
         let plan = plan("-e kvm --dom g1 -e all").unwrap();
         assert_eq!(plan.host.top.clock.as_deref(), Some("mono"));
@@ -416,6 +444,10 @@ mod tests {
             ("-N 1 -p wakeup", "which no listener takes"),
             ("-A g -e a -A g -e b", "-A g is given twice"),
             ("-A g", "no event was specified for guest"),
+            ("-e x --proxy 2", "no event was specified for guest"),
+            ("--proxy 2 -e a --proxy 3 -e b", "given twice"),
+            ("--proxy 2 -e a --exec app ;", "runs nothing on its host"),
+            ("--proxy @2 -e a", "names nobody"),
             ("--tsync-interval -1 -e x --dom g -e y", "belongs to -A"),
             ("--nofifos -e x", "belongs to -A"),
         ] {

@@ -94,7 +94,7 @@ pub(crate) fn record(args: &Args, mut plan: Plan, has_begun: &dyn Fn()) -> Resul
     };
 
     extra.options.extend(extras::maps(&maps, workload.as_ref()));
-    extra.options.extend(guests.iter().flatten().map(FinishedGuest::option));
+    extra.options.extend(guests.iter().flatten().flat_map(FinishedGuest::options));
     let path = destination.path();
     let readable = destination.readable();
     let kept = |error: Error| match &readable {

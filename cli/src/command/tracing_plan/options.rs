@@ -203,7 +203,7 @@ pub(crate) fn args() -> impl Iterator<Item = Arg> {
 }
 
 /// Options for what is traced in guests.
-pub(crate) fn guest_args() -> [Arg; 5] {
+pub(crate) fn guest_args() -> [Arg; 6] {
     [
         Arg::new("agent")
             .short('A')
@@ -213,6 +213,15 @@ pub(crate) fn guest_args() -> [Arg; 5] {
             .help(
                 "Record what follows in a guest, through its 'trace-cmd agent': HOST, CID, NAME@CID, vsock:CID:PORT, \
                  unix:PATH:PORT [default port: 823]",
+            ),
+        Arg::new("proxy")
+            .long("proxy")
+            .value_name("CID[:PORT]")
+            .action(ArgAction::Append)
+            .help_heading(heading::GUESTS)
+            .help(
+                "In a guest: record what follows on its host, through 'trace-cmd agent -P' there; named as for -A, \
+                 the host's CID is 2",
             ),
         Arg::new("dom")
             .long("dom")
@@ -253,6 +262,9 @@ pub(crate) fn words(matches: &ArgMatches) -> Vec<Word> {
     }
     if matches.try_contains_id("dom").unwrap_or(false) {
         collect_texts(matches, "dom", Word::Guest, &mut placed);
+    }
+    if matches.try_contains_id("proxy").unwrap_or(false) {
+        collect_texts(matches, "proxy", Word::Proxy, &mut placed);
     }
     if matches.try_contains_id("agent").unwrap_or(false) {
         collect_texts(matches, "agent", Word::Agent, &mut placed);

@@ -171,8 +171,8 @@ impl MachinePlan {
                 return Err(Error::usage("--on-full stands before any --dom")
                     .hint("put it behind the guest it is for"));
             }
-            Word::Guest(_) | Word::Agent(_) => {
-                return Err(Error::usage("--dom and -A are not for a guest"));
+            Word::Guest(_) | Word::Agent(_) | Word::Proxy(_) => {
+                return Err(Error::usage("--dom, -A and --proxy are not for a guest"));
             }
             of_instance => instance.add(of_instance)?,
         }

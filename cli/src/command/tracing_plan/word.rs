@@ -49,6 +49,8 @@ pub(crate) enum Word {
     Guest(String),
     /// `-A GUEST`
     Agent(String),
+    /// `--proxy HOST`
+    Proxy(String),
     /// `--name NAME`
     GuestTitle(String),
     /// `--on-full drop|block`
@@ -88,7 +90,11 @@ impl Word {
             Self::OnFull(choice) if choice == "drop" => Vec::new(),
             Self::OnFull(choice) => option("--on-full", choice),
             Self::Instance(name) => option("-B", name),
-            Self::Guest(_) | Self::Agent(_) | Self::GuestTitle(_) | Self::Exec(_) => Vec::new(),
+            Self::Guest(_)
+            | Self::Agent(_)
+            | Self::Proxy(_)
+            | Self::GuestTitle(_)
+            | Self::Exec(_) => Vec::new(),
         }
     }
 }

@@ -45,9 +45,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
             .because(error)
             .hint(hint)
     };
-    let client =
-        Client::new(options, Box::new(Recorder { policy, has_frames: true, instance: None }))
-            .map_err(failed)?;
+    let client = Client::new(
+        options,
+        Box::new(Recorder { policy, has_frames: true, instance: None, guest: None }),
+    )
+    .map_err(failed)?;
     client.run(stop.as_fd(), &mut |event| log.say(&log::of_client(event))).map_err(failed)?;
     Ok(Exit::Success)
 }

@@ -17,6 +17,9 @@ impl AgentExtensions {
     /// All there is.
     pub const ALL: Self = Self { accounts: true, ping: true, exec: true };
 
+    /// What a host does for its guest: a guest runs nothing on its host, and clocks are compared as the reference does.
+    pub const OF_PROXIES: Self = Self { accounts: true, ..Self::NONE };
+
     /// What is in both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -1,6 +1,6 @@
 //! The agent's side of a control connection.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::io::session_io;
 use super::super::output::Output;
@@ -11,6 +11,9 @@ use super::super::{Proof, RefuseCode, SessionError, SessionKey, Timeouts};
 use super::keyed::{Keyed, SYNC_STREAM};
 use super::{AgentExtensions, Request};
 use crate::message::{Decoder, Message, ProtocolName, WordList};
+
+/// How long a guest may take to write its own file before it asks for what belongs to it.
+const OWN_FILE: Duration = Duration::from_secs(600);
 
 /// What the agent is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +31,11 @@ pub enum AgentEvent {
     },
     /// Run the command of the request. Only with the extension `exec`.
     Exec,
-    /// Stop recording, send what is left, then [`closed`](Agent::closed).
+    /// Stop recording, send what is left, then [`closed`](Agent::closed). For a guest: send the sections of the file, then
+    /// [`await_cont`](Agent::await_cont).
     Close,
+    /// Send the options for the guest's own file, then [`closed`](Agent::closed).
+    Continue,
 }
 
 /// How a recording is answered.
@@ -59,6 +65,8 @@ enum State {
     Recording,
     /// Waits for the caller to have stopped.
     Closing,
+    /// Waits for CONT.
+    Cont,
     /// Waits for the host to go, and answers probes.
     Closed,
     /// Says no more.
@@ -72,6 +80,7 @@ impl State {
             Self::Proof(_) => "PROOF",
             Self::Answer => "the answer",
             Self::Recording => "CLOSE",
+            Self::Cont => "CONT",
             Self::Closing | Self::Closed => "the end",
             Self::Over => "nothing",
         }
@@ -173,6 +182,11 @@ impl Agent {
                 return Ok(None);
             }
             match self.step(now) {
+                // A guest without a file of its own goes without the options for it.
+                Ok(Step::None) if self.hung_up && matches!(self.state, State::Cont) => {
+                    self.state = State::Closed;
+                    return Ok(None);
+                }
                 Ok(Step::None) if self.hung_up && !self.is_closed() => {
                     let step = self.state.step();
                     return Err(self.fail(SessionError::HungUp { step }));
@@ -213,8 +227,13 @@ impl Agent {
                 self.state = State::Closing;
                 Step::Event(AgentEvent::Close)
             }
+            (State::Cont, Message::Cont) => {
+                self.state = State::Closing;
+                self.deadline = None;
+                Step::Event(AgentEvent::Continue)
+            }
             // Said once more by a host that lost patience.
-            (State::Closing | State::Closed, Message::Close) => Step::Again,
+            (State::Closing | State::Cont | State::Closed, Message::Close) => Step::Again,
             (_, Message::NotSupported) => {
                 return Err(SessionError::NotSupported { step: self.state.step() });
             }
@@ -224,7 +243,11 @@ impl Agent {
 
     fn take_request(&mut self, request: Request, now: Instant) -> Result<Step, SessionError> {
         self.understands_refusals = request.understands_refusals;
-        self.extensions = request.extensions.and(self.offered);
+        let possible = match request.proxy {
+            Some(_) => AgentExtensions::OF_PROXIES,
+            None => AgentExtensions::ALL,
+        };
+        self.extensions = request.extensions.and(self.offered).and(possible);
         let Some(key) = &self.key else {
             return match request.key_nonce {
                 Some(_) => Err(SessionError::KeyMissing),
@@ -272,6 +295,12 @@ impl Agent {
         .encode(self.output.tail())?;
         self.state = State::Recording;
         Ok(())
+    }
+
+    /// All that belongs to the file was sent to the guest; what belongs to its own file is to follow when it asks for that.
+    pub fn await_cont(&mut self, now: Instant) {
+        self.state = State::Cont;
+        self.deadline = after(now, OWN_FILE);
     }
 
     /// Says that all was sent.

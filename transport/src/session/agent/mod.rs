@@ -11,6 +11,25 @@
 //!    │◄───────────────── CLOSE_RESP ────────────────────┤  once all data was sent
 //! ```
 //!
+//! With the roles turned round a guest has its host recorded. It asks by TRACE_PROXY, which tells its CPUs, too; the ports
+//! are where they are above, but on the time sync connection, which the guest makes, it is the agent that drives the
+//! rounds, one for each CPU of the guest, and the guest that probes and computes. The end is longer:
+//!
+//! ```text
+//!   guest                                             agent, on the host
+//!    ⋮                                                  ⋮
+//!    ├ CLOSE ──────────────────────────────────────────►│  a last round, while data goes to its end
+//!    │◄───────────────── SEND_DATA … FIN_DATA ──────────┤  sections of the host's file
+//!    ├ CONT ───────────────────────────────────────────►│  not from a guest without a file of its own
+//!    │◄───────────────── SEND_DATA … FIN_DATA ──────────┤  options for the guest's own file
+//!    │◄───────────────── CLOSE_RESP ────────────────────┤
+//! ```
+//!
+//! The head that comes first ends where its header says that options are (version 7): the sections are OPTIONS, with
+//! GUEST among them (named `::GUEST::`, with the trace id of the request and no CPUs), then STRINGS; they continue the
+//! head, and their offsets count from its start. The options are as in a file, an id of 2 bytes, a size of 4 and the
+//! data: TIME_SHIFT, whose peer is the host's trace id and which has as many CPUs as the request told.
+//!
 //! [`Opening`] is the host's side of the start, [`Agent`] the guest's of the whole control connection. [`SyncHost`] and
 //! [`SyncGuest`] compare clocks on the time sync connection (protocol `ptp`).
 //!
@@ -20,7 +39,7 @@
 //!
 //! | word | meaning |
 //! | --- | --- |
-//! | `accounts` | DATA_END for each CPU and TAIL before CLOSE_RESP |
+//! | `accounts` | DATA_END for each CPU, and TAIL before CLOSE_RESP; without TAIL, before the sections, from a host to its guest |
 //! | `ping` | the agent answers TIME_SYNC messages of protocol `ping` on the control connection |
 //! | `exec` | EXEC, OUTPUT and EXEC_EXIT, where the guest's policy allows it |
 //!
@@ -36,7 +55,7 @@ mod sync;
 pub use extensions::AgentExtensions;
 pub use guest::{Agent, AgentEvent, Answer};
 pub use opening::{Ask, Opened, Opening, Taken};
-pub use request::Request;
+pub use request::{ProxyGuest, Request};
 pub use sync::{Mark, PTP, SyncEvent, SyncGuest, SyncGuestEvent, SyncHost};
 
 /// The vsock port of agents.

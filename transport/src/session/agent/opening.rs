@@ -4,8 +4,8 @@ use super::super::limits::Limits;
 use super::super::same_proof;
 use super::super::text::{clean, number};
 use super::super::{Nonce, Proof, RefuseCode, SessionError, SessionKey};
-use super::AgentExtensions;
 use super::keyed::{Keyed, SYNC_STREAM};
+use super::{AgentExtensions, ProxyGuest};
 use crate::message::{Message, ParameterId, ParameterList, ProtocolName};
 
 /// What a host asks of an agent.
@@ -25,6 +25,8 @@ pub struct Ask {
     pub extensions: AgentExtensions,
     /// A key that the agent must know, and a nonce of this session.
     pub key: Option<SessionKey>,
+    /// It is a guest that asks, and its host that is to be recorded.
+    pub proxy: Option<ProxyGuest>,
 }
 
 /// What was agreed on.
@@ -95,7 +97,9 @@ impl Opening {
             names.push(0);
             list.push(ParameterId::TIME_SYNC, &names)?;
         }
-        if ask.extensions != AgentExtensions::NONE || ask.key.is_some() {
+        // Without a word in it, too, it says that a refusal is understood.
+        let is_ours = ask.extensions != AgentExtensions::NONE || ask.proxy.is_some();
+        if is_ours || ask.key.is_some() {
             list.push_counted(ParameterId::EXTENSIONS, ask.extensions.words())?;
         }
         if let Some(command) = &ask.exec {
@@ -105,8 +109,14 @@ impl Opening {
             list.push(ParameterId::KEY_NONCE, &key.nonce)?;
         }
         let flags = if ask.fifos { Message::USE_FIFOS } else { 0 };
-        let parameters = list.parameters();
-        let bytes = Message::TraceReq { flags, trace_id: ask.trace_id, parameters }.to_bytes()?;
+        let (trace_id, parameters) = (ask.trace_id, list.parameters());
+        let request = match ask.proxy {
+            None => Message::TraceReq { flags, trace_id, parameters },
+            Some(ProxyGuest { cpus, siblings }) => {
+                Message::TraceProxy { flags, trace_id, cpus, siblings, parameters }
+            }
+        };
+        let bytes = request.to_bytes()?;
         Ok((Self { ask, keyed: None }, bytes))
     }
 

@@ -1,5 +1,6 @@
 //! What a host asks for, read from its TRACE_REQ or TRACE_PROXY.
 
+use super::super::limits::Limits;
 use super::super::{Nonce, SessionError};
 use super::AgentExtensions;
 use crate::MessageError;
@@ -23,8 +24,17 @@ pub struct Request {
     /// It asked for some, so it understands a REFUSE.
     pub understands_refusals: bool,
     /// It comes from a guest that wants its host to be recorded (TRACE_PROXY).
-    pub is_proxy: bool,
+    pub proxy: Option<ProxyGuest>,
     pub(super) key_nonce: Option<Nonce>,
+}
+
+/// What a guest says of itself that wants its host to be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProxyGuest {
+    /// Its CPUs, each of which has its clock compared.
+    pub cpus: u32,
+    /// CPUs that share a core.
+    pub siblings: u32,
 }
 
 /// Protocol names that are looked at; nobody knows more than a few.
@@ -37,12 +47,13 @@ impl Request {
     ///
     /// A list inside breaks off, or is too long.
     pub(super) fn read(message: &Message<'_>) -> Result<Option<Self>, SessionError> {
-        let (is_proxy, flags, trace_id, parameters) = match *message {
+        let (proxy, flags, trace_id, parameters) = match *message {
             Message::TraceReq { flags, trace_id, parameters } => {
-                (false, flags, trace_id, parameters)
+                (None, flags, trace_id, parameters)
             }
-            Message::TraceProxy { flags, trace_id, parameters, .. } => {
-                (true, flags, trace_id, parameters)
+            Message::TraceProxy { flags, trace_id, cpus, siblings, parameters } => {
+                Limits::default().check_cpus(cpus, u32::MAX)?;
+                (Some(ProxyGuest { cpus, siblings }), flags, trace_id, parameters)
             }
             _ => return Ok(None),
         };
@@ -66,7 +77,7 @@ impl Request {
             time_sync: protocols(parameters)?,
             extensions,
             understands_refusals: words.is_some(),
-            is_proxy,
+            proxy,
             key_nonce: nonce.transpose()?,
         }))
     }

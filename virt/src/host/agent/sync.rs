@@ -22,7 +22,7 @@ const MAX_SAMPLES: usize = 1 << 20;
 
 /// Rounds that go on.
 #[derive(Debug)]
-pub(in crate::host) struct Sync {
+pub(crate) struct Sync {
     orders: Sender<()>,
     /// Ends with the first round.
     first: Receiver<()>,
@@ -35,25 +35,30 @@ type Outcome = (Vec<Vec<ClockSample>>, Option<String>);
 
 /// The last round goes on.
 #[derive(Debug)]
-pub(in crate::host) struct EndingSync {
+pub(crate) struct EndingSync {
     thread: JoinHandle<Outcome>,
     guest: String,
 }
 
 impl Sync {
-    pub(super) fn start(
+    /// Drives them on the connection that `connect` gives, in a thread of its own.
+    pub(crate) fn start(
         guest: &str,
-        stream: Stream,
+        connect: impl FnOnce() -> Result<Stream, String> + Send + 'static,
         clock: Box<dyn MarkClock>,
         vcpus: u32,
         interval: SyncInterval,
     ) -> io::Result<Self> {
         let (orders, received) = bounded(1);
         let (begun, first) = bounded(1);
-        let rounds = Rounds { stream, clock, sync: SyncHost::new(ROUND) };
-        let thread = std::thread::Builder::new()
-            .name("guest time sync".to_owned())
-            .spawn(move || rounds.run(vcpus, interval, &received, begun))?;
+        let run = move || match connect() {
+            Ok(stream) => {
+                let rounds = Rounds { stream, clock, sync: SyncHost::new(ROUND) };
+                rounds.run(vcpus, interval, &received, begun)
+            }
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        let thread = std::thread::Builder::new().name("guest time sync".to_owned()).spawn(run)?;
         Ok(Self { orders, first, thread, guest: guest.to_owned() })
     }
 
@@ -63,15 +68,20 @@ impl Sync {
     }
 
     /// Has the last round begin.
-    pub(in crate::host) fn end(self) -> EndingSync {
+    pub(crate) fn end(self) -> EndingSync {
         drop(self.orders);
         EndingSync { thread: self.thread, guest: self.guest }
     }
 }
 
 impl EndingSync {
+    /// Whether it is over.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits for the last round.
-    pub(in crate::host) fn finish(self) -> (Vec<Vec<ClockSample>>, Option<HostError>) {
+    pub(crate) fn finish(self) -> (Vec<Vec<ClockSample>>, Option<HostError>) {
         let (samples, reason) = self.thread.join().unwrap_or_default();
         let guest = self.guest;
         (samples, reason.map(|reason| HostError::TimeSync { guest, reason }))
