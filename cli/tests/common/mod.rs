@@ -7,6 +7,7 @@ pub(crate) mod disk;
 pub(crate) mod listener;
 pub(crate) mod load;
 pub(crate) mod rights;
+pub(crate) mod sys;
 pub(crate) mod tracefs_state;
 pub(crate) mod virt;
 
