@@ -9,7 +9,7 @@ use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{check, complaint, stderr, success, values};
+use crate::common::{check, complaint, is_kept, shown_of, stderr, success, values};
 use crate::peers::OwnAgent;
 use crate::{Bench, EVENTS, LOAD};
 
@@ -81,17 +81,22 @@ pub(crate) fn busy() -> Result<(), Failed> {
     bench.is_as_before()
 }
 
+const KEY: &str = "a key that both know";
+
 pub(crate) fn keyed() -> Result<(), Failed> {
     let bench = Bench::new()?;
     let (key, other) = (bench.out.path().join("key"), bench.out.path().join("other"));
-    save(&key, b"a key that both know")?;
+    save(&key, KEY.as_bytes())?;
     save(&other, b"a key that one knows")?;
     let [key, other] = [&key, &other].map(|path| path.to_string_lossy().into_owned());
     let agent = OwnAgent::start(bench.out.path(), &["--key-file", &key])?;
     for clock in ["mono", "local"] {
         let words = ["--key-file", &key, "-C", clock];
-        success(bench.record(&agent.address(), &words).args(EVENTS).args(["sh", "-c", LOAD]))?;
+        let mut record = bench.record(&agent.address(), &words);
+        let output = record.args(EVENTS).args(["sh", "-c", LOAD]).output()?;
+        check(output.status.success(), || stderr(&output))?;
         bench.report(NAME)?;
+        is_kept(KEY, &[output.stdout, output.stderr, fs::read(bench.file(NAME))?])?;
         fs::remove_file(bench.file(NAME))?;
     }
     for (words, reason) in [
@@ -103,6 +108,8 @@ pub(crate) fn keyed() -> Result<(), Failed> {
         check(line.contains(reason), || line.clone())?;
         bench.has_no_file(NAME)?;
     }
+    is_kept(KEY, &shown_of(agent.pid())?)?;
+    is_kept(KEY, &[agent.log().into_bytes()])?;
     agent.stop()?;
     // An agent that has none cannot prove that it knows it.
     let agent = OwnAgent::start(bench.out.path(), &[])?;

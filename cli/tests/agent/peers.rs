@@ -70,7 +70,7 @@ impl OwnAgent {
         check(status.success(), || format!("{status}: {}", self.log()))
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
     }
 }

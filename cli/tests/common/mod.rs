@@ -8,6 +8,7 @@ pub(crate) mod listener;
 pub(crate) mod load;
 pub(crate) mod rights;
 pub(crate) mod stream;
+pub(crate) mod sys;
 pub(crate) mod tracefs_state;
 pub(crate) mod virt;
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::unistd::Pid;
 use trace_virt::lab::{Missing, requirements};
 use tracedat::testing::{TraceBuilder, Workload};
 
@@ -102,6 +104,24 @@ pub(crate) fn second_quarter(json: &str) -> [String; 4] {
 /// A claim, and what to say when it does not hold.
 pub(crate) fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(otherwise().into()) }
+}
+
+/// No part of a secret is in what anyone may see.
+pub(crate) fn is_kept(secret: &str, shown: &[Vec<u8>]) -> Result<(), Failed> {
+    const PART: usize = 12;
+    for text in shown {
+        let mut parts = secret.as_bytes().windows(PART);
+        let is_shown = parts.any(|part| text.windows(PART).any(|one| one == part));
+        check(!is_shown, || format!("the key is shown: {}", String::from_utf8_lossy(text)))?;
+    }
+    Ok(())
+}
+
+/// What the system tells everybody of a process.
+pub(crate) fn shown_of(pid: Pid) -> Result<Vec<Vec<u8>>, Failed> {
+    let names = ["cmdline", "environ", "comm", "status"];
+    let files = names.iter().map(|name| fs::read(format!("/proc/{pid}/{name}")));
+    Ok(files.collect::<Result<_, _>>()?)
 }
 
 /// All of tracefs that a recording may change, as text.

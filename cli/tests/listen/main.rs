@@ -44,6 +44,11 @@ const CASES: &[Case] = &[
         needs: requirements::root,
         test: rights::directory_of_another,
     },
+    Case {
+        name: "without_landlock_it_listens_and_says_so",
+        needs: nothing,
+        test: rights::without_landlock,
+    },
     Case { name: "links_are_not_followed", needs: nothing, test: rights::planted },
     Case { name: "root_a_daemon_has_a_pid_file", needs: requirements::root, test: ways::daemon },
     Case { name: "unix_sockets_and_their_ports", needs: nothing, test: ways::unix_sockets },

@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use libtest_mimic::Failed;
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, socket,
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use trace_transport::Stream;
 
 use crate::common::listener::Listener;
-use crate::common::{check, rights};
+use crate::common::{check, rights, sys, trace_cmd};
 use crate::recorder::{Kind, Recorder, record};
 use crate::trace::Trace;
 
@@ -46,6 +47,29 @@ pub(crate) fn given_up() -> Result<(), Failed> {
         })?;
         check(is_reachable == sent.is_ok(), || format!("{words:?}: {sent:?}"))?;
         listener.end(Signal::SIGTERM)?;
+    }
+    Ok(())
+}
+
+/// On kernels that are older, have it switched off, or in containers that refuse it: all else is given up all the same.
+pub(crate) fn without_landlock() -> Result<(), Failed> {
+    for errno in [Errno::ENOSYS, Errno::EOPNOTSUPP, Errno::EPERM] {
+        for verbose in [true, false] {
+            let mut command = trace_cmd();
+            sys::deny(&mut command, libc::SYS_landlock_create_ruleset, errno);
+            command.args(["listen", "--bind", "127.0.0.1", "-p", "0"]);
+            command.args(verbose.then_some("--verbose"));
+            let mut listener = Listener::spawn(TempDir::new()?, command)?;
+            let trace = Trace::new(117)?;
+            let name = record(listener.port()?, &trace, &Kind::default())?;
+            trace.is_in(&listener.file(name))?;
+            let rights = rights::of(listener.pid())?;
+            check(rights.effective & !FOR_SPEED == 0, || format!("{errno}: {rights:?}"))?;
+            listener.end(Signal::SIGTERM)?;
+            let said = listener.said();
+            let is_told = said.iter().any(|line| line.contains("files elsewhere stay in reach"));
+            check(is_told == verbose, || format!("{errno}: {said:#?}"))?;
+        }
     }
     Ok(())
 }

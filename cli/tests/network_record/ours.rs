@@ -13,7 +13,7 @@ use trace_virt::lab::requirements;
 
 use crate::common::bench::Bench;
 use crate::common::listener::Listener;
-use crate::common::{check, complaint, stderr, success};
+use crate::common::{check, complaint, is_kept, shown_of, stderr, success};
 use crate::{EVENTS, LOAD, record};
 
 const KEY: &str = "a long line that nobody else knows, and nobody guesses";
@@ -38,22 +38,17 @@ pub(crate) fn keys() -> Result<(), Failed> {
     let child = command.spawn()?;
     let pid = Pid::from_raw(child.id().cast_signed());
     let line = listener.wait_for("sub-buffers of")?;
-    let shown = [listener.pid(), pid]
-        .map(|pid| ["cmdline", "environ"].map(|name| fs::read(format!("/proc/{pid}/{name}"))));
+    let shown = [shown_of(listener.pid())?, shown_of(pid)?];
     kill(pid, Signal::SIGINT)?;
     let output = child.wait_with_output()?;
     check(output.status.success(), || stderr(&output))?;
     check(line.contains("over TCP"), || line.clone())?;
     let outcome = listener.wait_for("bytes of trace data")?;
     check(!outcome.contains("ended early"), || outcome)?;
-    let mut texts = vec![output.stdout, output.stderr, listener.said().join("\n").into_bytes()];
-    for text in shown.into_iter().flatten() {
-        texts.push(text?);
-    }
-    for text in texts {
-        let is_shown =
-            text.windows(20).any(|part| KEY.as_bytes().windows(20).any(|key| key == part));
-        check(!is_shown, || format!("the key is shown: {}", String::from_utf8_lossy(&text)))?;
+    is_kept(KEY, &shown.concat())?;
+    is_kept(KEY, &[output.stdout, output.stderr, listener.said().join("\n").into_bytes()])?;
+    for name in listener.names()? {
+        is_kept(KEY, &[fs::read(listener.dir().join(name))?])?;
     }
 
     for (words, part) in [

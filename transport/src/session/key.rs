@@ -105,6 +105,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_bit_of_a_proof_counts() {
+        let proof: Proof = std::array::from_fn(|at| at as u8);
+        assert!(same_proof(&proof, &proof.clone()));
+        for bit in 0..proof.len() * 8 {
+            let mut other = proof;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!same_proof(&proof, &other), "bit {bit}");
+        }
+        assert!(!same_proof(&proof, &proof.map(|byte| !byte)));
+    }
+
+    #[test]
+    fn sessions_do_not_print_their_key() {
+        let prove: Prove = Arc::new(|_, _, _| [0xa5; 32]);
+        let key = SessionKey { prove, nonce: [0x5a; 16] };
+        assert_eq!(format!("{key:?}"), "SessionKey { .. }");
+    }
+
+    #[test]
     fn a_nonce_goes_as_hex() {
         let nonce = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 254, 255];
         assert_eq!(word(&nonce), "key=000102030405060708090a0b0c0dfeff");
