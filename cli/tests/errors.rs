@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::io::Read;
 use std::process::ExitCode;
 
 use common::{Case, check, complaint, trace_cmd};
@@ -23,6 +24,12 @@ const CASES: &[Case] = &[
         test: unreachable_guests,
     },
     Case { name: "slips_of_the_pen_are_answered", needs: || Ok(()), test: slips_of_the_pen },
+    Case {
+        name: "root_names_that_the_kernel_does_not_know_are_answered",
+        needs: common::with_tracefs,
+        test: unknown_to_the_kernel,
+    },
+    Case { name: "nothing_is_coloured", needs: || Ok(()), test: plain },
     Case { name: "set_up_can_be_repeated", needs: || Ok(()), test: set_up_twice },
 ];
 
@@ -66,10 +73,52 @@ fn slips_of_the_pen() -> Result<(), Failed> {
         (&["report", "-F", "shced"][..], "did you mean sched?"),
         (&["report", "-F", "sched/sched_swich: prev_pid == 0"], "did you mean sched_switch?"),
         (&["recrod"], "'record'"),
+        (&["record", "--exce", "x"], "'--exec'"),
+        (&["help", "recodring"], "did you mean recording?"),
+        (&["man", "recrod"], "did you mean record?"),
+        (&["completions", "bsh"], "'bash'"),
         (&["convert", "--compression", "zst"], "'zstd'"),
     ] {
         let line = complaint(trace_cmd().current_dir(dir.path()).args(words))?;
         expect(&line, &[near])?;
+    }
+    Ok(())
+}
+
+fn unknown_to_the_kernel() -> Result<(), Failed> {
+    let bench = common::bench::Bench::new()?;
+    for (words, near) in [
+        (["-e", "shced"], "did you mean sched?"),
+        (["-e", "sched:sched_swich"], "did you mean sched:sched_switch?"),
+        (["-p", "npo"], "did you mean nop?"),
+        (["-C", "mnoo"], "did you mean mono?"),
+        (["-O", "stacktrcae"], "did you mean stacktrace?"),
+    ] {
+        let dir = TempDir::new()?;
+        let mut record = trace_cmd();
+        record.current_dir(dir.path()).arg("record").args(words).args(["-e", "sched", "true"]);
+        expect(&complaint(&mut record)?, &[near])?;
+    }
+    bench.is_as_before("a slip of the pen")
+}
+
+/// Not on a terminal either.
+fn plain() -> Result<(), Failed> {
+    for words in ["help", "record --help", "recrod", "report -i missing.dat"] {
+        let pty = nix::pty::openpty(None, None)?;
+        let terminal = fs::File::from(pty.slave);
+        let mut command = trace_cmd();
+        command.args(words.split(' ')).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        command.stdout(terminal.try_clone()?).stderr(terminal);
+        let mut child = command.spawn()?;
+        drop(command);
+        let mut said = Vec::new();
+        // What is left when the other end is closed is an error, behind all that was said.
+        let _ = fs::File::from(pty.master).read_to_end(&mut said);
+        child.wait()?;
+        check(said.len() > 20 && !said.contains(&0x1b), || {
+            format!("{words}: {}", String::from_utf8_lossy(&said))
+        })?;
     }
     Ok(())
 }
@@ -99,6 +148,10 @@ fn unreachable_guests() -> Result<(), Failed> {
     slip.current_dir(dir.path()).args(["record", "--virt-dir"]).arg(dir.path());
     slip.args(["--dom", "gust1", "-e", "sched"]);
     expect(&complaint(&mut slip)?, &["gust1", "did you mean guest1?"])?;
+    let mut doctor = trace_cmd();
+    doctor.args(["virt-server", "--doctor", "gust1", "--virt-dir"]).arg(dir.path());
+    let said = String::from_utf8(doctor.output()?.stdout)?;
+    expect(&said, &["no directory", "did you mean guest1?"])?;
 
     let mut named = trace_cmd();
     named.args(["virt-server", "--virt-dir"]).arg(dir.path()).args(["--dom", "../up", "-c", "1"]);

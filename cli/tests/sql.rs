@@ -71,6 +71,7 @@ fn refused() -> Result<(), Failed> {
     let a = made_trace(dir.path(), "a.dat", 1)?;
     for (statement, wanted) in [
         ("SELECT * FROM no_such_event", "no event is named 'no_such_event'"),
+        ("SELECT * FROM sched_swich", "did you mean sched_switch?"),
         ("SELEC 1", "bad SQL"),
         ("DELETE FROM sched_switch", "the statement changes something"),
         ("SELECT 1; SELECT 2", "bad SQL"),

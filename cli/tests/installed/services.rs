@@ -24,9 +24,12 @@ pub(crate) fn services() -> Result<(), Failed> {
     listen(&machine)?;
     virt_server(&machine)?;
     machine.run(&["dpkg", "--purge", "trace-cmd-rs"])?;
-    let left = machine.output(&["systemctl", "is-active", SERVICES[0], SERVICES[1]])?;
+    let is_active = [&["systemctl", "is-active"][..], &SERVICES].concat();
+    let left = machine.output(&is_active)?;
     let left = String::from_utf8_lossy(&left.stdout).into_owned();
-    check(left == "inactive\ninactive\n", || format!("after the package is gone: {left}"))
+    check(left.lines().all(|state| state == "inactive"), || {
+        format!("after the package is gone: {left}")
+    })
 }
 
 /// systemd has nothing to say against them, and nobody runs one unasked.
@@ -86,8 +89,23 @@ fn virt_server(machine: &Machine) -> Result<(), Failed> {
     let status = machine.run(&["trace-cmd", "virt-server", "--status"])?;
     check(status.starts_with("no guests"), || status.clone())?;
     machine.run(&["systemd-analyze", "security", "--no-pager", "--threshold=45", server])?;
-    // Only in a guest with ports there is something to do for it.
+    virt_client(machine, client)
+}
+
+/// It is for guests with ports, and opens the one on which the host speaks.
+fn virt_client(machine: &Machine, client: &str) -> Result<(), Failed> {
     machine.run(&["systemctl", "start", client])?;
     let shown = machine.run(&["systemctl", "show", "-p", "ActiveState,ConditionResult", client])?;
-    check(shown.contains("=inactive") && shown.contains("ConditionResult=no"), || shown.clone())
+    check(shown.contains("=inactive") && shown.contains("ConditionResult=no"), || shown.clone())?;
+    let port = "/dev/virtio-ports/agent-ctl-path";
+    machine.run(&["mkdir", "/dev/virtio-ports"])?;
+    machine.run(&["mkfifo", port])?;
+    machine.run(&["systemctl", "start", client])?;
+    eventually("it does not open its port", || {
+        let pid = machine.run(&["systemctl", "show", "--value", "-p", "MainPID", client])?;
+        let files = fs::read_dir(machine.path(&format!("/proc/{}/fd", pid.trim())))?;
+        // Seen from here it has no /dev.
+        let mut links = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        Ok(links.any(|link| link.ends_with("virtio-ports/agent-ctl-path")))
+    })
 }

@@ -48,8 +48,9 @@ impl Stage {
         let names = vec![
             ("./program", "ls".to_owned()),
             ("| less", "| cat".to_owned()),
-            ("sleep 10", "sleep 1".to_owned()),
-            ("sleep 5", "sleep 1".to_owned()),
+            ("sleep 10", "sleep 0.2".to_owned()),
+            ("sleep 5", "sleep 0.2".to_owned()),
+            ("sleep 1", "sleep 0.2".to_owned()),
             ("12345", port.to_string()),
             ("thishost", "127.0.0.1".to_owned()),
             ("/var/trace", dir.path().join("received").display().to_string()),

@@ -29,7 +29,7 @@ use super::proxied::{OwnOptions, ProxyHead};
 use super::{summary, tsc};
 use crate::error::Error;
 use crate::exit_code::Exit;
-use crate::nearest::did_you_mean;
+use crate::nearest::did_you_mean_guest;
 use crate::output::tell;
 
 /// What the files of guests say of their host's.
@@ -691,10 +691,9 @@ fn in_one_line(problem: &HostError) -> String {
 
 pub(super) fn guest_error(error: HostError) -> Error {
     let near = match &error {
-        HostError::NoDirectory { guest, path } => path.parent().and_then(|dir| {
-            let names = VirtDir::new(dir).guests().unwrap_or_default();
-            did_you_mean(names.iter().map(|name| name.as_str().to_owned()), guest)
-        }),
+        HostError::NoDirectory { guest, path } => {
+            path.parent().and_then(|dir| did_you_mean_guest(&VirtDir::new(dir), guest))
+        }
         _ => None,
     };
     let failed = Error::new(Exit::Guest, "").because(error);

@@ -6,6 +6,7 @@ use tracedat::export::{Column, ColumnType, EventTable};
 use super::failed;
 use crate::command::export::inputs::Files;
 use crate::error::Error;
+use crate::nearest::did_you_mean;
 
 /// Columns of every table that do not come from the record.
 pub(super) const OF_FILE: [&str; 2] = ["machine", "day"];
@@ -34,8 +35,10 @@ impl Schema {
         let of = |table: &EventTable| (table.system().to_owned(), table.event().to_owned());
         let found: Vec<EventTable> = tables(files).filter(|table| is_named(table, name)).collect();
         let Some(first) = found.first() else {
+            let asked = name.split_once('/').map_or(name, |(_, event)| event);
+            let near = did_you_mean(tables(files).map(|table| table.event().to_owned()), asked);
             return Err(Error::usage(format!("no event is named '{name}'"))
-                .hint("list them with 'trace-cmd report -E'"));
+                .hint(near.as_deref().unwrap_or("list them with 'trace-cmd report -E'")));
         };
         if let Some(other) = found.iter().find(|table| table.system() != first.system()) {
             let (one, two) = (first.system(), other.system());

@@ -10,6 +10,7 @@ use trace_virt::setup::{GuestName, VirtDir};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::json::Json;
+use crate::nearest::did_you_mean_guest;
 use crate::output;
 
 /// The options of the doctor.
@@ -42,13 +43,15 @@ pub(super) fn run(dir: &VirtDir, name: &str, matches: &ArgMatches) -> Result<Exi
     if matches.get_flag("json") {
         writeln!(out, "{}", json(name, &faults))?;
     } else {
-        out.write_all(text(name, &faults).as_bytes())?;
+        let is_unknown = faults.iter().any(|fault| matches!(fault, Fault::NoDirectory { .. }));
+        let near = if is_unknown { did_you_mean_guest(dir, name) } else { None };
+        out.write_all(text(name, &faults, near.as_deref()).as_bytes())?;
     }
     out.flush()?;
     Ok(if faults.iter().all(Fault::is_warning) { Exit::Success } else { Exit::Guest })
 }
 
-fn text(name: &str, faults: &[Fault]) -> String {
+fn text(name: &str, faults: &[Fault], near: Option<&str>) -> String {
     let mut text = String::new();
     for fault in faults {
         let kind = if fault.is_warning() { "note" } else { "fault" };
@@ -61,6 +64,9 @@ fn text(name: &str, faults: &[Fault]) -> String {
         1 => writeln!(text, "guest {name} cannot be recorded: 1 fault"),
         count => writeln!(text, "guest {name} cannot be recorded: {count} faults"),
     };
+    if let Some(near) = near {
+        let _ = writeln!(text, "{near}");
+    }
     text
 }
 
