@@ -138,7 +138,9 @@ fn ping_pong(virt_dir: &Path, guest: &Guest) -> Result<(), Failed> {
         written.push((format!("ping {round} sent"), Instant::now()));
         to.write_all(format!("{round}\n").as_bytes())?;
         let mut line = String::new();
-        from.read_line(&mut line)?;
+        from.read_line(&mut line).map_err(|error| {
+            format!("round {round}: {error}: {}{}", stream.said(), guest.console())
+        })?;
         written.push((format!("ping {round} in guest"), Instant::now()));
         marker.write_all(format!("ping {round} answered").as_bytes())?;
         written.push((format!("ping {round} answered"), Instant::now()));
