@@ -269,7 +269,7 @@ fn refusals() -> Result<(), Failed> {
         ("stream", "no event was specified"),
         ("stream -p wakeup", "cannot follow latency tracers"),
         ("stream -e sched -N host:1", "nothing is sent"),
-        ("stream -e sched --dom guest --virt-dir /nowhere -e sched", "/nowhere"),
+        ("stream --dom guest --virt-dir /nowhere -e sched", "/nowhere"),
         ("stream -e sched -C local --dom guest -e sched", "cannot be compared"),
         ("profile -e sched --dom guest", "record --dom"),
         ("stream -F -e sched", "there is none"),

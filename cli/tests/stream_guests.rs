@@ -124,12 +124,13 @@ fn one_stream() -> Result<(), Failed> {
 
 /// Marker, message to the guest, its marker, answer, marker.
 fn ping_pong(virt_dir: &Path, guest: &Guest) -> Result<(), Failed> {
-    let words = "-t -e sched_process_exec --dom guest1 -e sched --exec sh -c";
-    let stream = Stream::of(stream(virt_dir, words).args([PONG, ";"]))?;
-    begun(&stream)?;
+    // Before the guest reads: nobody at the other end is the end of what there is to read.
     let mut to = guest.port(PORT)?;
     to.set_read_timeout(Some(END))?;
     let mut from = BufReader::new(to.try_clone()?);
+    let words = "-t -e sched_process_exec --dom guest1 -e sched --exec sh -c";
+    let stream = Stream::of(stream(virt_dir, words).args([PONG, ";"]))?;
+    begun(&stream)?;
     let mut marker =
         File::options().write(true).open(requirements::tracefs()?.join("trace_marker"))?;
     let mut written = Vec::new();
@@ -138,7 +139,9 @@ fn ping_pong(virt_dir: &Path, guest: &Guest) -> Result<(), Failed> {
         written.push((format!("ping {round} sent"), Instant::now()));
         to.write_all(format!("{round}\n").as_bytes())?;
         let mut line = String::new();
-        from.read_line(&mut line)?;
+        from.read_line(&mut line).map_err(|error| {
+            format!("round {round}: {error}: {}{}", stream.said(), guest.console())
+        })?;
         written.push((format!("ping {round} in guest"), Instant::now()));
         marker.write_all(format!("ping {round} answered").as_bytes())?;
         written.push((format!("ping {round} answered"), Instant::now()));
