@@ -47,7 +47,7 @@ pub(crate) enum Reached {
     /// By way of the running server.
     Server(Box<Guest>),
     /// Its agent.
-    Agent(AgentGuest),
+    Agent(Box<AgentGuest>),
 }
 
 /// Reaches all guests of a plan through the running server, or their agents, side by side.
@@ -71,7 +71,10 @@ pub(crate) fn connect(
                 let guest = Guest::connect(dir, &name).map_err(guest_error);
                 guest.map(|guest| Reached::Server(Box::new(guest)))
             }
-            (None, Some(address)) => agents::connect(dir, plan, address, args).map(Reached::Agent),
+            (None, Some(address)) => {
+                let guest = agents::connect(dir, plan, address, args);
+                guest.map(|guest| Reached::Agent(Box::new(guest)))
+            }
             (None, None) => Err(Error::failure("a guest without a name")),
         };
         reached.map_err(|error| plan.lost(error))
@@ -298,7 +301,7 @@ impl ReadyGuest {
         let guest = match guest {
             Reached::Server(guest) => guest,
             Reached::Agent(guest) => {
-                let guest = Prepared::Agent(Box::new((guest, request)));
+                let guest = Prepared::Agent(Box::new((*guest, request)));
                 return Ok(Self { guest, output, threads: VcpuThreads::default(), counters: None });
             }
         };
