@@ -1,5 +1,6 @@
 //! `record -N` and `listen` over vsock between a guest and its host, which has hybrid vsock: from the guest to the host, and
-//! from the host to the guest; and the guest's agent, which its host records by.
+//! from the host to the guest; the guest's agent, which its host records by; and the C version at one end of what a guest has
+//! recorded of its host.
 
 mod common;
 
@@ -17,8 +18,14 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use trace_virt::lab::{Guest, GuestOptions, Missing, VsockDevice, requirements};
 
-const CASES: &[Case] =
-    &[Case { name: "root_guest_and_host_record_to_each_other", needs, test: both_ways }];
+const CASES: &[Case] = &[
+    Case { name: "root_guest_and_host_record_to_each_other", needs, test: both_ways },
+    Case {
+        name: "root_the_c_version_at_either_end_of_a_proxy",
+        needs: needs_reference,
+        test: proxies,
+    },
+];
 
 const OURS: &str = env!("CARGO_BIN_EXE_trace-cmd");
 
@@ -36,6 +43,11 @@ fn needs() -> Result<(), Missing> {
     common::with_tracefs()?;
     requirements::guest()?;
     VsockDevice::find()
+}
+
+fn needs_reference() -> Result<(), Missing> {
+    needs()?;
+    requirements::reference()?.exact().map(drop)
 }
 
 fn both_ways() -> Result<(), Failed> {
@@ -161,6 +173,140 @@ fn by_agent(guest: &Guest, device: &Path, virt_dir: &Path) -> Result<(), Failed>
     check(options.contains("vm [Guest name]"), || {
         format!("the host's file names no guest: {options}")
     })
+}
+
+/// A library that the C version loads when it ends its threads.
+const LIBGCC: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
+/// Host and guest write a marker in turn, so often.
+const TURNS: usize = 20;
+
+/// The C version in the guest, ours on the host: either has the other recorded.
+fn proxies() -> Result<(), Failed> {
+    let reference = requirements::reference()?.exact()?;
+    let device = VsockDevice::start()?;
+    let mut options = GuestOptions::new("vsock-proxy");
+    options.cpus = 1;
+    options.programs = vec![OURS.into(), reference.program().into(), LIBGCC.into()];
+    device.plug_into(&mut options);
+    let guest = Guest::boot(options)?;
+    guest.wait_ready(LIMIT)?;
+    let c = reference.program().display().to_string();
+    c_guest(&guest, &device.path(), &c)?;
+    c_host(&guest, &device.path(), &c)
+}
+
+/// The guest has its host recorded by our agent.
+fn c_guest(guest: &Guest, device: &Path, c: &str) -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let address = format!("unix:{}:823", device.display());
+    let agent = Agent::start(&["-P", "3", "--bind", &address])?;
+    let own = "record -e sched_process_exec -o /tmp/own.dat";
+    let command = "sh -c 'touch /tmp/runs; until [ -e /tmp/ends ]; do sleep 0.1; done'";
+    run(
+        guest,
+        &format!(
+            "cd /tmp; {c} {own} --proxy 2:823 -e sched_process_exec {command} >/tmp/record.log 2>&1; echo $? >/tmp/status &"
+        ),
+    )?;
+    wait_for(guest, "/tmp/runs")?;
+    for turn in 0..TURNS {
+        run(guest, &format!("echo guest turn {turn} >/sys/kernel/tracing/trace_marker"))?;
+        fs::write(bench.dir.join("trace_marker"), format!("host turn {turn}"))?;
+    }
+    run(guest, "touch /tmp/ends")?;
+    wait_for(guest, "/tmp/status")?;
+    let said = run(guest, "cat /tmp/status /tmp/record.log")?;
+    check(said.starts_with("0\n"), || format!("{said}{}", agent.said()))?;
+    agent.stop()?;
+    bench.is_as_before("recording for a guest")?;
+    for reader in [c, OURS] {
+        for files in ["-i own.dat -i own-2.dat", "-i own-2.dat -i own.dat"] {
+            let report = run(guest, &format!("cd /tmp; {reader} report {files}"))?;
+            let turns = report.lines().filter_map(|line| line.split_once(" turn "));
+            let turns: Vec<_> =
+                turns.map(|(who, turn)| (who.ends_with("guest"), turn.trim())).collect();
+            let told = (0..TURNS).map(|turn| turn.to_string()).collect::<Vec<_>>();
+            let wanted: Vec<_> =
+                told.iter().flat_map(|turn| [(true, &**turn), (false, turn)]).collect();
+            check(turns == wanted, || format!("{reader} {files}: {turns:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// We have the guest recorded, as if it were our host.
+fn c_host(guest: &Guest, device: &Path, c: &str) -> Result<(), Failed> {
+    run(guest, &format!("{c} agent -P 2 >/tmp/agent.log 2>&1 &"))?;
+    let bench = Bench::new()?;
+    let out = TempDir::new()?;
+    let address = format!("unix:{}:823", device.display());
+    // It says nothing when it listens.
+    let mut said = String::new();
+    eventually("the C agent does not listen", || {
+        let mut record = trace_cmd();
+        record.current_dir(out.path()).args(["record", "-e", "sched_process_exec", "--proxy"]);
+        record.args([&address, "-e", "sched_process_exec", "-e", "sched_switch", "--name", "vm"]);
+        let output = record.args(["/bin/sleep", "1"]).output()?;
+        said = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+        Ok(output.status.success())
+    })
+    .map_err(|error| format!("{error:?}: {said}"))?;
+    check(said.contains("vm: clock compared"), || said.clone())?;
+    bench.is_as_before("having a host recorded")?;
+    let (own, host) = (out.path().join("trace.dat"), out.path().join("trace-vm.dat"));
+    let readers = [trace_cmd(), requirements::reference()?.exact()?.reader()];
+    for mut reader in readers {
+        let report = success(reader.args(["report", "-i"]).arg(&own).arg("-i").arg(&host))?;
+        check(report.contains("filename=/bin/sleep"), || report.clone())?;
+        let of_host = report.lines().filter(|line| line.contains("trace-vm.dat:"));
+        check(of_host.clone().any(|line| line.contains(" sched_switch:")), || report.clone())?;
+    }
+    let options = success(trace_cmd().args(["dump", "--options", "-i"]).arg(&own))?;
+    check(options.contains("offset * scaling"), || options.clone())
+}
+
+fn wait_for(guest: &Guest, path: &str) -> Result<(), Failed> {
+    run(guest, &format!("until [ -e {path} ]; do sleep 0.1; done"))?;
+    Ok(())
+}
+
+/// Our agent on the host.
+struct Agent {
+    child: std::process::Child,
+    dir: TempDir,
+}
+
+impl Agent {
+    fn start(words: &[&str]) -> Result<Self, Failed> {
+        let dir = TempDir::new()?;
+        let log = fs::File::create(dir.path().join("log"))?;
+        let child = trace_cmd().arg("agent").args(words).stderr(log).spawn()?;
+        let agent = Self { child, dir };
+        eventually("our agent does not listen", || Ok(agent.said().contains("listening on")))?;
+        Ok(agent)
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn stop(mut self) -> Result<(), Failed> {
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?),
+            Signal::SIGINT,
+        )?;
+        let status = self.child.wait()?;
+        check(status.success(), || format!("{status}: {}", self.said()))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
 }
 
 /// What a command in the guest printed, if it ended well.

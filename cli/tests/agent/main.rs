@@ -1,10 +1,11 @@
-//! `agent` and `record -A`: each with the C version at the other end, both together, and hosts that are none.
+//! `agent` and `record -A`, `agent -P` and `record --proxy`: each with the C version at the other end, both together, and hosts that are none.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod hostile;
 mod own;
 mod peers;
+mod proxy;
 mod reference;
 mod sessions;
 mod streamed;
@@ -50,6 +51,28 @@ const CASES: &[Case] = &[
     Case { name: "root_a_key_is_asked_of_both", needs: with_tracefs, test: own::keyed },
     Case { name: "root_hosts_that_are_none_harm_nobody", needs: with_tracefs, test: hostile::none },
     Case { name: "root_a_host_that_dies_leaves_nothing", needs: with_tracefs, test: hostile::dies },
+    Case { name: "root_a_guest_has_its_host_recorded", needs: with_tracefs, test: proxy::recorded },
+    Case {
+        name: "root_a_guest_has_its_host_recorded_behind_sockets",
+        needs: with_tracefs,
+        test: proxy::behind_sockets,
+    },
+    Case {
+        name: "root_the_c_guest_has_its_host_recorded",
+        needs: with_reference,
+        test: proxy::of_the_reference,
+    },
+    Case { name: "root_who_records_no_host_says_so", needs: with_tracefs, test: proxy::refused },
+    Case {
+        name: "root_a_guest_and_its_host_outlive_each_other",
+        needs: with_tracefs,
+        test: proxy::cut,
+    },
+    Case {
+        name: "root_a_host_that_is_none_spoils_no_file",
+        needs: with_tracefs,
+        test: proxy::of_a_liar,
+    },
 ];
 
 fn main() -> ExitCode {

@@ -38,7 +38,10 @@ impl OwnAgent {
     pub(crate) fn start(dir: &Path, words: &[&str]) -> Result<Self, Failed> {
         let log = dir.join("agent.log");
         let mut agent = trace_cmd();
-        agent.args(["agent", "--bind", "127.0.0.1", "-p", "0", "--verbose"]).args(words);
+        agent.args(["agent", "--verbose"]).args(words);
+        if !words.contains(&"--bind") {
+            agent.args(["--bind", "127.0.0.1", "-p", "0"]);
+        }
         agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let mut agent = Self { child: agent.spawn()?, log, port: 0 };
         until("our agent listens", || agent.log().contains("listening on"))?;

@@ -13,7 +13,7 @@ use crate::{Bench, EVENTS, LOAD};
 
 /// Host and guest are one machine here, so their clocks differ by what the comparison is wrong: half of the fastest of
 /// 339 ways there and back.
-const MAX_OFFSET: i64 = 20_000_000;
+pub(crate) const MAX_OFFSET: i64 = 20_000_000;
 
 pub(crate) fn agent() -> Result<(), Failed> {
     let bench = Bench::new()?;
@@ -92,7 +92,7 @@ pub(crate) fn same_text(bench: &Bench, name: &str) -> Result<String, Failed> {
 }
 
 /// All offsets of a file's TIME_SHIFT, as the C version understands it.
-fn offsets(file: &Path) -> Result<Vec<i64>, Failed> {
+pub(crate) fn offsets(file: &Path) -> Result<Vec<i64>, Failed> {
     let mut reader: Command = requirements::reference()?.exact()?.reader();
     let text = success(reader.args(["dump", "--options", "-i"]).arg(file))?;
     let samples = text.lines().filter(|line| line.contains("scaling >> fraction"));
