@@ -14,7 +14,7 @@ pub(super) const MAX_WIDTH: u32 = 65_535;
 
 /// Whether what was appended since `start`, of a record of `len` bytes, is more than may be.
 #[inline]
-pub(super) fn is_exceeded(out: &[u8], start: usize, len: usize) -> bool {
+pub(crate) fn is_exceeded(out: &[u8], start: usize, len: usize) -> bool {
     out.len().saturating_sub(start) > FOR_ALL && out.len() - start > most(len)
 }
 

@@ -71,7 +71,8 @@ fn tightest(looks: &[(Duration, Duration)], text: &str) -> Option<WallTime> {
     for line in text.lines() {
         let Some((stamp, attempt)) = marker_of(line) else { continue };
         let Some((before, after)) = looks.get(attempt) else { continue };
-        let took = after.saturating_sub(*before);
+        // A clock that was set back meanwhile tells nothing.
+        let Some(took) = after.checked_sub(*before) else { continue };
         let wall = i64::try_from((*before + took / 2).as_micros()).ok()?;
         if best.is_none_or(|(least, _)| took < least) {
             // Stamps are in whole microseconds, and so is the middle.
@@ -107,5 +108,9 @@ mod tests {
         let expected = WallTime { offset: 6_000_005 - 2_000_003, uncertainty: 6 };
         assert_eq!(tightest(&looks, text), Some(expected));
         assert_eq!(tightest(&looks, "nothing"), None);
+        // Set an hour back in the middle of the first look.
+        let hour = 3_600_000_000;
+        let looks = [(at(5_000_000 + hour), at(5_000_900)), (at(6_000_000), at(6_000_010))];
+        assert_eq!(tightest(&looks, text), Some(expected));
     }
 }

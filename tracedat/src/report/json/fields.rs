@@ -4,7 +4,7 @@ use super::string::{escape, string};
 use crate::abi::Abi;
 use crate::event::Event;
 use crate::event_format::{EventFormat, Field};
-use crate::print_fmt::Names;
+use crate::print_fmt::{Names, limit};
 use crate::report::number;
 
 /// How the fields of one event are printed: settled once, so that a record costs no look-ups.
@@ -61,13 +61,16 @@ impl EventFields {
 
     /// Appends the members from `system` to `symbols`.
     pub(super) fn print(&self, data: &[u8], names: &dyn Names, out: &mut Vec<u8>) {
+        let start = out.len();
         out.extend_from_slice(&self.start);
         for (index, plan) in self.fields.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
             out.extend_from_slice(&plan.key);
-            if plan.print(self.abi, data, out).is_none() {
+            // Any number of a format's fields may be the same part of a record.
+            let is_cut = limit::is_exceeded(out, start, data.len());
+            if is_cut || plan.print(self.abi, data, out).is_none() {
                 out.extend_from_slice(b"null");
             }
         }
@@ -386,6 +389,20 @@ mod tests {
             }
             self
         }
+    }
+
+    #[test]
+    fn fields_that_are_printed_too_often_have_no_value() {
+        let abi = Abi { byte_order: ByteOrder::Little, long_size: 8 };
+        let names: Vec<String> = (0..1000).map(|number| format!("f{number}[500]")).collect();
+        let field = |name| format!("\tfield:u8 {name};\toffset:0;\tsize:500;\tsigned:0;\n");
+        let fields: String = names.iter().map(field).collect();
+        let common = "\tfield:u8 common_type;\toffset:0;\tsize:1;\tsigned:0;\n";
+        let text = format!("name: often\nID: 9\nformat:\n{common}\n{fields}\nprint fmt: \"\"\n");
+        let event = Event::new("test", text.as_bytes(), abi).unwrap();
+        let json = json(&event, &[7; 500]);
+        assert!((65_536..90_000).contains(&json.len()), "{}", json.len());
+        assert!(json.contains("\"f60\":[7,7,") && json.ends_with(",\"f999\":null}"));
     }
 
     #[test]
