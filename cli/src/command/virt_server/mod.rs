@@ -18,7 +18,7 @@ use crate::exit_code::Exit;
 const AFTER_HELP: &str = "\
 Uses:
   trace-cmd virt-server --dom guest1 -c 2    on the host, once: prints what QEMU or libvirt need
-  trace-cmd virt-server                      on the host: serves all guests, before or after they start
+  trace-cmd virt-server                      on the host: serves all guests, at any time
   trace-cmd virt-server --accept DIR         the same, and guests may 'record --virt'
   trace-cmd virt-server --client             in the guest: waits for the host, at no cost
   trace-cmd virt-server --doctor guest1      on the host: says what is missing, and the next step
