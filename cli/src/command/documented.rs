@@ -98,6 +98,18 @@ fn commands_that_are_shown_are_understood() {
     assert!(refused.is_empty(), "{}", refused.join("\n"));
 }
 
+/// A line with an example and what it does; those without may be as long as their command is.
+#[test]
+fn what_examples_do_fits_on_a_terminal() {
+    let helps =
+        SUBCOMMANDS.iter().filter_map(|s| Some((s.command)().get_after_help()?.to_string()));
+    let lines = helps.flat_map(|help| help.lines().map(str::to_owned).collect::<Vec<_>>());
+    let explained = |line: &String| line.starts_with("  trace-cmd ") && line.trim().contains("   ");
+    let long: Vec<String> =
+        lines.filter(explained).filter(|line| line.chars().count() > 100).collect();
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
 #[test]
 fn words_are_those_of_a_shell() {
     let line = r#"trace-cmd record -f 'a < 1 && b' "x  y" \; -o 'a'b  what it does"#;

@@ -18,12 +18,12 @@ use crate::output;
 use crate::progress::Progress;
 
 const AFTER_HELP: &str = "\
-A CPU-FILE holds the sub-buffers of one CPU. Its CPU is the number after .cpu at the end of its name; where a
+A CPU-FILE holds the sub-buffers of one CPU. Its CPU is the number after .cpu at the end of its name; where a \
 name has none, the files are those of CPU 0, 1 and so on.
 
 Examples:
   trace-cmd restore trace.dat.cpu0 trace.dat.cpu1      recorded by the running kernel
-  trace-cmd restore -c -o box.dat                      on another machine: what is known about it, then here
+  trace-cmd restore -c -o box.dat                      what is known of another machine
   trace-cmd restore -i box.dat trace.dat.cpu0          with its data";
 
 /// Definition of `restore`.

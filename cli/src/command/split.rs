@@ -17,7 +17,7 @@ use crate::output;
 use crate::progress::Reading;
 
 const AFTER_HELP: &str = "\
-START and END are seconds as 'trace-cmd report -t' prints them; events of exactly these times are taken.
+START and END are seconds as 'trace-cmd report -t' prints them; events of exactly these times are taken. \
 What lies before START is not read, apart from a few places to find it.
 Without -r there is one piece: FILE of -o, or the input's name with .1 after it. With -r pieces are numbered:
 FILE.0001, FILE.0002 and so on.

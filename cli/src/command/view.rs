@@ -23,7 +23,7 @@ Try:
   trace-cmd view                                        trace.dat as trace.html
   trace-cmd view trace.dat trace-guest1.dat -o both.html   host and guest on one time axis
   trace-cmd view --from +1 --to +1.5 --cpu 0-3          half a second of four CPUs
-  trace-cmd view --no-details -o small.html             a tenth of the size, without the fields of events";
+  trace-cmd view --no-details -o small.html             a tenth of the size, without fields";
 
 /// Words and help of `view`.
 pub(crate) fn command() -> Command {

@@ -30,19 +30,19 @@ pub(super) enum Format {
 }
 
 const AFTER_HELP: &str = "\
-Files of a host and its guests are merged on the clock of the host. A machine is named as its host names the guest,
+Files of a host and its guests are merged on the clock of the host. A machine is named as its host names the guest, \
 else by the host name in the file, else by the name of the file.
 
 --parquet, --csv and, into a directory, --json write one table for each event:
   DIR/SYSTEM/EVENT/machine=NAME/day=2026-11-26/TRACE-ID.parquet
-so that traces of many machines can go into one DIR, and DIR/SYSTEM/EVENT reads as one table with the columns machine
-and day. The other columns are common_timestamp (nanoseconds), common_cpu, common_pid, common_comm, instance, and the
-event's fields by their names; pointers are text 0x..., in a second column FIELD_symbol what is known there; arrays and
-masks are lists in JSON. The day is known of traces that were recorded with --date, in UTC; of others it is that of
+so that traces of many machines can go into one DIR, and DIR/SYSTEM/EVENT reads as one table with the columns machine \
+and day. The other columns are common_timestamp (nanoseconds), common_cpu, common_pid, common_comm, instance, and the \
+event's fields by their names; pointers are text 0x..., in a second column FIELD_symbol what is known there; arrays and \
+masks are lists in JSON. The day is known of traces that were recorded with --date, in UTC; of others it is that of \
 --day, else none.
 
 Try:
-  trace-cmd export --perfetto trace.dat trace-guest1.dat -o out.pftrace    for https://ui.perfetto.dev
+  trace-cmd export --perfetto trace.dat trace-guest1.dat -o out.pftrace   for ui.perfetto.dev
   trace-cmd export --parquet trace.dat -o traces
   duckdb -c \"SELECT machine, next_comm, count(*) FROM read_parquet('traces/sched/sched_switch/**/*.parquet') GROUP BY ALL\"
   trace-cmd export --csv -F '^sched_switch$' trace.dat > switches.csv";

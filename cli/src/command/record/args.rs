@@ -140,13 +140,13 @@ Examples:
   trace-cmd record -p function -l 'vfs_*' -n vfs_read ls
   trace-cmd record -p function_graph -g do_sys_openat2 --max-graph-depth 3 ls
   trace-cmd record -e sched_switch -R 'stacktrace if prev_state & 2' sleep 10
-  trace-cmd record -N host:1234 -t -e sched sleep 1        into a file of 'trace-cmd listen -p 1234' there
-  trace-cmd record --virt -e sched sleep 1                 in a guest: into trace-GUEST.dat on its host
+  trace-cmd record -N host:1234 -t -e sched sleep 1        to 'trace-cmd listen -p 1234' there
+  trace-cmd record --virt -e sched sleep 1                 in a guest: to a file on its host
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
 
-  trace-cmd record -e irq --proxy 2 -e kvm sleep 10        in a guest: it and its host, where 'trace-cmd agent -P CID' runs
-  trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest with vsock CID 3, where 'trace-cmd agent' runs
+  trace-cmd record -e irq --proxy 2 -e kvm sleep 10       in a guest: it and its host ('agent -P CID' there)
+  trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest of CID 3: 'agent' runs there
 
 The guests' events go to OUTPUT-GUEST (trace.dat and trace-guest1.dat); print all on one clock with
   trace-cmd report -i trace.dat -i trace-guest1.dat";

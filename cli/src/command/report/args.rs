@@ -102,20 +102,20 @@ pub(crate) enum Action {
 }
 
 const AFTER_HELP: &str = "\
-A filter is EVENT[,EVENT...][: CONDITION], such as 'sched_switch: prev_pid == 0 && next_prio < 120'.
-EVENT is a regular expression for the name of an event or a system, or for both as SYSTEM/EVENT.
+A filter is EVENT[,EVENT...][: CONDITION], such as 'sched_switch: prev_pid == 0 && next_prio < 120'. \
+EVENT is a regular expression for the name of an event or a system, or for both as SYSTEM/EVENT. \
 After -i FILE, -F holds for that file, before any for all; an event is shown when any filter matches.
 
---from and --to print what a trace with these events only would have: what only older ones tell, such as names of tasks in
-sched_switch, is not known. Little of the file is read besides. Six digits after the point stand for all that is
-printed so. A clock that counts something else than time has its ticks instead of seconds; +0.5 is half a second after
+--from and --to print what a trace with these events only would have: what only older ones tell, such as names of tasks in \
+sched_switch, is not known. Little of the file is read besides. Six digits after the point stand for all that is \
+printed so. A clock that counts something else than time has its ticks instead of seconds; +0.5 is half a second after \
 the first event.
 
---ts-offset and --ts2secs belong to the last -i before them; --ts2secs before any -i holds for all files.
+--ts-offset and --ts2secs belong to the last -i before them; --ts2secs before any -i holds for all files. \
 The first file stays where it is, the others are moved against it: its --ts-offset counts for nothing.
 
-HOOK is [SYSTEM:]EVENT,FIELD[,PIDFIELD]/[SYSTEM:]EVENT,FIELD[,FLAGS]: the event that starts something and the one
-that ends it, with the field that has the same value in both. It counts for the task that was running, or for that in
+HOOK is [SYSTEM:]EVENT,FIELD[,PIDFIELD]/[SYSTEM:]EVENT,FIELD[,FLAGS]: the event that starts something and the one \
+that ends it, with the field that has the same value in both. It counts for the task that was running, or for that in \
 PIDFIELD; with the flag g for the machine, with g and p for the CPU. The flag s means something when recording.
 
 Examples:
@@ -124,15 +124,15 @@ Examples:
   trace-cmd report --from 8871.5 --to 8871.75   a quarter of a second
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
-  trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   time in timers too
-  trace-cmd report --vcpu                     running, halted, preempted by whom; recorded with -e kvm -e sched
+  trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   timers
+  trace-cmd report --vcpu                     times of virtual CPUs, of -e kvm -e sched
   trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'
 
-A line of --json has ts (nanoseconds; ticks where unit says so), ts_error with --ts-error, cpu, pid, comm, flags, system, event, fields,
-symbols (what is known at the addresses among the fields), text if asked for, file and instance where there are several.
-Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are lists of bits; a byte that is no UTF-8 is
-\\xNN. {\"lost\":17,\"cpu\":0} stands where records were lost, null for an unknown number; {\"losses\":{...},\"cpu\":0}
-at the end says what a CPU lost in the kernel and on the way to the file. The layout of the text does not matter to
+A line of --json has ts (nanoseconds; ticks where unit says so), ts_error with --ts-error, cpu, pid, comm, flags, system, event, fields, \
+symbols (what is known at the addresses among the fields), text if asked for, file and instance where there are several. \
+Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are lists of bits; a byte that is no UTF-8 is \
+\\xNN. {\"lost\":17,\"cpu\":0} stands where records were lost, null for an unknown number; {\"losses\":{...},\"cpu\":0} \
+at the end says what a CPU lost in the kernel and on the way to the file. The layout of the text does not matter to \
 it: every record has its line.
 --vcpu --json has an object for each CPU of a guest instead, with its times in nanoseconds.";
 

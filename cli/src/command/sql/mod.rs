@@ -21,9 +21,9 @@ use crate::output;
 use schema::Schema;
 
 const AFTER_HELP: &str = "\
-The tables are the events, by name, or as \"SYSTEM/EVENT\" where systems share a name. Their columns are those of
-'export --parquet': machine, day, common_timestamp (nanoseconds), common_cpu, common_pid, common_comm, instance, and the
-event's fields. The SQL is that of SQLite. Only events that the statement names are loaded, into a temporary file that
+The tables are the events, by name, or as \"SYSTEM/EVENT\" where systems share a name. Their columns are those of \
+'export --parquet': machine, day, common_timestamp (nanoseconds), common_cpu, common_pid, common_comm, instance, and the \
+event's fields. The SQL is that of SQLite. Only events that the statement names are loaded, into a temporary file that \
 nobody sees (in SQLITE_TMPDIR or TMPDIR, else /var/tmp). The answer is CSV.
 
 The same statement runs elsewhere, on traces of many machines, after 'trace-cmd export --parquet trace.dat -o traces':

@@ -17,12 +17,12 @@ use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
 Uses:
-  trace-cmd virt-server --dom guest1 -c 2    on the host, once: makes FIFOs, prints what QEMU or libvirt need
-  trace-cmd virt-server                      on the host: serves all guests; start it before or after them
-  trace-cmd virt-server --accept DIR         the same, and guests may record themselves: record --virt
+  trace-cmd virt-server --dom guest1 -c 2    on the host, once: prints what QEMU or libvirt need
+  trace-cmd virt-server                      on the host: serves all guests, at any time
+  trace-cmd virt-server --accept DIR         the same, and guests may 'record --virt'
   trace-cmd virt-server --client             in the guest: waits for the host, at no cost
   trace-cmd virt-server --doctor guest1      on the host: says what is missing, and the next step
-  trace-cmd virt-server --status             on the host: which guests are there, who records them, how much
+  trace-cmd virt-server --status             on the host: which guests are there, who records them
 
 Then record on the host with 'trace-cmd record -e kvm --dom guest1 -e sched'.
 
