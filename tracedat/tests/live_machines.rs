@@ -9,10 +9,12 @@ use tracedat::read::{LiveCpu, LiveMerge};
 use tracedat::testing::{SubBufferBuilder, TraceBuilder, Workload};
 use tracedat::{Metadata, Reader};
 
-/// What a record waits for others at most.
+/// What a record waits for CPUs of which nothing comes.
 const PATIENCE: u64 = 100;
 /// Time between two looks at all machines.
 const STEP: u64 = 10;
+/// What the way takes at most, where all is well.
+const LAG: u64 = 50;
 const CPUS: u32 = 2;
 
 /// What happens on one CPU, by the host's clock.
@@ -23,6 +25,8 @@ struct Cpu {
     times: Vec<u64>,
     /// How long each step's data takes to come; looked at again from the start at the end.
     lags: Vec<u64>,
+    /// By how much later each record comes than that.
+    slower: u64,
 }
 
 /// Machine 0 is the host; guest clocks are ahead of it by so much.
@@ -66,24 +70,27 @@ fn run(cpus: &[Cpu], machines: usize) -> (Vec<Out>, LiveMerge) {
     let place =
         |at: usize, cpu: &Cpu| -> LiveCpu { records.cpu(cpu.file, 0, at as u32 % CPUS).unwrap() };
     let places: Vec<_> = cpus.iter().enumerate().map(|(at, cpu)| place(at, cpu)).collect();
-    let mut fed = vec![0; cpus.len()];
+    let (mut fed, mut fed_at) = (vec![0; cpus.len()], vec![0; cpus.len()]);
     let last = cpus.iter().flat_map(|cpu| cpu.times.last()).max().copied().unwrap_or(0);
     let mut out = Vec::new();
-    for step in 0..(last / STEP + 50) {
+    for step in 0..(last / STEP + 300) {
         let now = step * STEP;
-        for ((cpu, place), fed) in cpus.iter().zip(&places).zip(&mut fed) {
+        for (((cpu, place), fed), at) in cpus.iter().zip(&places).zip(&mut fed).zip(&mut fed_at) {
             let lag = cpu.lags[step as usize % cpu.lags.len()];
-            let here = cpu.times.partition_point(|&time| time + lag <= now);
+            let here = (0..).zip(&cpu.times);
+            let here = here.take_while(|(count, time)| *time + lag + count * cpu.slower <= now);
+            let here = here.count();
             if let Some(new) = cpu.times.get(*fed..here).filter(|new| !new.is_empty()) {
                 records.feed(*place, &sub_buffers(new, ahead(cpu.file)));
-                *fed = here;
+                (*fed, *at) = (here, now);
             }
             // Only the host's recorder says so, and only of what it sees at once.
             if cpu.file == 0 && lag == 0 {
                 records.caught_up(*place);
             }
         }
-        records.release(now.saturating_sub(PATIENCE));
+        let busy = places.iter().zip(&fed_at).filter(|(_, at)| now - **at < PATIENCE);
+        records.release_behind(now.saturating_sub(PATIENCE), busy.map(|(place, _)| *place));
         take(&mut records, now, &mut out);
     }
     records.finish();
@@ -98,7 +105,7 @@ fn take(records: &mut LiveMerge, now: u64, out: &mut Vec<Out>) {
     }
 }
 
-fn cpus(machines: usize, most_lag: u64) -> impl Strategy<Value = Vec<Cpu>> {
+fn cpus(machines: usize, most_lag: u64, slower: u64) -> impl Strategy<Value = Vec<Cpu>> {
     let cpu = (vec(0..60_u64, 0..60), vec(0..=most_lag, 1..12));
     vec(cpu, machines * CPUS as usize).prop_map(move |all| {
         let of_cpu = |(at, (gaps, lags)): (usize, (Vec<u64>, Vec<u64>))| {
@@ -108,7 +115,9 @@ fn cpus(machines: usize, most_lag: u64) -> impl Strategy<Value = Vec<Cpu>> {
                 time
             };
             let times = gaps.into_iter().map(later).collect();
-            Cpu { file: at / CPUS as usize, times, lags }
+            // The host's own data is not on any way.
+            let file = at / CPUS as usize;
+            Cpu { file, times, lags, slower: if file == 0 { 0 } else { slower } }
         };
         all.into_iter().enumerate().map(of_cpu).collect()
     })
@@ -125,11 +134,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_comes_in_time_comes_out_in_order_and_soon(cpus in cpus(3, PATIENCE)) {
+    fn what_comes_in_time_comes_out_in_order_and_soon(cpus in cpus(3, LAG, 0)) {
         let (out, records) = run(&cpus, 3);
         prop_assert!(out.windows(2).all(|two| two[0].2 <= two[1].2));
         for (now, _, time) in &out {
-            prop_assert!(*now <= time + PATIENCE + STEP, "{time} came at {now}");
+            prop_assert!(*now <= time + LAG + PATIENCE + 2 * STEP, "{time} came at {now}");
         }
         let late: u64 = (0..3).map(|file| records.late(file).records).sum();
         prop_assert_eq!(late, 0);
@@ -139,7 +148,16 @@ proptest! {
     }
 
     #[test]
-    fn what_comes_late_comes_out_all_the_same_and_is_counted(cpus in cpus(2, 4 * PATIENCE)) {
+    fn cpus_whose_records_keep_coming_are_waited_for(cpus in cpus(3, 0, 10)) {
+        let (out, records) = run(&cpus, 3);
+        prop_assert!(out.windows(2).all(|two| two[0].2 <= two[1].2));
+        let late: u64 = (0..3).map(|file| records.late(file).records).sum();
+        prop_assert_eq!(late, 0);
+        prop_assert_eq!(out.len(), sorted(&cpus).len());
+    }
+
+    #[test]
+    fn what_comes_late_comes_out_all_the_same_and_is_counted(cpus in cpus(2, 4 * PATIENCE, 0)) {
         let (out, records) = run(&cpus, 2);
         let mut came: Vec<_> = out.iter().map(|&(_, file, time)| (time, file)).collect();
         came.sort_unstable();

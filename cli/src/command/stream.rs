@@ -27,8 +27,8 @@ can be printed, '[EVENTS DROPPED]' stands in their place, and the end tells how 
 
 With --dom and -A, lines of guests come between those of this machine, which are called 'host', in the order of time by \
 the host's clock. Clocks are compared all the time; the end tells by how much the time of a guest's line may have been \
-wrong. A line is printed 0.7 seconds after the event. What of a guest takes longer comes behind younger lines; the end \
-tells how many events that were, and of which machine. A guest that goes away is told, and the others go on. What \
+wrong. A line is printed within a second: it waits for CPUs of which more is coming, and 0.7 seconds for those of which \
+nothing comes. What takes longer comes behind younger lines; the end tells how many events that were, of which machine. A guest that goes away is told, and the others go on. What \
 commands of guests (--exec) write goes to standard error. Tasks of a guest have the names that they had when tracing \
 began there, or that events such as sched_switch tell.
 

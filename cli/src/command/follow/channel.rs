@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracefs::recorder::Follower;
 
@@ -18,15 +18,15 @@ const MAX_BYTES: usize = 32 << 20;
 pub(super) struct News {
     /// The number of its sender.
     pub(super) place: usize,
+    /// When it was sent.
+    pub(super) at: Instant,
     /// Sub-buffers; `None` when there are no more for now.
     pub(super) sub_buffers: Option<Box<[u8]>>,
 }
 
-impl News {
-    /// What it counts for.
-    fn size(&self) -> usize {
-        size_of::<Self>() + self.sub_buffers.as_ref().map_or(0, |bytes| bytes.len())
-    }
+/// What it counts for.
+fn size(sub_buffers: Option<&[u8]>) -> usize {
+    size_of::<News>() + sub_buffers.map_or(0, <[u8]>::len)
 }
 
 /// Makes the ends of CPUs' threads.
@@ -77,11 +77,11 @@ impl Sender {
     /// # Errors
     /// Nobody takes them any more.
     pub(super) fn send(&self, sub_buffers: Option<Box<[u8]>>) -> io::Result<()> {
-        let news = News { place: self.place, sub_buffers };
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-        if !self.room.take(news.size()) {
+        if !self.room.take(size(sub_buffers.as_deref())) {
             return Err(gone());
         }
+        let news = News { place: self.place, at: Instant::now(), sub_buffers };
         self.news.send(news).map_err(|_| gone())
     }
 }
@@ -99,12 +99,17 @@ impl Follower for Sender {
 impl Arrivals {
     /// Waits for the next; [`RecvTimeoutError::Disconnected`] once there is no sender any more.
     pub(super) fn wait(&self, limit: Duration) -> Result<News, RecvTimeoutError> {
-        self.news.recv_timeout(limit).inspect(|news| self.room.give(news.size()))
+        self.news
+            .recv_timeout(limit)
+            .inspect(|news| self.room.give(size(news.sub_buffers.as_deref())))
     }
 
     /// Those that are here, up to so many.
     pub(super) fn here(&self, most: usize) -> impl Iterator<Item = News> {
-        self.news.try_iter().take(most).inspect(|news| self.room.give(news.size()))
+        self.news
+            .try_iter()
+            .take(most)
+            .inspect(|news| self.room.give(size(news.sub_buffers.as_deref())))
     }
 }
 
@@ -114,7 +119,7 @@ impl Drop for Arrivals {
     }
 }
 
-/// Room for what is on its way.
+/// Room for what is on its way. Who waits longest for it gets it first, so that no CPU falls behind the others.
 #[derive(Default)]
 struct Room {
     state: Mutex<State>,
@@ -124,16 +129,28 @@ struct Room {
 #[derive(Default)]
 struct State {
     used: usize,
+    /// How many have come for room, and how many of them got it.
+    came: u64,
+    served: u64,
     is_closed: bool,
 }
 
 impl Room {
     /// Waits for some; false when it is of no use.
     fn take(&self, size: usize) -> bool {
-        let is_full = |state: &mut State| state.used >= MAX_BYTES && !state.is_closed;
-        let state = self.changed.wait_while(self.state(), is_full);
+        let mut state = self.state();
+        let turn = state.came;
+        state.came += 1;
+        let waits = |state: &mut State| {
+            (state.served != turn || state.used >= MAX_BYTES) && !state.is_closed
+        };
+        let state = self.changed.wait_while(state, waits);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         state.used += size;
+        state.served += 1;
+        if state.served != state.came {
+            self.changed.notify_all();
+        }
         !state.is_closed
     }
 

@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use trace_virt::time_sync::Clock;
-use tracedat::read::LiveMerge;
+use tracedat::read::{LiveCpu, LiveMerge};
 
 /// Of one machine: a record waits for CPUs that cannot be read for once to twice as long.
 const ALONE: Duration = Duration::from_millis(250);
-/// With guests: no record waits longer. Data of a guest is here within two looks at its ring buffers and the way.
+/// With guests: a record waits so long for CPUs of which nothing comes. Data of a guest is here within two looks at its ring
+/// buffers and the way.
 const WITH_GUESTS: Duration = Duration::from_millis(700);
+/// How often the clock is read.
+const TICK: Duration = Duration::from_millis(10);
 /// Bytes that wait at most.
 const MAX_HELD: usize = 64 << 20;
 
@@ -17,9 +20,20 @@ const MAX_HELD: usize = 64 << 20;
 pub(super) enum Patience {
     /// Of one machine, whose recorder says when a CPU is empty: by what had come some time ago.
     Arrivals { marked: Instant, mark: u64 },
-    /// Of several. Nobody says when a guest's CPU is empty, so the clock that all are corrected to decides: what was it
-    /// some time ago?
-    Clock { clock: Clock, past: VecDeque<(Instant, u64)> },
+    /// Of several, as nobody says when a guest's CPU is empty.
+    Clock(ByClock),
+}
+
+/// Lets go what is older than some time by the clock that all are corrected to, and than what CPUs have brought of which
+/// more is coming. Time is that of the queue: when its next was sent. So nothing is passed over that is in the queue,
+/// however slowly that is emptied.
+pub(super) struct ByClock {
+    clock: Clock,
+    /// When it was what.
+    past: VecDeque<(Instant, u64)>,
+    /// When something of each CPU was sent last.
+    brought: Vec<(LiveCpu, Instant)>,
+    now: Instant,
 }
 
 impl Patience {
@@ -30,7 +44,27 @@ impl Patience {
 
     /// For machines whose records have this clock's times.
     pub(super) fn with_guests(clock: Clock) -> Self {
-        Self::Clock { clock, past: VecDeque::new() }
+        let (past, brought, now) = (VecDeque::new(), Vec::new(), Instant::now());
+        Self::Clock(ByClock { clock, past, brought, now })
+    }
+
+    /// Notes that something was sent of a CPU, sub-buffers or only the word that it is empty.
+    pub(super) fn came(&mut self, cpu: LiveCpu, at: Instant, has_data: bool) {
+        let Self::Clock(ByClock { brought, now, .. }) = self else { return };
+        *now = (*now).max(at);
+        if has_data {
+            match brought.iter_mut().find(|(known, _)| *known == cpu) {
+                Some((_, last)) => *last = at,
+                None => brought.push((cpu, at)),
+            }
+        }
+    }
+
+    /// Notes that all has come that was sent.
+    pub(super) fn all_came(&mut self) {
+        if let Self::Clock(ByClock { now, .. }) = self {
+            *now = Instant::now();
+        }
     }
 
     /// Lets go what has waited long enough; to be called every now and then.
@@ -43,19 +77,33 @@ impl Patience {
                     (*marked, *mark) = (Instant::now(), records.newest());
                 }
             }
-            Self::Clock { clock, past } => {
-                past.extend(clock.now().map(|time| (Instant::now(), time)));
-                while let Some(&(at, time)) = past.front()
-                    && at.elapsed() >= WITH_GUESTS
-                {
-                    past.pop_front();
-                    records.release(time);
-                }
+            Self::Clock(by_clock) => {
+                by_clock.apply(records);
                 // Whatever times a guest gives its records: they are not kept for ever.
                 if is_too_much {
                     records.release_all();
                 }
             }
         }
+    }
+}
+
+impl ByClock {
+    fn apply(&mut self, records: &mut LiveMerge) {
+        if self.past.back().is_none_or(|(at, _)| at.elapsed() >= TICK) {
+            self.past.extend(self.clock.now().map(|time| (Instant::now(), time)));
+        }
+        let now = self.now;
+        let is_old = |at: Instant| now.saturating_duration_since(at) >= WITH_GUESTS;
+        let mut last = None;
+        while let Some(&(at, time)) = self.past.front()
+            && is_old(at)
+        {
+            self.past.pop_front();
+            last = Some(time);
+        }
+        let Some(time) = last else { return };
+        let busy = self.brought.iter().filter(|(_, at)| !is_old(*at)).map(|(cpu, _)| *cpu);
+        records.release_behind(time, busy);
     }
 }

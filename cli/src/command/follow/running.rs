@@ -205,15 +205,16 @@ impl Following {
         match arrivals.wait(TICK) {
             Ok(first) => {
                 let more = arrivals.here(MOST_AT_ONCE);
-                for News { place, sub_buffers } in std::iter::once(first).chain(more) {
+                for News { place, at, sub_buffers } in std::iter::once(first).chain(more) {
                     let Some(&Some(cpu)) = self.cpus.get(place) else { continue };
+                    self.patience.came(cpu, at, sub_buffers.is_some());
                     match sub_buffers {
                         Some(sub_buffers) => records.feed(cpu, &sub_buffers),
                         None => records.caught_up(cpu),
                     }
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => self.patience.all_came(),
             Err(RecvTimeoutError::Disconnected) => return Ok(false),
         }
         self.patience.apply(records);

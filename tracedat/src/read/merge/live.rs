@@ -186,6 +186,13 @@ impl LiveMerge {
         self.due = self.due.max(time);
     }
 
+    /// The same, but for what is younger than what the `busy` CPUs have brought: more is on its way from these.
+    pub fn release_behind(&mut self, time: u64, busy: impl IntoIterator<Item = LiveCpu>) {
+        let brought = busy.into_iter().filter_map(|cpu| self.progress.get(cpu.0));
+        let time = brought.map(|progress| progress.read_to).fold(time, u64::min);
+        self.release(time);
+    }
+
     /// Makes all records due that have come, whatever their times. Those that come later wait as ever.
     pub fn release_all(&mut self) {
         self.lets_all_go = true;
@@ -358,6 +365,22 @@ mod tests {
         assert_eq!(due(&mut records), [5, 15]);
         records.finish();
         assert_eq!(due(&mut records), [30]);
+    }
+
+    #[test]
+    fn busy_cpus_are_not_left_behind() {
+        let metadata = metadata(&[]);
+        let mut records = LiveMerge::new([&metadata]);
+        let [fast, slow] = [0, 1].map(|cpu| records.cpu(0, 0, cpu).unwrap());
+        records.feed(fast, &at(&[10, 20, 30]));
+        records.feed(slow, &at(&[15]));
+        records.release_behind(30, [fast, slow]);
+        assert_eq!(due(&mut records), [10]);
+        records.feed(slow, &at(&[18]));
+        records.release_behind(30, [fast, slow]);
+        assert_eq!(due(&mut records), [15]);
+        records.release_behind(30, [fast]);
+        assert_eq!(due(&mut records), [18, 20]);
     }
 
     #[test]
