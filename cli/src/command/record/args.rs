@@ -324,7 +324,7 @@ fn agent_args() -> [Arg; 2] {
             .value_parser(value_parser!(i64))
             .help(
                 "Compare clocks with -A guests this often, in milliseconds; 0 for at start and end, -1 for never \
-                 [default: all the time, with agents of the C version at start and end]",
+                 [default: all the time; with agents of the C version, and --proxy, at start and end]",
             ),
         switch("nofifos", "With -A: do not fetch data through the guest's FIFOs"),
     ]
@@ -332,6 +332,17 @@ fn agent_args() -> [Arg; 2] {
 }
 
 impl AgentArgs {
+    /// `--tsync-interval` as another `record` takes it.
+    pub(super) fn interval_words(&self) -> Vec<String> {
+        let milliseconds = match self.interval {
+            SyncInterval::Default => return Vec::new(),
+            SyncInterval::Ends => "0".to_owned(),
+            SyncInterval::Every(interval) => interval.as_millis().to_string(),
+            SyncInterval::Off => "-1".to_owned(),
+        };
+        vec!["--tsync-interval".to_owned(), milliseconds]
+    }
+
     fn from_matches(matches: &ArgMatches) -> Self {
         let interval = matches.get_one::<i64>("tsync-interval").copied();
         let no_fifos = matches.get_flag("nofifos");
