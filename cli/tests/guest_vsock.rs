@@ -205,7 +205,7 @@ fn c_guest(guest: &Guest, device: &Path, c: &str) -> Result<(), Failed> {
     run(
         guest,
         &format!(
-            "cd /tmp; {c} {own} --proxy 2:823 -e sched_process_exec {command} >/tmp/record.log 2>&1; echo $? >/tmp/status &"
+            "(cd /tmp; {c} {own} --proxy 2:823 -e sched_process_exec {command} >/tmp/record.log; echo $? >/tmp/status) 2>>/tmp/record.log &"
         ),
     )?;
     wait_for(guest, "/tmp/runs")?;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use trace_transport::session::agent::PORT;
 use trace_transport::{Address, Listener, Rule};
-use trace_virt::agent::{AgentNews, AgentOptions, MakeOptions, MarkClock, RecordFor, serve};
+use trace_virt::agent::{AgentNews, AgentOptions, MarkClock, ProxyOptions, RecordFor, serve};
 use trace_virt::client::ClientEvent;
+use trace_virt::host::SyncInterval;
 use trace_virt::stop::StopSignals;
 use trace_virt::time_sync::ClockSample;
 use tracedat::Abi;
@@ -184,9 +185,15 @@ fn options(matches: &ArgMatches, address: &Address) -> Result<AgentOptions, Erro
         key,
         patience: (!waits).then_some(Duration::from_secs(60)),
         fifos: !matches.get_flag("nofifos"),
-        proxy: proxy.map(|_| -> MakeOptions { Arc::new(options_for_guest) }),
+        proxy: proxy
+            .map(|_| ProxyOptions { options: Arc::new(options_for_guest), interval: interval_of }),
         max_sessions: usize::try_from(sessions).unwrap_or(usize::MAX),
     })
+}
+
+/// How often a guest wants its clocks compared.
+fn interval_of(args: &[String]) -> SyncInterval {
+    Args::parse(args).map(|args| args.agents.interval).unwrap_or_default()
 }
 
 /// What a guest's own file gets: how its clocks are made that of this machine, whose trace has this id.

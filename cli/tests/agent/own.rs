@@ -120,7 +120,7 @@ pub(crate) fn keyed() -> Result<(), Failed> {
     bench.is_as_before()
 }
 
-fn save(path: &Path, key: &[u8]) -> Result<(), Failed> {
+pub(crate) fn save(path: &Path, key: &[u8]) -> Result<(), Failed> {
     use std::io::Write;
     let mut file = fs::File::options().create_new(true).write(true).mode(0o600).open(path)?;
     Ok(file.write_all(key)?)

@@ -17,6 +17,7 @@ use tracedat::Abi;
 use tracedat::write::{self, Head, Settings, Writer, ahead};
 
 use crate::common::{check, complaint, stderr, success, trace_cmd};
+use crate::own::save;
 use crate::peers::{OwnAgent, until};
 use crate::reference::{Left, MAX_OFFSET, offsets};
 use crate::{Bench, LOAD, PROGRAMS};
@@ -81,11 +82,28 @@ pub(crate) fn recorded() -> Result<(), Failed> {
         both_are_whole(&bench, clock)?;
         clocks_agree(&bench)?;
     }
-    // Nothing is recorded here but the host.
-    let mut alone = record(&bench, &["-q"], &agent.address(), "alone");
+    // More rounds in between.
+    let words = ["--tsync-interval", "50", "-q"];
+    let mut often = record(&bench, &[&words, &OWN[..]].concat(), &agent.address(), "often");
+    let wait = format!("{LOAD}; sleep 1");
+    success(often.args(["sh", "-c", &wait]))?;
+    let options = success(trace_cmd().args(["dump", "--options", "-i"]).arg(own_file(&bench)))?;
+    let rounds = options.matches("scaling >> fraction").count();
+    let cpus = thread::available_parallelism()?.get();
+    check(rounds > 2 * cpus, || format!("{rounds} rounds of {cpus} CPUs"))?;
+    agent.stop()?;
+    // Nothing is recorded here but the host, which asks for a key.
+    let key = bench.out.path().join("key");
+    save(&key, b"a key that both know")?;
+    let key = key.to_string_lossy();
+    let agent = OwnAgent::start(bench.out.path(), &["-P", "3", "--key-file", &key])?;
+    let mut alone = record(&bench, &["-q", "--key-file", &key], &agent.address(), "alone");
     success(alone.args(["sh", "-c", LOAD]))?;
     let text = bench.text("alone")?;
     check(text.contains("sched_process_fork:"), || text.clone())?;
+    let line = complaint(record(&bench, &[], &agent.address(), "keyless").arg("true"))?;
+    check(line.contains("a key is required"), || line.clone())?;
+    bench.has_no_file("keyless")?;
     agent.stop()?;
     bench.is_as_before()
 }

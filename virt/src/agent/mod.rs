@@ -26,6 +26,7 @@ use std::sync::Arc;
 use trace_transport::{Access, Key, Peer};
 
 use crate::client::{ClientEvent, ExecPolicy, ExecUser, GuestRecorder};
+use crate::host::SyncInterval;
 use crate::time_sync::ClockSample;
 
 pub use marks::{MarkClock, UserClock};
@@ -53,6 +54,15 @@ pub type MakeOptions = Arc<dyn Fn(&[Vec<ClockSample>], u64) -> Vec<u8> + Send + 
 /// Makes stamps of the clock that a recording with these `record` arguments has, or says why there are none.
 pub type MakeClock = Arc<dyn Fn(&[String]) -> Result<Box<dyn MarkClock>, String> + Send + Sync>;
 
+/// What it takes to record this machine for its guest.
+#[derive(Clone)]
+pub struct ProxyOptions {
+    /// What makes the options for the guest's own file.
+    pub options: MakeOptions,
+    /// How often the guest's clocks are compared, by its `record` arguments.
+    pub interval: fn(&[String]) -> SyncInterval,
+}
+
 /// How an agent works.
 #[derive(Clone)]
 pub struct AgentOptions {
@@ -72,8 +82,8 @@ pub struct AgentOptions {
     pub patience: Option<std::time::Duration>,
     /// Whether data may go through virtio-serial ports.
     pub fifos: bool,
-    /// It records this machine for its guest, and for nobody else: what makes the options for the guest's own file.
-    pub proxy: Option<MakeOptions>,
+    /// It records this machine for its guest, and for nobody else.
+    pub proxy: Option<ProxyOptions>,
     /// Sessions at the same time: one in the top-level buffer, each other in an instance.
     pub max_sessions: usize,
 }

@@ -17,7 +17,7 @@ use super::places::{Spot, Turn};
 use super::proxy::Rounds;
 use super::server::session_key;
 use super::sync::SyncPort;
-use super::{AgentNews, AgentOptions, Log, MakeOptions, RecordFor};
+use super::{AgentNews, AgentOptions, Log, ProxyOptions, RecordFor};
 use crate::client::exec::Exec;
 use crate::client::request::{chain, cut};
 use crate::client::worker::{Job, Report, Worker};
@@ -61,7 +61,7 @@ enum State {
 
 /// What there is more of a session whose guest asked for it.
 struct Proxy {
-    make_options: MakeOptions,
+    how: ProxyOptions,
     rounds: Option<(Rounds, u32)>,
     trace_id: u64,
     /// Options for its own file.
@@ -258,10 +258,9 @@ impl<'a> Session<'a> {
     fn start(&mut self, request: Request, turn: &mut Turn<'_>) -> Result<(), String> {
         match (&self.options.proxy, request.proxy) {
             (None, None) => {}
-            (Some(make), Some(_)) => {
-                let make_options = make.clone();
-                let options = Vec::new();
-                self.proxy = Some(Proxy { make_options, rounds: None, trace_id: 0, options });
+            (Some(how), Some(_)) => {
+                let (how, options) = (how.clone(), Vec::new());
+                self.proxy = Some(Proxy { how, rounds: None, trace_id: 0, options });
             }
             (None, Some(_)) => {
                 let reason = "this agent records no host for its guest: start it with -P CID";
@@ -381,9 +380,12 @@ impl<'a> Session<'a> {
             let clock = (self.options.clock)(&request.args)?;
             let (listener, port) = self.listen()?;
             let guard = Guard { peer: self.peer, token: self.agent.sync_token() };
-            let opened = match request.proxy {
-                None => SyncPort::open(listener, guard, clock).map(Opened::Answers),
-                Some(guest) => Rounds::open(guest, listener, guard, clock).map(Opened::Drives),
+            let opened = match (request.proxy, &self.proxy) {
+                (Some(guest), Some(proxy)) => {
+                    let interval = (proxy.how.interval)(&request.args);
+                    Rounds::open(guest, interval, listener, guard, clock).map(Opened::Drives)
+                }
+                _ => SyncPort::open(listener, guard, clock).map(Opened::Answers),
             };
             Ok((opened.map_err(|error| error.to_string())?, port))
         };
@@ -556,7 +558,7 @@ impl<'a> Session<'a> {
         if let Some(proxy) = &mut self.proxy {
             let rounds = proxy.rounds.take().map(|(rounds, _)| rounds.finish());
             let (samples, problem) = rounds.unwrap_or_default();
-            proxy.options = (proxy.make_options)(&samples, proxy.trace_id);
+            proxy.options = (proxy.how.options)(&samples, proxy.trace_id);
             if let Some(reason) = problem {
                 (self.log)(AgentNews::NoClock { peer: self.peer, reason });
             }

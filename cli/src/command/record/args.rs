@@ -145,7 +145,7 @@ Examples:
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
 
-  trace-cmd record -e irq --proxy 2 -e kvm sleep 10       in a guest: it and its host ('agent -P CID' there)
+  trace-cmd record -e irq --proxy 2 -e kvm sleep 10        in a guest: it and its host ('agent -P CID' there)
   trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest of CID 3: 'agent' runs there
 
 The guests' events go to OUTPUT-GUEST (trace.dat and trace-guest1.dat); print all on one clock with
@@ -334,7 +334,7 @@ pub(crate) fn agent_args() -> [Arg; 2] {
             .value_parser(value_parser!(i64))
             .help(
                 "Compare clocks with -A guests this often, in milliseconds; 0 for at start and end, -1 for never \
-                 [default: all the time, with agents of the C version at start and end]",
+                 [default: all the time; with agents of the C version, and --proxy, at start and end]",
             ),
         switch("nofifos", "With -A: do not fetch data through the guest's FIFOs"),
     ]
@@ -342,6 +342,17 @@ pub(crate) fn agent_args() -> [Arg; 2] {
 }
 
 impl AgentArgs {
+    /// `--tsync-interval` as another `record` takes it.
+    pub(super) fn interval_words(&self) -> Vec<String> {
+        let milliseconds = match self.interval {
+            SyncInterval::Default => return Vec::new(),
+            SyncInterval::Ends => "0".to_owned(),
+            SyncInterval::Every(interval) => interval.as_millis().to_string(),
+            SyncInterval::Off => "-1".to_owned(),
+        };
+        vec!["--tsync-interval".to_owned(), milliseconds]
+    }
+
     /// Reads what clap matched of [`agent_args`], and of `--key-file`.
     pub(crate) fn from_matches(matches: &ArgMatches) -> Self {
         let interval = matches.get_one::<i64>("tsync-interval").copied();

@@ -24,7 +24,8 @@ pub(crate) fn print(args: &Args, plan: &Plan) -> Result<(), Error> {
     for guest in &plan.guests {
         let file = guest_output(&file, guest.title());
         let words = guest.arguments.join(" ");
-        writeln!(out, "record guest {} with {words} into {}", guest.name, file.display())?;
+        let kind = if guest.is_proxy { "host" } else { "guest" };
+        writeln!(out, "record {kind} {} with {words} into {}", guest.name, file.display())?;
         if let Some(command) = &guest.exec {
             writeln!(out, "run in guest {}: {}", guest.name, command.join(" "))?;
         }

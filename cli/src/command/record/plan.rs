@@ -67,7 +67,10 @@ impl Plan {
                             "a machine has one host: put all its options behind one --proxy",
                         ));
                     }
-                    Some(("--proxy", GuestPlan { is_proxy: true, ..host }))
+                    let mut host = GuestPlan { is_proxy: true, ..host };
+                    // It is the host that compares.
+                    host.arguments.extend(args.agents.interval_words());
+                    Some(("--proxy", host))
                 }
                 _ => None,
             };
@@ -384,12 +387,13 @@ mod tests {
 
     #[test]
     fn a_host_is_asked_as_an_agent_is() {
-        let plan = plan("-e irq --proxy 2 -e kvm --name host").unwrap();
+        let plan = plan("-e irq --tsync-interval 250 --proxy 2 -e kvm --name host").unwrap();
         let [host] = &plan.guests[..] else { panic!("{plan:?}") };
         let address = host.agent.as_ref().map(ToString::to_string);
         assert_eq!((host.is_proxy, address.as_deref()), (true, Some("vsock:2:823")));
         assert_eq!(host.title(), "host");
-        assert_eq!(host.arguments, ["-C", "mono", "--compression", "any", "-e", "kvm"]);
+        let words = "-C mono --compression any --tsync-interval 250 -e kvm";
+        assert_eq!(host.arguments.join(" "), words);
     }
 
     #[test]

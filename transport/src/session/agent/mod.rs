@@ -30,6 +30,10 @@
 //! head, and their offsets count from its start. The options are as in a file, an id of 2 bytes, a size of 4 and the
 //! data: TIME_SHIFT, whose peer is the host's trace id and which has as many CPUs as the request told.
 //!
+//! The reference's agents take either request, and with the other one than they were started for send what fits neither:
+//! without `-P` the options are in the head and nothing follows CLOSE, with `-P` a host's request gets a head without
+//! options. Here both are refused.
+//!
 //! [`Opening`] is the host's side of the start, [`Agent`] the guest's of the whole control connection. [`SyncHost`] and
 //! [`SyncGuest`] compare clocks on the time sync connection (protocol `ptp`).
 //!

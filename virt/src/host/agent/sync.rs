@@ -1,6 +1,8 @@
 //! The host's side of the time sync connection, in a thread of its own.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,7 @@ pub(crate) struct Sync {
     first: Receiver<()>,
     thread: JoinHandle<Outcome>,
     guest: String,
+    given_up: Arc<AtomicBool>,
 }
 
 /// Samples of each vCPU, and why there are no more.
@@ -36,8 +39,16 @@ type Outcome = (Vec<Vec<ClockSample>>, Option<String>);
 /// The last round goes on.
 #[derive(Debug)]
 pub(crate) struct EndingSync {
-    thread: JoinHandle<Outcome>,
+    thread: Option<JoinHandle<Outcome>>,
     guest: String,
+    given_up: Arc<AtomicBool>,
+}
+
+impl Drop for EndingSync {
+    /// Nobody waits for it any more: no further CPU is begun with.
+    fn drop(&mut self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Sync {
@@ -51,15 +62,18 @@ impl Sync {
     ) -> io::Result<Self> {
         let (orders, received) = bounded(1);
         let (begun, first) = bounded(1);
+        let given_up = Arc::new(AtomicBool::new(false));
+        let told = given_up.clone();
         let run = move || match connect() {
             Ok(stream) => {
-                let rounds = Rounds { stream, clock, sync: SyncHost::new(ROUND) };
+                let sync = SyncHost::new(ROUND);
+                let rounds = Rounds { stream, clock, sync, given_up: told };
                 rounds.run(vcpus, interval, &received, begun)
             }
             Err(reason) => (Vec::new(), Some(reason)),
         };
         let thread = std::thread::Builder::new().name("guest time sync".to_owned()).spawn(run)?;
-        Ok(Self { orders, first, thread, guest: guest.to_owned() })
+        Ok(Self { orders, first, thread, guest: guest.to_owned(), given_up })
     }
 
     /// Waits until the first round is over, whatever it brought.
@@ -70,20 +84,21 @@ impl Sync {
     /// Has the last round begin.
     pub(crate) fn end(self) -> EndingSync {
         drop(self.orders);
-        EndingSync { thread: self.thread, guest: self.guest }
+        EndingSync { thread: Some(self.thread), guest: self.guest, given_up: self.given_up }
     }
 }
 
 impl EndingSync {
     /// Whether it is over.
     pub(crate) fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits for the last round.
-    pub(crate) fn finish(self) -> (Vec<Vec<ClockSample>>, Option<HostError>) {
-        let (samples, reason) = self.thread.join().unwrap_or_default();
-        let guest = self.guest;
+    pub(crate) fn finish(mut self) -> (Vec<Vec<ClockSample>>, Option<HostError>) {
+        let joined = self.thread.take().and_then(|thread| thread.join().ok());
+        let (samples, reason) = joined.unwrap_or_default();
+        let guest = std::mem::take(&mut self.guest);
         (samples, reason.map(|reason| HostError::TimeSync { guest, reason }))
     }
 }
@@ -92,6 +107,7 @@ struct Rounds {
     stream: Stream,
     clock: Box<dyn MarkClock>,
     sync: SyncHost,
+    given_up: Arc<AtomicBool>,
 }
 
 impl Rounds {
@@ -129,6 +145,9 @@ impl Rounds {
     /// One round of all vCPUs.
     fn round(&mut self, samples: &mut [Vec<ClockSample>]) -> Result<(), String> {
         for (vcpu, samples) in (0_u16..).zip(samples) {
+            if self.given_up.load(Ordering::Relaxed) {
+                return Err("it took too long".to_owned());
+            }
             let text = |error: trace_transport::session::SessionError| error.to_string();
             self.sync.begin(vcpu, Instant::now()).map_err(text)?;
             let sample = self.wait()?;
