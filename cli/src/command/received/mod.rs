@@ -276,12 +276,27 @@ fn completed(first: Head, later: Head) -> Head {
         header_event: text(first.header_event, later.header_event),
         kallsyms: text(first.kallsyms, later.kallsyms),
         printk_formats: text(first.printk_formats, later.printk_formats),
-        cmdlines: text(first.cmdlines, later.cmdlines),
+        cmdlines: all_cmdlines(&first.cmdlines, &later.cmdlines),
         ftrace_formats: text(first.ftrace_formats, later.ftrace_formats),
         systems: text(first.systems, later.systems),
         cpus: later.cpus,
         options: text(first.options, later.options),
     }
+}
+
+/// Names of tasks: those of later, and of tasks that the kernel has forgotten since.
+fn all_cmdlines(first: &[u8], later: &[u8]) -> Vec<u8> {
+    let task = |line: &[u8]| line.split(|&byte| byte == b' ').next().map(<[u8]>::to_vec);
+    let lines = |text| <[u8]>::split_inclusive(text, |&byte| byte == b'\n');
+    let known: HashSet<_> = lines(later).filter_map(task).collect();
+    let forgotten =
+        lines(first).filter(|line| task(line).is_some_and(|task| !known.contains(&task)));
+    let mut all = later.to_vec();
+    if !all.is_empty() && !all.ends_with(b"\n") {
+        all.push(b'\n');
+    }
+    forgotten.for_each(|line| all.extend_from_slice(line));
+    all
 }
 
 /// What a later head has and the first had not.
@@ -295,10 +310,29 @@ fn added(first: &Head, later: Head) -> Head {
         header_event: text(&first.header_event, later.header_event),
         kallsyms: text(&first.kallsyms, later.kallsyms),
         printk_formats: text(&first.printk_formats, later.printk_formats),
-        cmdlines: text(&first.cmdlines, later.cmdlines),
+        cmdlines: match first.cmdlines == later.cmdlines {
+            true => Vec::new(),
+            false => all_cmdlines(&first.cmdlines, &later.cmdlines),
+        },
         ftrace_formats: if has_formats { Vec::new() } else { later.ftrace_formats },
         systems: if has_formats { Vec::new() } else { later.systems },
         cpus: later.cpus,
         options: options.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_names_of_tasks_count_and_forgotten_ones_stay() {
+        let all = |first: &str, later: &str| {
+            String::from_utf8(all_cmdlines(first.as_bytes(), later.as_bytes())).unwrap()
+        };
+        assert_eq!(all("1 init\n17 sh\n", "17 ls\n18 new\n"), "17 ls\n18 new\n1 init\n");
+        assert_eq!(all("1 init\n", "17 a b"), "17 a b\n1 init\n");
+        assert_eq!(all("", "17 ls\n"), "17 ls\n");
+        assert_eq!(all("1 init\n", ""), "1 init\n");
     }
 }
