@@ -5,7 +5,7 @@ mod common;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use common::disk::Disk;
@@ -23,6 +23,11 @@ const CASES: &[Case] = &[
         name: "root_files_are_whole_whatever_happens_to_a_guest",
         needs: with_guest,
         test: faults,
+    },
+    Case {
+        name: "root_clocks_that_are_set_change_no_times",
+        needs: with_guest,
+        test: clocks_are_set,
     },
     Case { name: "root_several_guests_start_together", needs: with_guest, test: together },
     Case {
@@ -449,6 +454,67 @@ fn faults() -> Result<(), Failed> {
     done("killed");
     drop(server);
     Ok(())
+}
+
+/// Sets the wall clock of who runs it an hour ahead, and then two back; programs are started meanwhile.
+const SET_CLOCK: &str = "/bin/ls -d /; date -s @$(($(date +%s) + 3600)); /bin/ls -d /; \
+                         date -s @$(($(date +%s) - 7200)); /bin/ls -d /";
+
+/// Wall clocks are set while a machine records, and while it is recorded by another: no event moves by more than is
+/// stated.
+fn clocks_are_set() -> Result<(), Failed> {
+    let _alone = alone();
+    let (virt, out) = (TempDir::new()?, TempDir::new()?);
+    let _server = Server::start(virt.path())?;
+    let guest = Guest::boot(options("guest1", virt.path())?)?;
+    guest.wait_ready(BOOT)?;
+    Server::wait_for_client(virt.path())?;
+
+    let record = "trace-cmd record -q --date -e sched_process_exec -o /tmp/set.dat";
+    let began = guest.run(&format!("date +%s; {record} sh -c '{SET_CLOCK}' >/dev/null"))?;
+    let began: f64 = began.trim().parse()?;
+    let report = guest.run("trace-cmd report -i /tmp/set.dat")?;
+    let own = times(&report, "filename=/bin/ls");
+    check(own.len() == 3 && own.is_sorted(), || report.clone())?;
+    // Wall time is that of the start.
+    let is_near = |time: &f64| (0.0..PATIENCE.as_secs_f64()).contains(&(time - began));
+    check(own.iter().all(is_near), || format!("{began}: {report}"))?;
+
+    let _lock = TracefsLock::take()?;
+    // One that is not set, and one that is.
+    for clock in ["mono", "tai"] {
+        Server::wait_until_ready(virt.path(), "guest1")?;
+        let words = format!("-C {clock} -e sched_process_exec --dom guest1 -e sched_process_exec");
+        let mut recording = Recording::start(virt.path(), out.path(), &words)?;
+        recording.begun("guest1")?;
+        success(&mut Command::new("true"))?;
+        guest.run(SET_CLOCK)?;
+        success(&mut Command::new("true"))?;
+        let ended = recording.stop()?;
+        ended.is_complete()?;
+        let bounds = values(&ended.stdout, "\"clock_error\":");
+        let [bound] = bounds[..] else { return Err(ended.stdout.into()) };
+        let bound = bound as f64 / 1e9;
+        check(clock == "tai" || bound < PATIENCE.as_secs_f64(), || format!("{bound} s"))?;
+        let mut report = trace_cmd();
+        report.arg("report").arg("-i").arg(out.path().join("trace.dat"));
+        let report = success(report.arg("-i").arg(out.path().join("trace-guest1.dat")))?;
+        let (host, of_guest) = (times(&report, "/true "), times(&report, "filename=/bin/ls"));
+        let around = host.first().zip(host.last()).ok_or_else(|| report.clone())?;
+        let is_near = |time: &f64| (around.0 - bound..=around.1 + bound).contains(time);
+        check(of_guest.len() == 3 && of_guest.iter().all(is_near), || {
+            format!("{clock}: {around:?}, wrong by up to {bound} s: {report}")
+        })?;
+        events(&out.path().join("trace-guest1.dat"))?;
+    }
+    Ok(())
+}
+
+/// When events were, in seconds.
+fn times(report: &str, event: &str) -> Vec<f64> {
+    let lines = report.lines().filter(|line| line.contains(event));
+    let words = lines.filter_map(|line| line.split_once("] ")?.1.split_whitespace().nth(1));
+    words.filter_map(|word| word.trim_end_matches(':').parse().ok()).collect()
 }
 
 fn together() -> Result<(), Failed> {
