@@ -159,6 +159,7 @@ pub(crate) fn command() -> Command {
         .after_help(AFTER_HELP)
         .args(options::args())
         .args(options::guest_args())
+        .arg(options::proxy_arg())
         .arg(virt_dir().help_heading(options::heading::GUESTS))
         .args(agent_args())
         .args(file_args())

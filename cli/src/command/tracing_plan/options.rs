@@ -203,7 +203,7 @@ pub(crate) fn args() -> impl Iterator<Item = Arg> {
 }
 
 /// Options for what is traced in guests.
-pub(crate) fn guest_args() -> [Arg; 6] {
+pub(crate) fn guest_args() -> [Arg; 5] {
     [
         Arg::new("agent")
             .short('A')
@@ -213,15 +213,6 @@ pub(crate) fn guest_args() -> [Arg; 6] {
             .help(
                 "Record what follows in a guest, through its 'trace-cmd agent': HOST, CID, NAME@CID, vsock:CID:PORT, \
                  unix:PATH:PORT [default port: 823]",
-            ),
-        Arg::new("proxy")
-            .long("proxy")
-            .value_name("CID[:PORT]")
-            .action(ArgAction::Append)
-            .help_heading(heading::GUESTS)
-            .help(
-                "In a guest: record what follows on its host, through 'trace-cmd agent -P' there; named as for -A, \
-                 the host's CID is 2",
             ),
         Arg::new("dom")
             .long("dom")
@@ -252,6 +243,19 @@ pub(crate) fn guest_args() -> [Arg; 6] {
             .help_heading(heading::GUESTS)
             .help("When the host is slower than the guest: lose events, and count them, or have the guest's COMMAND wait [default: drop]"),
     ]
+}
+
+/// The option for what is recorded on the host of this machine.
+pub(crate) fn proxy_arg() -> Arg {
+    Arg::new("proxy")
+        .long("proxy")
+        .value_name("CID[:PORT]")
+        .action(ArgAction::Append)
+        .help_heading(heading::GUESTS)
+        .help(
+            "In a guest: record what follows on its host, through 'trace-cmd agent -P' there; named as for -A, \
+             the host's CID is 2",
+        )
 }
 
 /// The words clap matched, in the order in which they stood.
@@ -340,7 +344,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Vec<Word> {
-        let command = Command::new("record").args(args()).args(guest_args());
+        let command = Command::new("record").args(args()).args(guest_args()).arg(proxy_arg());
         let words = std::iter::once("record").chain(line.split_whitespace());
         words_of(&command.try_get_matches_from(words).unwrap())
     }
