@@ -36,7 +36,7 @@ Run this in a guest, and on its host 'record -A':
   trace-cmd record -A guest1 --key-file FILE -e sched
 
   trace-cmd agent -P 3                          on the host, for its guest with CID 3
-  trace-cmd record -e irq --proxy 2 -e kvm      in that guest: it and its host in two files on one clock
+  trace-cmd record -e irq --proxy 2 -e kvm      in that guest: it and its host, on one clock
 
 Who may connect may have anything recorded: over TCP, let --key-file or a firewall say who. A recording \
 beside others has an instance of its own; what is of the whole kernel, as -g, it cannot have.";

@@ -42,7 +42,7 @@ Examples:
   trace-cmd stream -p function -l 'vfs_*' -B disk -e block
   trace-cmd stream -e sched_switch --json | jq .fields.next_comm
   trace-cmd stream -e kvm --dom guest1 -e sched --dom guest2 -e irq
-  trace-cmd stream --dom guest1 -e sched --exec make \\;     one guest only, until its command has ended";
+  trace-cmd stream --dom guest1 -e sched --exec make \\;     one guest, until its command has ended";
 
 /// Words and help of `stream`.
 pub(crate) fn command() -> Command {

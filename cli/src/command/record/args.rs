@@ -145,7 +145,7 @@ Examples:
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
 
-  trace-cmd record -e irq --proxy 2 -e kvm sleep 10        in a guest: it and its host ('agent -P CID' there)
+  trace-cmd record -e irq --proxy 2 -e kvm sleep 10        in a guest: it and its host
   trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest of CID 3: 'agent' runs there
 
 The guests' events go to OUTPUT-GUEST (trace.dat and trace-guest1.dat); print all on one clock with
