@@ -263,11 +263,11 @@ mod tests {
         }
 
         /// Greets, takes the first command, and answers each further one with the next lines. `NUMBER` becomes its number.
-        fn answering(answers: &'static [&'static str]) -> Self {
+        fn answering<const N: usize>(answers: [&'static str; N]) -> Self {
             Self::new(move |mut stream| {
                 stream.write_all(GREETING.as_bytes()).unwrap();
                 let mut commands = BufReader::new(stream.try_clone().unwrap()).lines();
-                for answer in [&"{\"return\": {}, \"id\": NUMBER}\n"].into_iter().chain(answers) {
+                for answer in ["{\"return\": {}, \"id\": NUMBER}\n"].into_iter().chain(answers) {
                     let command: Value =
                         serde_json::from_str(&commands.next().unwrap().unwrap()).unwrap();
                     let answer = answer.replace("NUMBER", &command["id"].to_string());
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn answers_are_found_among_events_and_older_answers() {
-        let peer = Peer::answering(&[concat!(
+        let peer = Peer::answering([concat!(
             "{\"event\": \"STOP\", \"timestamp\": {\"seconds\": 1, \"microseconds\": 2}}\r\n",
             "{\"return\": 1, \"id\": 99}\r\n",
             "{\"return\": [{\"thread-id\": 71, \"cpu-index\": 1}, {\"thread-id\": 70, \"cpu-index\": 0}], \"id\": NUMBER}\r\n"
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn refusals_have_the_command_and_the_words_of_qemu() {
-        let peer = Peer::answering(&[
+        let peer = Peer::answering([
             "{\"error\": {\"class\": \"GenericError\", \"desc\": \"Duplicate ID 'a'\"}, \"id\": NUMBER}\n",
         ]);
         let error = peer.connect(PATIENT).unwrap().execute("device_add", &json!({})).unwrap_err();
@@ -325,8 +325,8 @@ mod tests {
                 "without number",
             ),
         ] {
-            let answers: &'static [&'static str] = Box::leak(Box::new([answer]));
-            let error = Peer::answering(answers).connect(PATIENT).unwrap().cpus().unwrap_err();
+            let peer = Peer::answering([answer]);
+            let error = peer.connect(PATIENT).unwrap().cpus().unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }
     }
