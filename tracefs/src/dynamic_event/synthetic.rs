@@ -56,16 +56,19 @@ impl SyntheticField {
         let (kind, name) = (kind.trim(), name.trim());
         let bracket = |text: &str| {
             let (before, rest) = text.split_once('[')?;
-            let inside = rest.strip_suffix(']')?.trim();
-            let is_word = !inside.contains(char::is_whitespace);
-            is_word.then(|| (before.trim().to_owned(), inside.to_owned()))
+            Some((before.trim().to_owned(), rest.strip_suffix(']')?.trim().to_owned()))
         };
         let (kind, name, array) = match (bracket(kind), bracket(name)) {
             (_, Some((name, array))) => (kind.to_owned(), name, Some(array)),
             (Some((kind, array)), None) => (kind, name.to_owned(), Some(array)),
             (None, None) => (kind.to_owned(), name.to_owned(), None),
         };
-        (!kind.is_empty() && !name.is_empty()).then_some(Self { kind, name, array })
+        let has_brackets = |text: &String| text.contains(['[', ']']);
+        let size = array.as_ref();
+        let is_odd =
+            size.is_some_and(|size| has_brackets(size) || size.contains(char::is_whitespace));
+        let is_plain = !is_odd && !has_brackets(&kind) && !has_brackets(&name);
+        (is_plain && !kind.is_empty() && !name.is_empty()).then_some(Self { kind, name, array })
     }
 }
 
@@ -102,11 +105,10 @@ mod tests {
             ("char comm[16]", "char comm[16]"),
             ("char[] file", "char file[]"),
             ("unsigned  long x", "unsigned  long x"),
-            ("char[1 6] x", "char[1 6] x"),
         ] {
             assert_eq!(SyntheticField::parse(text).unwrap().to_string(), written);
         }
-        for odd in ["", "u64", "u64 ", " [3]"] {
+        for odd in ["", "u64", "u64 ", " [3]", "char[1 6] x", "char [3] x[4]", "char x[[3]"] {
             assert_eq!(SyntheticField::parse(odd), None, "{odd:?}");
         }
     }
