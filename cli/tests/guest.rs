@@ -10,11 +10,11 @@ use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
 use common::virt::{Server, alone};
-use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state};
+use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_guest};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
-use trace_virt::lab::{self, Guest, GuestOptions, Missing};
+use trace_virt::lab::{self, Guest, GuestOptions};
 use tracedat::Reader;
 use tracedat::metadata::Metadata;
 
@@ -45,12 +45,6 @@ fn main() -> ExitCode {
         };
     }
     common::run(CASES)
-}
-
-fn with_guest() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs()?;
-    requirements::guest()
 }
 
 /// Marker, message to the guest, answer, marker.

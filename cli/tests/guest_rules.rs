@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Case, check, stderr, success, trace_cmd};
+use common::{Case, check, stderr, success, trace_cmd, with_guest};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,8 +16,8 @@ use tempfile::TempDir;
 use trace_virt::host::{
     self, ExecStatus, Finished, GuestSession, SessionEvent, Sink, StartRequest,
 };
-use trace_virt::lab::requirements::{self, TracefsLock};
-use trace_virt::lab::{self, Guest, GuestFile, GuestOptions, Missing};
+use trace_virt::lab::requirements::TracefsLock;
+use trace_virt::lab::{self, Guest, GuestFile, GuestOptions};
 use trace_virt::setup::{GuestName, VirtDir};
 
 const CASES: &[Case] =
@@ -29,12 +29,6 @@ const SOON: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_guest() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs()?;
-    requirements::guest()
 }
 
 /// A server that ends with the test.

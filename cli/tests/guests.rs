@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::disk::Disk;
 use common::virt::{Monitor, Server, alone};
-use common::{Case, check, success, trace_cmd, values};
+use common::{Case, check, success, trace_cmd, values, with_guest};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -47,12 +47,6 @@ const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do ls -l /proc >/dev/nu
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_guest() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs()?;
-    requirements::guest()
 }
 
 fn with_full_guest() -> Result<(), Missing> {

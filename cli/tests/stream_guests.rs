@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use common::stream::{Ended, Stream, are_soon, nanoseconds};
 use common::virt::{Server, alone};
-use common::{Case, check, trace_cmd, tracing_state};
+use common::{Case, check, trace_cmd, tracing_state, with_guest};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
-use trace_virt::lab::{self, Guest, GuestOptions, Missing};
+use trace_virt::lab::{self, Guest, GuestOptions};
 
 const CASES: &[Case] = &[Case {
     name: "root_host_and_guest_are_one_stream_in_order_and_soon",
@@ -36,12 +36,6 @@ const GUEST_STATE: &str = "cd /sys/kernel/tracing; cat tracing_on set_event trac
 
 fn main() -> ExitCode {
     common::run(CASES)
-}
-
-fn with_guest() -> Result<(), Missing> {
-    requirements::root()?;
-    requirements::tracefs()?;
-    requirements::guest()
 }
 
 /// The tracing of host and guest as it was, which it has to be again.

@@ -157,6 +157,12 @@ pub(crate) fn with_tracefs() -> Result<(), Missing> {
     requirements::tracefs().map(drop)
 }
 
+/// The same with a guest.
+pub(crate) fn with_guest() -> Result<(), Missing> {
+    with_tracefs()?;
+    requirements::guest()
+}
+
 /// The same with the reference, whose text is the one that is compared.
 pub(crate) fn with_reference() -> Result<(), Missing> {
     with_tracefs()?;

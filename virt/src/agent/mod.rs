@@ -30,6 +30,7 @@ use crate::host::SyncInterval;
 use crate::time_sync::ClockSample;
 
 pub use marks::{MarkClock, UserClock};
+pub use serve::possible_cpus;
 pub use server::serve;
 pub(crate) use server::session_key_of;
 pub(crate) use sync::SyncPort;

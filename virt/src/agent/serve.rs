@@ -311,7 +311,7 @@ impl<'a> Session<'a> {
 
     /// The recorder's ends of all data streams.
     fn open_data(&mut self, request: &Request) -> Result<Vec<Stream>, String> {
-        self.cpus = cpus().min(MAX_CPUS);
+        self.cpus = possible_cpus().min(MAX_CPUS);
         if request.fifos && self.options.fifos && request.proxy.is_none() {
             let ports = self.fifos();
             let open = |path: &std::path::PathBuf| virtio_serial::open_write(path);
@@ -681,8 +681,9 @@ fn listen_hybrid(path: &std::path::Path) -> Result<(Listener, u32), String> {
     Err(last)
 }
 
-/// CPUs that there can be: data has a stream for each.
-fn cpus() -> u32 {
+/// CPUs that this machine can have: each has a stream of data, and a clock that may be compared.
+#[must_use]
+pub fn possible_cpus() -> u32 {
     let count = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_CONF);
     count.ok().flatten().and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use trace_transport::Key;
 use trace_transport::session::agent::PORT;
+use trace_virt::agent::possible_cpus;
 use trace_virt::host::{AgentGuest, AgentTarget, ProxyGuest};
 use trace_virt::setup::VirtDir;
 
@@ -95,7 +96,7 @@ pub(super) fn connect(
         key,
         fifos: (!args.no_fifos).then(|| dir.clone()),
         interval: args.interval,
-        proxy: plan.is_proxy.then(|| ProxyGuest { cpus: guests::cpus_here(), siblings: 0 }),
+        proxy: plan.is_proxy.then(|| ProxyGuest { cpus: possible_cpus(), siblings: 0 }),
     };
     AgentGuest::connect(target).map_err(|error| guest_error(error).hint(hint))
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use trace_virt::agent::possible_cpus;
 use trace_virt::host::{
     AgentGuest, CpuReport, ExecStatus, Guest, GuestSession, HostError, PreparedGuest, SessionEnd,
     SessionEvent, StartRequest,
@@ -99,7 +100,7 @@ pub(super) fn have_exact_ticks(connected: &[Result<Reached, LostGuest>]) -> bool
         Reached::Agent(_) => false,
     };
     let mut reached = connected.iter().flatten().peekable();
-    reached.peek().is_some() && reached.all(is_exact) && tsc::is_constant() && tsc::factor().is_ok()
+    reached.peek().is_some() && reached.all(is_exact) && tsc::is_constant()
 }
 
 /// Starts the recording in those that were reached: all are asked at the same time, and begin at the same time once all
@@ -590,7 +591,7 @@ impl<S: GuestSink> RunningGuest<S> {
                 Ok(whole) => tail = whole,
                 Err(reason) => problems.extend(is_whole.then_some(reason)),
             }
-            let own = head.own_options(&came.options, cpus_here());
+            let own = head.own_options(&came.options, possible_cpus());
             own.unwrap_or_else(|reason| {
                 problems.push(reason);
                 OwnOptions::default()
@@ -668,12 +669,6 @@ impl FinishedGuest {
             tracedat::metadata::Guest { name: self.name.clone(), trace_id: self.trace_id, cpus };
         write::option::guest(&guest, Abi::NATIVE.byte_order)
     }
-}
-
-/// CPUs of this machine, each of which may have its clock compared.
-pub(super) fn cpus_here() -> u32 {
-    let count = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_CONF);
-    count.ok().flatten().and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
 }
 
 /// The result of a thread; a panic in it goes on in this one.

@@ -15,8 +15,8 @@ use super::local::{LocalRecording, Recorded, Settings, SinkRequest};
 use super::output::Output;
 use super::plan::Plan;
 use super::session::{Ended, Local, Session};
-use super::summary;
 use super::wait::{Signals, Tasks};
+use super::{summary, tsc};
 use crate::command::workload::{Workload, maps_of};
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -33,12 +33,17 @@ pub(crate) fn record(args: &Args, mut plan: Plan, has_begun: &dyn Fn()) -> Resul
     // Guests are reached before anything is changed here: most that can go wrong goes wrong there.
     let connected = guests::connect(&virt_dir, &plan.guests, &args.agents)?;
     let connected = with_something_left(connected, &plan)?;
-    if plan.may_count_ticks() && guests::have_exact_ticks(&connected) {
-        plan.count_ticks();
-    }
+    let is_exact = plan.may_count_ticks() && guests::have_exact_ticks(&connected);
+    // Finding it may take a moment: once is enough.
+    let tsc_to_nsec = match is_exact.then(tsc::factor).and_then(Result::ok) {
+        Some(factor) => {
+            plan.count_ticks();
+            Some(factor)
+        }
+        None => extras::factor(args, &plan)?,
+    };
     let plan = &plan;
 
-    let tsc_to_nsec = extras::factor(args, plan)?;
     let options = extras::before(args, plan, tsc_to_nsec.as_ref())?;
     Workload::check(&args.command)?;
     let priority = args.recorder.priority()?;
