@@ -99,12 +99,14 @@ impl Bench {
         self.tracing.is_as_before("recording by an agent")
     }
 
+    /// The C version removes its own when it is told that all is over, or a moment later.
     fn has_same_instances(&self) -> Result<(), Failed> {
-        let after = tracing_state(&self.tracing.dir);
         let instances = |state: &[String]| -> Vec<String> {
             state.iter().filter(|line| line.starts_with("instance ")).cloned().collect()
         };
-        check(instances(&self.tracing.before) == instances(&after), || format!("{after:#?}"))
+        let before = instances(&self.tracing.before);
+        let is_same = || instances(&tracing_state(&self.tracing.dir)) == before;
+        peers::until(&format!("instances are again {before:?}"), is_same)
     }
 
     /// `record -A` of ours; the file is `trace-NAME.dat`.
