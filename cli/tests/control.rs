@@ -669,6 +669,9 @@ fn same_text_of_kernel() -> Result<(), Failed> {
     {
         let on = fs::read_to_string(dir.join("tracing_on"))?;
         let mask = fs::read_to_string(dir.join("tracing_cpumask"))?;
+        let clocks = fs::read_to_string(dir.join("trace_clock"))?;
+        let clock = clocks.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+        let (clock, _) = clock.ok_or_else(|| clocks.clone())?;
         let mut put = Put::new(dir.clone());
         put.instance("control-a")?;
         put.instance("control-b")?;
@@ -680,7 +683,7 @@ fn same_text_of_kernel() -> Result<(), Failed> {
         put.write("events/irq/irq_handler_entry/trigger", "stacktrace", "!stacktrace")?;
         put.write("events/sched/sched_switch/enable", "1", "0")?;
         put.write("events/irq/enable", "1", "0")?;
-        put.write("trace_clock", "mono", "local")?;
+        put.write("trace_clock", "mono", clock)?;
         put.write("tracing_cpumask", "1", &mask)?;
         put.write("set_event_pid", "1 2 3", "")?;
         put.write("instances/control-a/tracing_on", "0", "1")?;

@@ -156,7 +156,7 @@ fn monitor(socket: &Path) -> Result<(), Failed> {
 
 pub(crate) fn of_the_reference() -> Result<(), Failed> {
     let bench = Bench::new()?;
-    let left = Left(&bench);
+    let left = Left::by_reference(&bench)?;
     let agent = OwnAgent::start(bench.out.path(), &["-P", "3"])?;
     let mut record = requirements::reference()?.exact()?.recorder()?;
     record.current_dir(bench.out.path()).arg("record").args(OWN);

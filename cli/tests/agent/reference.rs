@@ -1,8 +1,8 @@
 //! The C version at one end.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, io};
 
 use libtest_mimic::Failed;
 use trace_virt::lab::requirements;
@@ -17,7 +17,7 @@ pub(crate) const MAX_OFFSET: i64 = 20_000_000;
 
 pub(crate) fn agent() -> Result<(), Failed> {
     let bench = Bench::new()?;
-    let left = Left(&bench);
+    let left = Left::by_reference(&bench)?;
     let agent = ReferenceAgent::start(bench.out.path())?;
     let place = format!("127.0.0.1:{}", agent.port);
     for clock in ["mono", "local"] {
@@ -55,7 +55,7 @@ pub(crate) fn agent() -> Result<(), Failed> {
 
 pub(crate) fn host() -> Result<(), Failed> {
     let bench = Bench::new()?;
-    let left = Left(&bench);
+    let left = Left::by_reference(&bench)?;
     let agent = OwnAgent::start(bench.out.path(), &[])?;
     for words in [&[][..], &["--tsync-interval", "200"]] {
         let mut record = requirements::reference()?.exact()?.recorder()?;
@@ -100,21 +100,37 @@ pub(crate) fn offsets(file: &Path) -> Result<Vec<i64>, Failed> {
     Ok(offsets.collect::<Result<_, _>>()?)
 }
 
-/// What the C version leaves behind: an instance of its time sync, and the clock of the recording.
-pub(crate) struct Left<'a>(pub(crate) &'a Bench);
+/// Puts back what the C version leaves behind: an instance of its time sync, the clock of the recording, at times more.
+pub(crate) struct Left {
+    dir: PathBuf,
+    before: Vec<(&'static str, String)>,
+}
 
-impl Drop for Left<'_> {
+impl Left {
+    pub(crate) fn by_reference(bench: &Bench) -> Result<Self, Failed> {
+        let dir = bench.tracing.dir.clone();
+        let read = |name| Ok((name, fs::read_to_string(dir.join(name))?));
+        let before = ["tracing_on", "current_tracer", "events/enable", "trace_clock"].map(read);
+        let before: Result<_, io::Error> = before.into_iter().collect();
+        Ok(Self { before: before?, dir })
+    }
+}
+
+impl Drop for Left {
     fn drop(&mut self) {
-        let dir = &self.0.tracing.dir;
-        for entry in fs::read_dir(dir.join("instances")).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(self.dir.join("instances")).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with("clock_synch-") {
                 let _ = fs::remove_dir(entry.path());
             }
         }
-        let clock =
-            self.0.tracing.before.iter().find_map(|line| line.split_once('[')?.1.split_once(']'));
-        if let Some((clock, _)) = clock {
-            let _ = fs::write(dir.join("trace_clock"), clock);
+        for (name, text) in &self.before {
+            // Of a list, that which stands in brackets.
+            let value = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+            let value = value.map_or(text.trim(), |(value, _)| value);
+            // Some events are on: which is not told here.
+            if value != "X" {
+                let _ = fs::write(self.dir.join(name), value);
+            }
         }
     }
 }

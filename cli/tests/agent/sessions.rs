@@ -89,7 +89,7 @@ const WAITS: &str = "touch $0.runs; until [ -e $0.ends ]; do sleep 0.1; done";
 
 pub(crate) fn mixed() -> Result<(), Failed> {
     let bench = Bench::new()?;
-    let left = Left(&bench);
+    let left = Left::by_reference(&bench)?;
     let agent = OwnAgent::start(bench.out.path(), &[])?;
     let out = bench.out.path();
     let mut hosts = Vec::new();

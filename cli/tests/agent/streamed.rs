@@ -9,6 +9,7 @@ use crate::Bench;
 use crate::common::stream::{Stream, are_soon, nanoseconds};
 use crate::common::{check, success, trace_cmd};
 use crate::peers::{OwnAgent, ReferenceAgent};
+use crate::reference::Left;
 
 const MACHINES: [&str; 3] = ["host", "one", "two"];
 const ROUNDS: usize = 6;
@@ -69,6 +70,7 @@ pub(crate) fn together() -> Result<(), Failed> {
 /// The C agent tells of clocks at the end only, which is too late.
 pub(crate) fn without_clock() -> Result<(), Failed> {
     let bench = Bench::new()?;
+    let left = Left::by_reference(&bench)?;
     let agent = ReferenceAgent::start(bench.out.path())?;
     let mut command = trace_cmd();
     command.args(["stream", "-B", "host", "-e", "sched_process_exec"]);
@@ -79,6 +81,7 @@ pub(crate) fn without_clock() -> Result<(), Failed> {
     check(said.contains("its clock cannot be compared"), || said.clone())?;
     check(String::from_utf8_lossy(&output.stdout).contains("filename=/bin/ls"), || said.clone())?;
     agent.is_alone()?;
-    // The C version turns off what it did not turn on.
+    drop(agent);
+    drop(left);
     bench.has_same_instances()
 }

@@ -1,38 +1,36 @@
 //! `export --csv`: a table for each event in a directory, or one table to standard output.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::Write;
 
 use tracedat::export::{Cell, EventTable, csv};
 use tracedat::{Metadata, Record};
 
 use super::args::ExportArgs;
-use super::folder::{Encoder, Folder};
+use super::folder::Folder;
 use super::inputs::{Files, Stream};
 use super::output::Output;
+use super::text::{FULL, Line, Text};
 use crate::error::Error;
 use crate::output::tell;
 
 /// Writes the tables.
 pub(super) fn export(args: &ExportArgs, files: &Files, stream: Stream) -> Result<(), Error> {
     match &args.output {
-        Some(dir) => Folder::<Lines>::new(dir, files, args).fill(args, stream),
+        Some(dir) => Folder::<Text<Csv>>::new(dir, files, args).fill(args, stream),
         None => one_table(args, files, stream),
     }
 }
 
-/// So many bytes are written at once.
-const FULL: usize = 256 << 10;
+/// Values between commas.
+struct Csv;
 
-/// Lines of one file.
-pub(super) struct Lines(Vec<u8>);
-
-impl Encoder for Lines {
+impl Line for Csv {
     const EXTENSION: &'static str = "csv";
-    fn new(table: &EventTable) -> io::Result<Self> {
-        let mut lines = Vec::new();
-        csv::header(&[], table.columns(), &mut lines);
-        Ok(Self(lines))
+
+    fn new(table: &EventTable, lines: &mut Vec<u8>) -> Self {
+        csv::header(&[], table.columns(), lines);
+        Self
     }
 
     fn row(
@@ -41,23 +39,10 @@ impl Encoder for Lines {
         metadata: &Metadata,
         record: &Record<'_>,
         scratch: &mut Vec<u8>,
-    ) -> bool {
-        table.row(metadata, record, scratch, |index, cell| csv::cell(index, cell, &mut self.0));
-        csv::end(&mut self.0);
-        self.0.len() >= FULL
-    }
-
-    fn buffered(&self) -> usize {
-        self.0.len()
-    }
-
-    fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        out.append(&mut self.0);
-        Ok(())
-    }
-
-    fn finish(mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        self.flush(out)
+        lines: &mut Vec<u8>,
+    ) {
+        table.row(metadata, record, scratch, |index, cell| csv::cell(index, cell, lines));
+        csv::end(lines);
     }
 }
 

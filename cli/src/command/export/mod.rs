@@ -10,6 +10,7 @@ mod json;
 pub(super) mod output;
 mod parquet;
 mod perfetto;
+mod text;
 
 use clap::ArgMatches;
 

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use trace_virt::host::{CpuReport, GuestSession};
 use tracedat::layout::OptionId;
-use tracedat::write::LiveBuffer;
 use tracedat::{ByteOrder, Metadata};
 
 use super::channel::{Channel, Sender};
@@ -16,7 +15,7 @@ use crate::command::received;
 use crate::command::record::guest_file::Closed;
 use crate::command::record::guest_output::GuestOutput;
 use crate::command::record::guest_sink::GuestSink;
-use crate::command::record::multiplex::{self, Frameless};
+use crate::command::record::multiplex::{Contents, distribute};
 use crate::command::record::plan::GuestPlan;
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -62,13 +61,9 @@ impl GuestSink for LiveGuest {
         }
         let sent = std::mem::take(&mut session.head);
         let (page_size, cpus) = (session.sub_buffer_size, session.cpus);
-        let listed = multiplex::split(&sent, &plan.instances, page_size, cpus).map_err(of_guest)?;
-        let has_frames = listed.is_some();
-        let (buffers, at) = listed.unwrap_or_else(|| {
-            let (name, clock) = (String::new(), String::new());
-            (vec![LiveBuffer { name, clock, page_size, cpus: (0..cpus).collect() }], 0)
-        });
-        let metadata = received::head_in_memory(sent.get(at..).unwrap_or_default().to_vec());
+        let read = Contents::read(&sent, &plan.instances, page_size, cpus, None);
+        let Contents { buffers, head_at, has_frames } = read.map_err(of_guest)?;
+        let metadata = received::head_in_memory(sent.get(head_at..).unwrap_or_default().to_vec());
         let metadata: Metadata = metadata.map_err(of_guest)?;
         let (byte_order, trace_id) =
             (metadata.abi.byte_order, metadata.trace_id().unwrap_or_default());
@@ -77,21 +72,13 @@ impl GuestSink for LiveGuest {
         let mut writers: Vec<Box<dyn Write + Send>> = Vec::new();
         for (cpu, count) in (0..).zip(&counts) {
             let recorded = buffers.iter().filter(|buffer| buffer.cpus.contains(&cpu));
-            let mut instances: Vec<WholePages> = recorded
-                .map(|buffer| {
-                    let sender = channel.sender();
-                    let name = buffer.name.clone();
-                    places.push(Place { sender: sender.place(), buffer: name, cpu });
-                    WholePages::new(sender, buffer.page_size, Arc::clone(&count.passed))
-                })
-                .collect();
-            writers.push(match instances.pop() {
-                Some(only) if !has_frames => Box::new(only),
-                last => {
-                    instances.extend(last);
-                    Box::new(Frameless::new(instances, Arc::clone(&count.headers)))
-                }
+            let instances = recorded.map(|buffer| {
+                let sender = channel.sender();
+                let name = buffer.name.clone();
+                places.push(Place { sender: sender.place(), buffer: name, cpu });
+                WholePages::new(sender, buffer.page_size, Arc::clone(&count.passed))
             });
+            writers.push(distribute(instances.collect(), has_frames, &count.headers));
         }
         let machine = FollowedMachine::guest(plan.title(), metadata, buffers, places);
         session.collect_into(writers, None).map_err(|error| Error::failure("").because(error))?;

@@ -12,13 +12,11 @@ use trace_virt::host::{CpuReport, GuestSession, HostError, Sink};
 use tracedat::ByteOrder;
 use tracedat::compress::Codec;
 use tracedat::layout::OptionId;
-use tracedat::write::{
-    ChunkSink, LiveBuffer, PendingChunks, Placement, Recorded, Region, RegionFile,
-};
+use tracedat::write::{ChunkSink, PendingChunks, Placement, Recorded, Region, RegionFile};
 
 use super::guest_output::GuestOutput;
 use super::guest_sink::GuestSink;
-use super::multiplex::{self, Frameless};
+use super::multiplex::{Contents, distribute};
 use super::output::Output;
 use super::plan::{GuestPlan, guest_output};
 use crate::command::received::{ArrivingHead, Complete, ReceivedFile};
@@ -83,16 +81,12 @@ impl GuestFile {
         // It is in the file from here on.
         let sent = std::mem::take(&mut session.head);
         let (page_size, cpus) = (session.sub_buffer_size, session.cpus);
-        let listed = multiplex::split(&sent, instances, page_size, cpus)?;
-        let has_frames = listed.is_some();
-        let (buffers, at) = listed.unwrap_or_else(|| {
-            let (name, clock) = (String::new(), clock.unwrap_or_default().to_owned());
-            (vec![LiveBuffer { name, clock, page_size, cpus: (0..cpus).collect() }], 0)
-        });
+        let Contents { buffers, head_at, has_frames } =
+            Contents::read(&sent, instances, page_size, cpus, clock)?;
         let sizes = buffers.iter().flat_map(|one| one.cpus.iter().map(|_| one.page_size));
         let page_sizes = sizes.collect();
         let mut head = ArrivingHead::new(output)?;
-        head.add(sent.get(at..).unwrap_or_default())?;
+        head.add(sent.get(head_at..).unwrap_or_default())?;
         let file = head.complete(buffers)?;
         file.keep_room()?;
         let headers = (0..cpus).map(|_| Arc::default()).collect();
@@ -130,17 +124,9 @@ impl GuestFile {
                 of_cpu.push(writer);
             }
         }
-        let writer = |(mut instances, headers): (Vec<_>, &Arc<AtomicU64>)| {
-            let writer: Box<dyn Write + Send> = match instances.pop() {
-                Some(only) if !self.has_frames => only,
-                last => {
-                    instances.extend(last);
-                    Box::new(Frameless::new(instances, Arc::clone(headers)))
-                }
-            };
-            writer
-        };
-        let writers = of_cpus.into_iter().zip(&self.headers).map(writer).collect();
+        let writers = of_cpus.into_iter().zip(&self.headers);
+        let writers = writers.map(|(cpu, headers)| distribute(cpu, self.has_frames, headers));
+        let writers = writers.collect();
         session.collect_into(writers, quota).map_err(guest)
     }
 
@@ -322,7 +308,7 @@ impl Write for WholePages {
 
 #[cfg(test)]
 mod tests {
-    use tracedat::write::LiveLayout;
+    use tracedat::write::{LiveBuffer, LiveLayout};
 
     use super::*;
 

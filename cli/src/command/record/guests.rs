@@ -25,9 +25,10 @@ use super::guest_file::{Closed, GuestFile};
 use super::guest_output::GuestOutput;
 use super::guest_sink::{GuestSink, MakePlace};
 use super::marker_clock::mark_clock;
-use super::plan::{COUNTER, GuestPlan, Plan};
+use super::plan::{GuestPlan, Plan};
 use super::proxied::{OwnOptions, ProxyHead};
 use super::{summary, tsc};
+use crate::command::tracing_plan::COUNTER;
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::nearest::did_you_mean_guest;
@@ -353,18 +354,14 @@ impl<S: GuestSink> ReadyGuest<S> {
         begin: Instant,
     ) -> Result<RunningGuest<S>, Error> {
         let mut session = self.guest.start(ticket).map_err(guest_error)?;
-        let proxy = match plan.is_proxy {
-            true => {
-                let (trace_id, cpus) = (session.trace_id, session.cpus);
-                let unusable = |error| {
-                    let text = format!("{}: what it sent is no usable head", plan.name);
-                    Error::new(Exit::Guest, text).because(error)
-                };
-                Some(ProxyHead::new(&mut session.head, trace_id, cpus).map_err(unusable)?)
+        let (proxy, sink) = match Self::open(self.place, &mut session, plan) {
+            Ok(opened) => opened,
+            Err(error) => {
+                // Told that all is over, it puts its tracing back; why comes first.
+                let _ = session.close();
+                return Err(error);
             }
-            false => None,
         };
-        let sink = S::open(self.place, &mut session, plan)?;
         let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
         let session_start = session.started;
         let started = Started {
@@ -387,6 +384,24 @@ impl<S: GuestSink> ReadyGuest<S> {
             is_there: true,
             said: (!plan.is_own).then(S::output),
         })
+    }
+
+    /// Finds out what comes, and where it goes.
+    fn open(
+        place: S::Place,
+        session: &mut GuestSession,
+        plan: &GuestPlan,
+    ) -> Result<(Option<ProxyHead>, S), Error> {
+        let mut proxy = None;
+        if plan.is_proxy {
+            let (trace_id, cpus) = (session.trace_id, session.cpus);
+            let unusable = |error| {
+                let text = format!("{}: what it sent is no usable head", plan.name);
+                Error::new(Exit::Guest, text).because(error)
+            };
+            proxy = Some(ProxyHead::new(&mut session.head, trace_id, cpus).map_err(unusable)?);
+        }
+        Ok((proxy, S::open(place, session, plan)?))
     }
 }
 

@@ -47,45 +47,80 @@ pub(crate) fn list(requests: &[SinkRequest]) -> Result<String, Error> {
     Ok(list)
 }
 
-/// Takes the list off what a guest sent first; without one all is the top-level buffer. Returns the buffers and
-/// how many bytes the list has.
-///
-/// # Errors
-/// A list that is none, or has an instance that was not `asked` for.
-pub(crate) fn split(
-    sent: &[u8],
-    asked: &[String],
-    page_size: u32,
-    cpus: u32,
-) -> Result<Option<(Vec<LiveBuffer>, usize)>, Error> {
-    let Some(rest) = sent.strip_prefix(START.as_bytes()) else { return Ok(None) };
-    let unusable = || Error::failure("what came is no list of instances");
-    let rest = rest.get(..MAX_LIST).unwrap_or(rest);
-    let end = rest.windows(2).position(|two| two == b"\n\n").ok_or_else(unusable)?;
-    let text = std::str::from_utf8(rest.get(..end).unwrap_or_default());
-    let text = text.map_err(|_| unusable())?;
-    let mut buffers = Vec::new();
-    for line in text.lines() {
-        let mut words = line.splitn(3, ' ');
-        let size = words.next().and_then(|word| word.parse::<u32>().ok());
-        let (Some(page_size), Some(clock), Some(name)) = (size, words.next(), words.next()) else {
-            return Err(unusable());
+/// What comes on the data ports of a guest.
+pub(crate) struct Contents {
+    /// The top-level buffer first, also when it was not recorded.
+    pub(crate) buffers: Vec<LiveBuffer>,
+    /// Bytes before the head of the trace.
+    pub(crate) head_at: usize,
+    /// Whether it comes in frames.
+    pub(crate) has_frames: bool,
+}
+
+impl Contents {
+    /// Reads the list of instances from what a guest sent first; without one all is the top-level buffer. `clock` is
+    /// that of a guest whose head does not tell.
+    ///
+    /// # Errors
+    /// A list that is none, or has an instance that was not `asked` for.
+    pub(crate) fn read(
+        sent: &[u8],
+        asked: &[String],
+        page_size: u32,
+        cpus: u32,
+        clock: Option<&str>,
+    ) -> Result<Self, Error> {
+        let Some(rest) = sent.strip_prefix(START.as_bytes()) else {
+            let (name, clock) = (String::new(), clock.unwrap_or_default().to_owned());
+            let top = LiveBuffer { name, clock, page_size, cpus: (0..cpus).collect() };
+            return Ok(Self { buffers: vec![top], head_at: 0, has_frames: false });
         };
-        let is_possible = page_size.is_power_of_two() && (512..=MAX_PAGE_SIZE).contains(&page_size);
-        let is_asked = name.is_empty() || asked.iter().any(|asked| asked == name);
-        let is_new = buffers.iter().all(|known: &LiveBuffer| known.name != name);
-        if !is_possible || !is_asked || !is_new {
-            return Err(unusable());
+        let unusable = || Error::failure("what came is no list of instances");
+        let rest = rest.get(..MAX_LIST).unwrap_or(rest);
+        let end = rest.windows(2).position(|two| two == b"\n\n").ok_or_else(unusable)?;
+        let text = std::str::from_utf8(rest.get(..end).unwrap_or_default());
+        let text = text.map_err(|_| unusable())?;
+        let mut buffers = Vec::new();
+        for line in text.lines() {
+            let mut words = line.splitn(3, ' ');
+            let size = words.next().and_then(|word| word.parse::<u32>().ok());
+            let (Some(page_size), Some(clock), Some(name)) = (size, words.next(), words.next())
+            else {
+                return Err(unusable());
+            };
+            let is_possible =
+                page_size.is_power_of_two() && (512..=MAX_PAGE_SIZE).contains(&page_size);
+            let is_asked = name.is_empty() || asked.iter().any(|asked| asked == name);
+            let is_new = buffers.iter().all(|known: &LiveBuffer| known.name != name);
+            if !is_possible || !is_asked || !is_new {
+                return Err(unusable());
+            }
+            let (name, clock) = (name.to_owned(), clock.to_owned());
+            buffers.push(LiveBuffer { name, clock, page_size, cpus: (0..cpus).collect() });
         }
-        let (name, clock) = (name.to_owned(), clock.to_owned());
-        buffers.push(LiveBuffer { name, clock, page_size, cpus: (0..cpus).collect() });
+        if buffers.first().is_none_or(|first| !first.name.is_empty()) {
+            let clock = buffers.first().map(|first| first.clock.clone()).unwrap_or_default();
+            let (name, cpus) = (String::new(), Vec::new());
+            buffers.insert(0, LiveBuffer { name, clock, page_size, cpus });
+        }
+        Ok(Self { buffers, head_at: START.len() + end + 2, has_frames: true })
     }
-    if buffers.first().is_none_or(|first| !first.name.is_empty()) {
-        // Readers expect the top-level buffer first, also when it was not recorded.
-        let clock = buffers.first().map(|first| first.clock.clone()).unwrap_or_default();
-        buffers.insert(0, LiveBuffer { name: String::new(), clock, page_size, cpus: Vec::new() });
+}
+
+/// Gives what comes on one port to the `instances` recorded on its CPU, in the order of the list. `headers` counts
+/// bytes that are no data.
+pub(crate) fn distribute<W: Write + Send + 'static>(
+    mut instances: Vec<W>,
+    has_frames: bool,
+    headers: &Arc<AtomicU64>,
+) -> Box<dyn Write + Send> {
+    match instances.pop() {
+        Some(only) if !has_frames => Box::new(only),
+        last => {
+            instances.extend(last);
+            Box::new(Frameless::new(instances, Arc::clone(headers)))
+        }
     }
-    Ok(Some((buffers, START.len() + end + 2)))
 }
 
 /// The data ports of a guest, by CPU.
@@ -239,7 +274,7 @@ impl Port {
 }
 
 /// Gives the frames of one port to the instances they are of.
-pub(crate) struct Frameless<W> {
+struct Frameless<W> {
     instances: Vec<W>,
     header: Vec<u8>,
     /// Whose bytes come, and how many more.
@@ -250,7 +285,7 @@ pub(crate) struct Frameless<W> {
 
 impl<W: Write> Frameless<W> {
     /// `headers` counts bytes that are no data.
-    pub(crate) fn new(instances: Vec<W>, headers: Arc<AtomicU64>) -> Self {
+    fn new(instances: Vec<W>, headers: Arc<AtomicU64>) -> Self {
         Self { instances, header: Vec::with_capacity(HEADER_LEN), instance: 0, left: 0, headers }
     }
 
@@ -312,8 +347,10 @@ mod tests {
     fn a_list_of_instances_is_read_back() {
         let text = list(&[request(None, 4096), request(Some("a b"), 8192)]).unwrap();
         let sent = [text.as_bytes(), b"head"].concat();
-        let (buffers, len) = split(&sent, &asked(&["a b"]), 4096, 2).unwrap().unwrap();
-        assert_eq!(&sent[len..], b"head");
+        let Contents { buffers, head_at, has_frames } =
+            Contents::read(&sent, &asked(&["a b"]), 4096, 2, None).unwrap();
+        assert!(has_frames);
+        assert_eq!(&sent[head_at..], b"head");
         let told: Vec<_> =
             buffers.iter().map(|one| (one.name.as_str(), one.page_size, one.cpus.len())).collect();
         assert_eq!(told, [("", 4096, 2), ("a b", 8192, 2)]);
@@ -322,14 +359,24 @@ mod tests {
     #[test]
     fn the_top_level_buffer_is_first_also_without_data() {
         let text = list(&[request(Some("only"), 4096)]).unwrap();
-        let (buffers, _) = split(text.as_bytes(), &asked(&["only"]), 4096, 1).unwrap().unwrap();
-        let told: Vec<_> = buffers.iter().map(|one| (&*one.name, one.cpus.len())).collect();
+        let read = Contents::read(text.as_bytes(), &asked(&["only"]), 4096, 1, None).unwrap();
+        let told: Vec<_> = read.buffers.iter().map(|one| (&*one.name, one.cpus.len())).collect();
         assert_eq!(told, [("", 0), ("only", 1)]);
     }
 
     #[test]
+    fn without_a_list_all_is_the_top_level_buffer() {
+        let read = Contents::read(b"\x17\x08Dtracing", &[], 4096, 3, Some("mono")).unwrap();
+        let [top] = &read.buffers[..] else { panic!("{:?}", read.buffers) };
+        assert_eq!((&*top.name, &*top.clock, top.cpus.len()), ("", "mono", 3));
+        assert_eq!((read.head_at, read.has_frames), (0, false));
+        let mut whole = distribute(vec![Vec::new()], false, &Arc::default());
+        // As frames this would be refused.
+        whole.write_all(&[9; 16]).unwrap();
+    }
+
+    #[test]
     fn what_is_no_list_is_refused() {
-        assert!(split(b"\x17\x08Dtracing", &[], 4096, 1).unwrap().is_none());
         for text in [
             "4096 mono",
             "0 mono a\n\n",
@@ -340,7 +387,8 @@ mod tests {
             "4096 mono a\n4096 mono a\n\n",
         ] {
             let sent = format!("{START}{text}");
-            assert!(split(sent.as_bytes(), &asked(&["a"]), 4096, 1).is_err(), "{text}");
+            let read = Contents::read(sent.as_bytes(), &asked(&["a"]), 4096, 1, None);
+            assert!(read.is_err(), "{text}");
         }
     }
 

@@ -8,13 +8,11 @@ use super::agent_address::AgentAddress;
 use super::agents::AgentPlace;
 use super::args::Args;
 use super::guests::LostGuest;
-use crate::command::tracing_plan::{Before, MachinePlan, Word};
+use crate::command::tracing_plan::{Before, COUNTER, MachinePlan, Word};
 use crate::error::Error;
 
 /// The clock of sessions with guests: user space reads the same one, so machines can be compared.
 pub(super) const CLOCK_WITH_GUESTS: &str = "mono";
-/// The clock that counts ticks of the processor: KVM tells exactly what a guest's has to do with the host's.
-pub(super) const COUNTER: &str = "x86-tsc";
 
 /// All machines of one recording.
 #[derive(Debug)]

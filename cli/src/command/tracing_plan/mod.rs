@@ -13,7 +13,7 @@ mod steps;
 mod word;
 
 pub(super) use applied::Applied;
-pub(super) use plan::MachinePlan;
+pub(super) use plan::{COUNTER, MachinePlan};
 pub(super) use step::{Change, Place};
 pub(super) use steps::{Before, Choices, Setup};
 pub(super) use word::Word;

@@ -6,7 +6,9 @@ use super::profile;
 use super::word::Word;
 use crate::error::Error;
 
-/// The clock that is x86-tsc with its factor to nanoseconds in the file.
+/// The clock that counts ticks of the processor: KVM tells exactly what a guest's has to do with the host's.
+pub(crate) const COUNTER: &str = "x86-tsc";
+/// The same, with its factor to nanoseconds in the file.
 const TSC_TO_NSEC: &str = "tsc2nsec";
 
 /// Tracers whose result is the text of `trace`, not the ring buffer.
@@ -134,7 +136,7 @@ impl MachinePlan {
         match word {
             Word::Clock(clock) if clock == TSC_TO_NSEC => {
                 self.tsc_to_nsec = true;
-                instance.clock = Some("x86-tsc".to_owned());
+                instance.clock = Some(COUNTER.to_owned());
             }
             Word::CmdlinesSize(count) => self.cmdlines_size = Some(*count),
             Word::GraphDepth(depth) => self.graph_depth = Some(*depth),
