@@ -45,7 +45,8 @@ impl SyntheticEvent {
         let name = name.strip_prefix("synthetic/").unwrap_or(name);
         let fields = fields.split(';').map(str::trim).filter(|field| !field.is_empty());
         let fields = fields.map(SyntheticField::parse).collect::<Option<Vec<_>>>()?;
-        (!name.is_empty()).then(|| Self { name: name.to_owned(), fields })
+        // The kernel has none without fields.
+        (!name.is_empty() && !fields.is_empty()).then(|| Self { name: name.to_owned(), fields })
     }
 }
 
@@ -107,6 +108,9 @@ mod tests {
             ("unsigned  long x", "unsigned  long x"),
         ] {
             assert_eq!(SyntheticField::parse(text).unwrap().to_string(), written);
+        }
+        for odd in ["lat", "lat ", "lat ;"] {
+            assert_eq!(SyntheticEvent::parse(odd), None, "{odd:?}");
         }
         for odd in ["", "u64", "u64 ", " [3]", "char[1 6] x", "char [3] x[4]", "char x[[3]"] {
             assert_eq!(SyntheticField::parse(odd), None, "{odd:?}");
