@@ -44,6 +44,9 @@ fn build() -> Result<PathBuf, LabError> {
         .arg(&target_dir)
         .current_dir(super::workspace_dir())
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        // What the last optimizations take is more than a test gains by them.
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         // A test run's own settings are not for this build.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
