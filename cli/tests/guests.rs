@@ -474,6 +474,7 @@ fn clocks_are_set() -> Result<(), Failed> {
     // Wall time is that of the start.
     let is_near = |time: &f64| (0.0..PATIENCE.as_secs_f64()).contains(&(time - began));
     check(own.iter().all(is_near), || format!("{began}: {report}"))?;
+    a_host_that_is_set(&guest)?;
 
     let _lock = TracefsLock::take()?;
     // One that is not set, and one that is.
@@ -503,6 +504,32 @@ fn clocks_are_set() -> Result<(), Failed> {
         events(&out.path().join("trace-guest1.dat"))?;
     }
     Ok(())
+}
+
+/// A machine records itself, by its agent too, and is set: the clocks of both sides jump while they are compared.
+fn a_host_that_is_set(guest: &Guest) -> Result<(), Failed> {
+    let agent = "ip link set lo up; trace-cmd agent --bind 127.0.0.1 -p 8888 >/tmp/agent.log 2>&1 & \
+                 until grep -q listening /tmp/agent.log; do sleep 0.2; done";
+    let events = "-e sched_process_exec";
+    let record = format!(
+        "trace-cmd record --json -B host -C tai {events} -o /tmp/host.dat -A 127.0.0.1:8888 --name self {events}"
+    );
+    let said = guest.run(&format!("{agent}; {record} sh -c '{SET_CLOCK}'; kill -INT $!; wait"))?;
+    let bounds = values(&said, "\"clock_error\":");
+    let [bound] = bounds[..] else { return Err(said.into()) };
+    let bound = bound as f64 / 1e9;
+    check(bound < PATIENCE.as_secs_f64(), || format!("{bound} s: {said}"))?;
+    let report = guest.run("trace-cmd report -i /tmp/host.dat -i /tmp/host-self.dat")?;
+    let (agent, host): (Vec<_>, Vec<_>) =
+        report.lines().partition(|line| line.contains("host-self.dat:"));
+    let [of_host, of_agent] =
+        [host, agent].map(|lines| times(&lines.join("\n"), "filename=/bin/ls"));
+    check(of_host.len() == 3 && of_agent.len() == 3, || format!("{said}{report}"))?;
+    let mut pairs = of_host.iter().zip(&of_agent);
+    // Printed in microseconds.
+    check(pairs.all(|(host, agent)| (host - agent).abs() <= bound + 2e-6), || {
+        format!("wrong by up to {bound} s: {report}")
+    })
 }
 
 /// When events were, in seconds.

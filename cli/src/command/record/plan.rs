@@ -155,13 +155,24 @@ impl Plan {
         if self.guests.is_empty() {
             return Ok(self);
         }
-        if !self.host.traces_something() && self.host.top.clock.is_none() {
-            // The host has no events of its own whose clock it could be.
-            self.host.top.clock = self.guests.iter().find_map(|guest| guest.clock.clone());
+        let host = &mut self.host;
+        let traces_something = host.traces_something();
+        // A buffer without events has no clock that the others must follow.
+        if host.top.clock.is_none() && !host.top.traces_something() {
+            host.top.clock = host.instances.iter().find_map(|(_, plan)| plan.clock.clone());
         }
-        let clock = self.host.top.clock.get_or_insert_with(|| CLOCK_WITH_GUESTS.to_owned()).clone();
-        for (_, instance) in &mut self.host.instances {
-            instance.clock.get_or_insert_with(|| clock.clone());
+        if host.top.clock.is_none() && !traces_something {
+            host.top.clock = self.guests.iter().find_map(|guest| guest.clock.clone());
+        }
+        let clock = host.top.clock.get_or_insert_with(|| CLOCK_WITH_GUESTS.to_owned()).clone();
+        for (name, instance) in &mut host.instances {
+            let own = instance.clock.get_or_insert_with(|| clock.clone());
+            if *own != clock {
+                return Err(Error::usage(format!(
+                    "instance '{name}' has clock {own}, with guests all have {clock}"
+                ))
+                .hint("give -C once, before the first -B"));
+            }
         }
         for guest in &mut self.guests {
             match &guest.clock {
@@ -352,6 +363,10 @@ mod tests {
         let words = "-C mono --compression any -e irq -B -B -e sched -b 64";
         assert_eq!(ours.guests[0].arguments.join(" "), words);
         assert_eq!(ours.host.instances[0].1.clock.as_deref(), Some("mono"));
+        // Without events in the top-level buffer it is that of the instances.
+        let own = plan("-B host -C boot -e irq --dom g1 -e irq").unwrap();
+        assert_eq!(own.host.top.clock.as_deref(), Some("boot"));
+        assert_eq!(own.guests[0].clock.as_deref(), Some("boot"));
         let other = "-e kvm --dom g1 -e irq -C mono -B foo -C mono_raw -e sched";
         assert!(plan(other).unwrap_err().to_string().contains("clocks mono and"));
     }
@@ -433,6 +448,7 @@ mod tests {
             ("-B foo", "no event"),
             ("-e x -B a/b -e y", "not an instance name"),
             ("-e x --dom g -C mono_raw -e y", "has clock"),
+            ("-e x -B a -C boot -e y --dom g -e z", "instance 'a' has clock boot"),
             ("-e x -F", "there is none"),
             ("-e x --user nobody", "there is none"),
             ("-e x --proc-map", "--proc-map is for"),

@@ -348,7 +348,7 @@ impl InstancePlan {
         self.tracer.as_deref().is_some_and(|name| name.starts_with("function"))
     }
 
-    fn traces_something(&self) -> bool {
+    pub(crate) fn traces_something(&self) -> bool {
         !self.events.is_empty() || self.tracer.is_some() || self.profiles
     }
 }
