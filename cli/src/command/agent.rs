@@ -19,8 +19,8 @@ use tracedat::write::{ahead, option};
 use super::guest_rules::{self, GuestRules};
 use super::peer_rules;
 use super::record::args::Args;
-use super::record::guest_clock;
 use super::record::guest_side::Recorder;
+use super::record::guests::clock;
 use super::record::marker_clock::mark_clock;
 use super::record::plan;
 use crate::error::Error;
@@ -199,7 +199,7 @@ fn interval_of(args: &[String]) -> SyncInterval {
 /// What a guest's own file gets: how its clocks are made that of this machine, whose trace has this id.
 fn options_for_guest(samples: &[Vec<ClockSample>], trace_id: u64) -> Vec<u8> {
     let order = Abi::NATIVE.byte_order;
-    let shift = guest_clock::of_vcpus(samples, trace_id);
+    let shift = clock::of_vcpus(samples, trace_id);
     let options: Vec<_> = shift.iter().map(|shift| option::time_shift(shift, order)).collect();
     // A list that is too long for its size would be of more samples than are kept.
     ahead::packed_options(&options, order).unwrap_or_default()

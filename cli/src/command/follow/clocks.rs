@@ -5,8 +5,8 @@ use tracedat::clock::{ErrorBounds, TimeShift};
 use tracedat::read::LiveMerge;
 
 use super::guest::LiveGuest;
-use crate::command::record::guest_clock::GuestClock;
 use crate::command::record::guests::RunningGuest;
+use crate::command::record::guests::clock::GuestClock;
 
 /// What is known of the clock of a guest: by its last comparisons, for the time since then.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::destination::Destination;
-use super::guest_file::place_beside;
+use super::guests::file::place_beside;
 use super::guests::{FinishedGuest, Guests, HostFile, LostGuest, Reached, joined};
 use super::local::{LocalRecording, Recorded};
 use super::plan::{GuestPlan, Plan};

@@ -12,7 +12,7 @@ use trace_virt::wish::Wish;
 
 use super::log::Log;
 use crate::command::listen::parse_size;
-use crate::command::record::wished::{self, Shelf};
+use crate::command::record::guests::wished::{self, Shelf};
 use crate::error::Error;
 
 /// Options for these recordings.

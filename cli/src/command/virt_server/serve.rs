@@ -12,7 +12,7 @@ use trace_virt::setup::VirtDir;
 use super::accept::{self, Acceptor};
 use super::log::{self, Log};
 use super::stop_signals;
-use crate::command::record::wished::Shelf;
+use crate::command::record::guests::wished::Shelf;
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::files::directory_of;

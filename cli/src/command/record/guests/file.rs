@@ -14,12 +14,12 @@ use tracedat::compress::Codec;
 use tracedat::layout::OptionId;
 use tracedat::write::{ChunkSink, PendingChunks, Placement, Recorded, Region, RegionFile};
 
-use super::guest_output::GuestOutput;
-use super::guest_sink::GuestSink;
-use super::multiplex::{Contents, distribute};
-use super::output::Output;
-use super::plan::{GuestPlan, guest_output};
+use super::output::GuestOutput;
+use super::sink::GuestSink;
 use crate::command::received::{ArrivingHead, Complete, ReceivedFile};
+use crate::command::record::multiplex::{Contents, distribute};
+use crate::command::record::output::Output;
+use crate::command::record::plan::{GuestPlan, guest_output};
 use crate::error::Error;
 use crate::exit_code::Exit;
 

@@ -6,9 +6,9 @@ use trace_virt::host::{CpuReport, GuestSession};
 use tracedat::ByteOrder;
 use tracedat::layout::OptionId;
 
-use super::guest_file::Closed;
-use super::guest_output::GuestOutput;
-use super::plan::GuestPlan;
+use super::file::Closed;
+use super::output::GuestOutput;
+use crate::command::record::plan::GuestPlan;
 use crate::error::Error;
 
 /// Where the data of a guest goes.

@@ -6,10 +6,10 @@ use trace_virt::host::SessionEnd;
 use trace_virt::setup::{GuestName, VirtDir};
 use trace_virt::wish::Wish;
 
-use super::args::AgentArgs;
-use super::guest_file::place_beside;
-use super::guests::{self, FinishedGuest, HostFile, LostGuest};
-use super::plan::{GuestPlan, guest_output};
+use super::file::place_beside;
+use super::{FinishedGuest, HostFile, LostGuest};
+use crate::command::record::args::AgentArgs;
+use crate::command::record::plan::{GuestPlan, guest_output};
 use crate::error::Error;
 
 /// Where recordings of guests go.
@@ -43,17 +43,17 @@ pub(crate) fn record(
     shelf: &Shelf,
 ) -> Result<Vec<String>, Error> {
     let plans = [GuestPlan::of_wish(guest.as_str(), wish, shelf.max_bytes)];
-    let trace_id = super::new_trace_id();
-    let connected = guests::connect(dir, &plans, &AgentArgs::default())?;
+    let trace_id = crate::command::record::new_trace_id();
+    let connected = super::connect(dir, &plans, &AgentArgs::default())?;
     let place = |guest: &GuestPlan| place_beside(&shelf.base(), guest);
-    let started = guests::start(connected, &plans, &place, trace_id);
+    let started = super::start(connected, &plans, &place, trace_id);
     let mut running = started.into_iter().collect::<Result<Vec<_>, _>>().map_err(error_of)?;
     for guest in &mut running {
         guest.publish()?;
         guest.exec();
         guest.wait();
     }
-    let finished = guests::finish(running, &HostFile { trace_id, tsc_to_nsec: None });
+    let finished = super::finish(running, &HostFile { trace_id, tsc_to_nsec: None });
     let finished = finished.into_iter().collect::<Result<Vec<_>, _>>().map_err(error_of)?;
     Ok(finished.iter().flat_map(told).collect())
 }
