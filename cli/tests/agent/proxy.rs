@@ -202,7 +202,8 @@ pub(crate) fn refused() -> Result<(), Failed> {
 /// A recording that goes on until it is told to end, and has begun.
 fn running(bench: &Bench, agent: &OwnAgent) -> Result<Child, Failed> {
     let mut record = record(bench, &OWN, &agent.address(), "host");
-    record.args(["sh", "-c", "touch runs; until [ -e ends ] || [ ! -e runs ]; do /bin/sleep 0.1; done"]);
+    let waits = "touch runs; until [ -e ends ] || [ ! -e runs ]; do /bin/sleep 0.1; done";
+    record.args(["sh", "-c", waits]);
     let guest = record.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     until("the guest's command runs", || bench.out.path().join("runs").exists())?;
     Ok(guest)
