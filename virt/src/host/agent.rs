@@ -15,7 +15,8 @@ use trace_transport::{Address, Connection, Deadline, Key, Stream, fifo};
 use super::collect::{Collector, Totals};
 use super::control::Control;
 use super::link::{self, Link};
-use super::{GuestInfo, GuestSession, HostError, SessionSync, StartRequest, Started, Step};
+use super::session::SessionSync;
+use super::{GuestInfo, GuestSession, HostError, StartRequest, Started, Step};
 use crate::agent::{MarkClock, SyncPort, session_key_of};
 use crate::setup::{GuestName, MAX_CPUS, VirtDir};
 use crate::time_sync::{Clock, Ping};
@@ -103,7 +104,7 @@ impl AgentGuest {
         let clock = clock.filter(|_| target.interval != SyncInterval::Off);
         let mut problems = Vec::new();
         let pings = target.interval != SyncInterval::Off && target.proxy.is_none();
-        let ping = match super::clocks(request).filter(|_| pings) {
+        let ping = match super::guest::clocks(request).filter(|_| pings) {
             Some(Ok((host, guest))) => Some((host, guest)),
             Some(Err(_)) | None => None,
         };

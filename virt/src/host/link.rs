@@ -9,10 +9,12 @@ use trace_transport::{Connection, Deadline, Error};
 use super::collect::Totals;
 use super::recent::RecentRounds;
 use super::reports::Reports;
-use super::{ExecStatus, HostError, MAX_HEAD, SILENCE, Step};
+use super::{ExecStatus, HostError, SILENCE, Step};
 use crate::protocol::{RefuseCode, clean};
 use crate::time_sync::{Ping, Round, Sample, estimate};
 
+/// Largest head of a guest's trace: formats of all events and all symbols are a few MB.
+const MAX_HEAD: u64 = 128 << 20;
 /// How long a probe may take; a guest that is slower is not compared this time.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 /// How long a round of probes may take: a guest that answers late each time holds nothing up.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use trace_transport::Deadline;
 use trace_transport::message::{ExecRule, Message, Totals};
 
-use super::{CONNECT_TIME, GuestState, HostError, Step, connect_server, link};
+use super::list::{CONNECT_TIME, connect_server};
+use super::{GuestState, HostError, Step, link};
 use crate::protocol::clean;
 use crate::setup::{GuestName, MAX_CPUS, VirtDir};
 use crate::vcpu::VcpuThreads;
