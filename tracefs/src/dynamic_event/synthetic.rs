@@ -45,8 +45,10 @@ impl SyntheticEvent {
         let name = name.strip_prefix("synthetic/").unwrap_or(name);
         let fields = fields.split(';').map(str::trim).filter(|field| !field.is_empty());
         let fields = fields.map(SyntheticField::parse).collect::<Option<Vec<_>>>()?;
-        // The kernel has none without fields.
-        (!name.is_empty() && !fields.is_empty()).then(|| Self { name: name.to_owned(), fields })
+        // The kernel has none without fields, and no other names.
+        let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_');
+        (is_name && !fields.is_empty()).then(|| Self { name: name.to_owned(), fields })
     }
 }
 
@@ -109,7 +111,7 @@ mod tests {
         ] {
             assert_eq!(SyntheticField::parse(text).unwrap().to_string(), written);
         }
-        for odd in ["lat", "lat ", "lat ;"] {
+        for odd in ["lat", "lat ", "lat ;", "synthetic/a/b u64 us", " u64 us", "1st u64 us"] {
             assert_eq!(SyntheticEvent::parse(odd), None, "{odd:?}");
         }
         for odd in ["", "u64", "u64 ", " [3]", "char[1 6] x", "char [3] x[4]", "char x[[3]"] {
