@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::is_identifier;
+
 /// A synthetic event: `lat pid_t pid; u64 us`.
 ///
 /// # Kernel support
@@ -46,9 +48,7 @@ impl SyntheticEvent {
         let fields = fields.split(';').map(str::trim).filter(|field| !field.is_empty());
         let fields = fields.map(SyntheticField::parse).collect::<Option<Vec<_>>>()?;
         // The kernel has none without fields, and no other names.
-        let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_');
-        (is_name && !fields.is_empty()).then(|| Self { name: name.to_owned(), fields })
+        (is_identifier(name) && !fields.is_empty()).then(|| Self { name: name.to_owned(), fields })
     }
 }
 
