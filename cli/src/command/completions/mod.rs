@@ -27,7 +27,7 @@ are known to those who may read tracefs.
 /// Words and help of `completions`.
 pub(crate) fn command() -> Command {
     Command::new("completions")
-        .about("Prints a script that completes command lines, for a shell")
+        .about("Print a script that completes command lines, for a shell")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("shell")

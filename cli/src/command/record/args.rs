@@ -121,7 +121,7 @@ const REMOTE: &str = "Another machine";
 
 const AFTER_HELP: &str = "\
 Options bind to what comes before them: -f and -R to the last -e; -e, -p, -l, -n, -O, -T, -F, -P, -c, -M, -b, \
---subbuf-size, --module and -C to the last -B or --dom. -v turns the events of later -e off.
+--subbuf-size, --module and -C to the last -B, --dom, -A or --proxy.
 
 What tracing was set to is turned off before, and put back after: -K and -k leave it. With a latency tracer \
 (irqsoff, preemptoff, preemptirqsoff, wakeup, wakeup_rt, wakeup_dl) the text of the largest latency is kept instead of \
@@ -144,7 +144,6 @@ Examples:
   trace-cmd record --virt -e sched sleep 1                 in a guest: to a file on its host
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
-
   trace-cmd record -e irq --proxy 2 -e kvm sleep 10        in a guest: it and its host
   trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest of CID 3: 'agent' runs there
 

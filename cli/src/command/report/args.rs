@@ -244,7 +244,7 @@ pub(crate) fn command() -> Command {
                 .short('r')
                 .value_name("REGEX")
                 .action(ArgAction::Append)
-                .help("The same for events, or systems, of this name"),
+                .help("As -R, for events, or systems, of this name"),
         )
         .arg(flag("no-plugins").short('N').help("Only the events' own print formats, no handlers"))
         .arg(
@@ -257,7 +257,7 @@ pub(crate) fn command() -> Command {
                 .short('n')
                 .value_name("REGEX")
                 .action(ArgAction::Append)
-                .help("The same for events, or systems, of this name"),
+                .help("As -N, for events, or systems, of this name"),
         )
         .arg(
             Arg::new("plugin-option")
@@ -319,11 +319,15 @@ pub(crate) fn command() -> Command {
         .arg(
             flag("first-event")
                 .long("first-event")
-                .help("The same with the time of the first event"),
+                .help("CPUs that have data, with the time of their first event"),
         )
-        .arg(flag("last-event").long("last-event").help("The same with the time of the last event"))
+        .arg(
+            flag("last-event")
+                .long("last-event")
+                .help("CPUs that have data, with the time of their last event"),
+        )
         .arg(flag("events").short('E').help("Names of the events the file knows"))
-        .arg(flag("formats").long("events").help("Their formats"))
+        .arg(flag("formats").long("events").help("Formats of these events"))
         .arg(
             Arg::new("format")
                 .long("event")
