@@ -19,15 +19,14 @@ Examples:
 
 /// Words and help of `stop`.
 pub(crate) fn command() -> Command {
-    Command::new("stop")
-        .about("Stop tracing; what was recorded stays")
-        .after_help(AFTER_HELP)
-        .args([
+    Command::new("stop").about("Stop tracing; what was recorded stays").after_help(AFTER_HELP).args(
+        [
             tracing::instance_arg("Stop this instance; may be repeated"),
             tracing::all_arg("Stop all instances, the top-level one not counted"),
             tracing::top_arg("Stop the top-level one too"),
             tracing::dir_arg(),
-        ])
+        ],
+    )
 }
 
 /// Runs `stop`.

@@ -127,6 +127,9 @@ What tracing was set to is turned off before, and put back after: -K and -k leav
 (irqsoff, preemptoff, preemptirqsoff, wakeup, wakeup_rt, wakeup_dl) the text of the largest latency is kept instead of \
 events.
 
+The guests' events go to OUTPUT-GUEST: trace-guest1.dat beside trace.dat. 'trace-cmd report' with an -i for each prints all \
+on one clock.
+
 Exit code 6 with --fail-on-loss: the file is complete, and events are missing in it. --json prints one object: \
 \"output\", \"buffers\" (per instance and CPU: bytes, lost events by kind, discarded bytes, error, place in the \
 file), \"guests\", \"delivery\" (with -N, per instance and CPU: bytes sent, arrived, lost).
@@ -146,9 +149,7 @@ Examples:
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
   trace-cmd record -e irq --proxy 2 -e kvm sleep 10        in a guest: it and its host
   trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest of CID 3: 'agent' runs there
-
-The guests' events go to OUTPUT-GUEST (trace.dat and trace-guest1.dat); print all on one clock with
-  trace-cmd report -i trace.dat -i trace-guest1.dat";
+  trace-cmd report -i trace.dat -i trace-guest1.dat        both, on one clock";
 
 /// The options of `record`, for help and parsing.
 pub(crate) fn command() -> Command {
