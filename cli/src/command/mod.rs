@@ -133,7 +133,7 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Err
             write!(output::stdout(), "{}", help.render())?;
             return Ok(if help.use_stderr() { Exit::Usage } else { Exit::Success });
         }
-        Err(error) => return Err(usage_error(&error)),
+        Err(error) => return Err(usage_error(&error, used)),
     };
     let named = matches.subcommand();
     let found = named.and_then(|(name, matches)| {
@@ -152,7 +152,7 @@ fn is_help(error: &clap::Error) -> bool {
 }
 
 /// Folds clap's paragraphs into one line: what is wrong, and the nearest option or where to look.
-fn usage_error(error: &clap::Error) -> Error {
+fn usage_error(error: &clap::Error, used: Option<&Subcommand>) -> Error {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim);
     let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
@@ -161,7 +161,11 @@ fn usage_error(error: &clap::Error) -> Error {
     let listed: Vec<&str> = listed.filter(|line| !line.starts_with("tip:")).collect();
     let message = format!("{first} {}", listed.join(" "));
     let tip = lines.find_map(|line| line.strip_prefix("tip: "));
-    Error::usage(message.trim()).hint(tip.unwrap_or("see 'trace-cmd COMMAND --help'"))
+    let help = match used {
+        Some(subcommand) => format!("see 'trace-cmd {} --help'", subcommand.name),
+        None => "see 'trace-cmd help'".to_owned(),
+    };
+    Error::usage(message.trim()).hint(tip.unwrap_or(&help))
 }
 
 #[cfg(test)]
@@ -175,6 +179,10 @@ mod tests {
         assert_eq!(error.exit_code(), Exit::Usage);
         let text = error.to_string();
         assert!(text.contains("'--virt-dri'") && text.contains("'--virt-dir'"), "{text}");
+        let told =
+            |word: &str| run(["trace-cmd", word].map(OsString::from)).unwrap_err().to_string();
+        assert!(told("attach").contains("see 'trace-cmd attach --help'"));
+        assert!(told("frobnicate").contains("see 'trace-cmd help'"));
     }
 
     #[test]

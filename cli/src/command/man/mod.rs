@@ -103,6 +103,8 @@ mod tests {
                 continue;
             }
             let text = named(subcommand.name).unwrap();
+            let examples = text.matches("\nExamples:").count();
+            assert_eq!(examples, 0, "a section of its own: {text}");
             for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
                 let long = arg.get_long().map(|long| format!("\\-\\-{}", long.replace('-', "\\-")));
                 let short = arg.get_short().map(|short| format!("\\-{short}"));

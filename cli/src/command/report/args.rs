@@ -133,7 +133,7 @@ Examples:
   trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry     events of kvm on CPU 1 but kvm_entry
   trace-cmd report -i trace.dat -i trace-guest1.dat       host and guest as one, on one clock
   trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   timers
-  trace-cmd report --vcpu -i trace.dat -i trace-guest1.dat   times of virtual CPUs, of -e kvm -e sched
+  trace-cmd report --vcpu -i trace.dat -i trace-guest1.dat   times of virtual CPUs
   trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'";
 
 /// What changes lines of text, or prints something else, and so makes no sense with `--json`.
