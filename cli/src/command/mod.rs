@@ -127,6 +127,10 @@ fn cli(used: Option<&Subcommand>) -> Command {
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
     let words: Vec<OsString> = words.into_iter().collect();
     let used = words.get(1).and_then(|word| SUBCOMMANDS.iter().find(|s| word == s.name));
+    if cfg!(not(feature = "sql")) && words.get(1).is_some_and(|word| word == "sql") {
+        return Err(Error::usage("this trace-cmd is built without 'sql'")
+            .hint("build it with: cargo install --path cli --features sql"));
+    }
     let matches = match cli(used).try_get_matches_from(report::attach_levels(words)) {
         Ok(matches) => matches,
         Err(help) if is_help(&help) => {
@@ -160,7 +164,9 @@ fn usage_error(error: &clap::Error, used: Option<&Subcommand>) -> Error {
     let listed = text.lines().skip(1).take_while(|line| line.starts_with("  ")).map(str::trim);
     let listed: Vec<&str> = listed.filter(|line| !line.starts_with("tip:")).collect();
     let message = format!("{first} {}", listed.join(" "));
-    let tip = lines.find_map(|line| line.strip_prefix("tip: "));
+    // That an unknown option might be a value is seldom what helps.
+    let tip =
+        lines.find_map(|line| line.strip_prefix("tip: ")).filter(|t| !t.starts_with("to pass"));
     let help = match used {
         Some(subcommand) => format!("see 'trace-cmd {} --help'", subcommand.name),
         None => "see 'trace-cmd help'".to_owned(),
@@ -182,6 +188,8 @@ mod tests {
         let told =
             |word: &str| run(["trace-cmd", word].map(OsString::from)).unwrap_err().to_string();
         assert!(told("attach").contains("see 'trace-cmd attach --help'"));
+        let told_of_option = run(["trace-cmd", "mem", "-X"].map(OsString::from)).unwrap_err();
+        assert!(told_of_option.to_string().ends_with("see 'trace-cmd mem --help'"));
         assert!(told("frobnicate").contains("see 'trace-cmd help'"));
     }
 

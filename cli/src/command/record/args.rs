@@ -451,9 +451,9 @@ impl RemoteArgs {
             }
             return Ok(None);
         };
-        let address = place.parse().map_err(|error| {
-            Error::usage("-N and -V take the place of a listener").because(error)
-        })?;
+        let address = place
+            .parse()
+            .map_err(|error| Error::usage("-N and -V name a listener").because(error))?;
         if let Address::Path(path) = &address {
             return Err(Error::usage(format!("nobody can listen on {}", path.display()))
                 .hint("a UNIX socket is unix:PATH"));
