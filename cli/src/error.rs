@@ -53,19 +53,25 @@ impl Error {
         self
     }
 
-    /// How the process ends; a closed pipe is no failure.
+    /// How the process ends; a closed pipe is no failure, and what the system does not permit one of its own.
     pub(crate) fn exit_code(&self) -> Exit {
-        if self.is_closed_pipe() { Exit::Success } else { self.exit }
+        match self.exit {
+            _ if self.is_closed_pipe() => Exit::Success,
+            Exit::Failure if self.is_caused_by(io::ErrorKind::PermissionDenied) => Exit::Permission,
+            exit => exit,
+        }
     }
 
-    /// Whether the reader of our output has gone, anywhere in the chain of causes.
+    /// Whether the reader of our output has gone.
     pub(crate) fn is_closed_pipe(&self) -> bool {
+        self.is_caused_by(io::ErrorKind::BrokenPipe)
+    }
+
+    /// Whether this stands anywhere in the chain of causes.
+    fn is_caused_by(&self, kind: io::ErrorKind) -> bool {
         let mut cause = self.source.as_deref().map(|s| s as &(dyn StdError + 'static));
         while let Some(error) = cause {
-            if error
-                .downcast_ref::<io::Error>()
-                .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-            {
+            if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == kind) {
                 return true;
             }
             cause = error.source();
@@ -138,6 +144,13 @@ mod tests {
             "cannot open trace.dat: No such file or directory (os error 2); record one with 'trace-cmd record'"
         );
         assert_eq!(error.exit_code(), Exit::Failure);
+    }
+
+    #[test]
+    fn what_the_system_does_not_permit_has_an_exit_code_of_its_own() {
+        let denied = || io::Error::from_raw_os_error(13);
+        assert_eq!(Error::failure("cannot serve").because(denied()).exit_code(), Exit::Permission);
+        assert_eq!(Error::usage("bad key").because(denied()).exit_code(), Exit::Usage);
     }
 
     #[test]

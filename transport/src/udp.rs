@@ -79,7 +79,7 @@ impl<'a> Batch<'a> {
 
     /// The datagrams, in the order in which they came.
     pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'a>> + use<'a> {
-        self.bytes.chunks_exact(SLOT).zip(self.received).flat_map(|(slot, received)| {
+        self.bytes.as_chunks::<SLOT>().0.iter().zip(self.received).flat_map(|(slot, received)| {
             let bytes = slot.get(..received.size).unwrap_or_default();
             let segment = if received.segment == 0 { SLOT } else { received.segment };
             // An empty datagram is one too.

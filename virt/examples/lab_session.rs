@@ -406,7 +406,9 @@ fn record(dir: &VirtDir, vm: &lab::Guest, temp: &Path, seconds: u64) -> Result<(
         for (cpu, report) in finished.cpus.iter().enumerate() {
             let bytes = fs::read(temp.join(format!("cpu{cpu}")))?;
             let stamps: Vec<u64> = bytes
-                .chunks_exact(4096)
+                .as_chunks::<4096>()
+                .0
+                .iter()
                 .filter_map(|page| Some(u64::from_le_bytes(*page.first_chunk::<8>()?)))
                 .collect();
             let in_order = stamps.is_sorted();

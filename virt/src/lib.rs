@@ -20,7 +20,6 @@
 //! * [`host`] records a guest: it gives the head of its trace, moves its data to descriptors, and compares clocks.
 //! * [`time_sync`] turns probes into samples with a stated error.
 //! * [`vcpu`] finds the host's threads that run a guest's CPUs, and how KVM makes their counters.
-//!
 //! * [`wish`] is what a guest says that starts a recording by itself.
 //!
 //! Nothing here knows what a recording contains: heads, tails and data are bytes. Bytes from a guest are hostile: they name

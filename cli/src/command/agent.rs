@@ -27,8 +27,10 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
-Run this in a guest, and on its host 'record -A':
+Run this in a guest, and on its host 'record -A'. Who may connect may have anything recorded: over TCP, let --key-file or \
+a firewall say who. A recording beside others has an instance of its own; what is of the whole kernel, as -g, it cannot have.
 
+Examples:
   trace-cmd agent                          in the guest, on vsock port 823
   trace-cmd record -A guest1@3 -e sched    on the host; 3 is the guest's vsock CID
 
@@ -36,10 +38,7 @@ Run this in a guest, and on its host 'record -A':
   trace-cmd record -A guest1 --key-file FILE -e sched
 
   trace-cmd agent -P 3                          on the host, for its guest with CID 3
-  trace-cmd record -e irq --proxy 2 -e kvm      in that guest: it and its host, on one clock
-
-Who may connect may have anything recorded: over TCP, let --key-file or a firewall say who. A recording \
-beside others has an instance of its own; what is of the whole kernel, as -g, it cannot have.";
+  trace-cmd record -e irq --proxy 2 -e kvm      in that guest: it and its host, on one clock";
 
 /// A thread, a ring buffer and a port for each CPU is what each takes.
 const MAX_SESSIONS: i64 = 64;

@@ -21,7 +21,7 @@ OFF is what is to be added to the guest's time stamps: the negative of its tsc-o
 Both files have to be version 7; 'trace-cmd convert' makes it.
 The PIDs are the host's threads that run the vCPUs; they may be left out when only one guest ran.
 
-Try:
+Examples:
   trace-cmd attach -s 113219846287 trace.dat trace-guest.dat 4211 4212
   trace-cmd report -i trace.dat -i trace-guest.dat";
 
@@ -31,7 +31,7 @@ pub(crate) fn command() -> Command {
         Arg::new(name).value_name(value).required(true).value_parser(value_parser!(PathBuf))
     };
     Command::new("attach")
-        .about("Ties the traces of a host and of a guest together")
+        .about("Tie the traces of a host and of a guest together")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("vcpus")

@@ -20,7 +20,7 @@ const FULL_FORMATS: &str = ", and its text with --full-formats";
 /// Words and help of `check-events`.
 pub(crate) fn command() -> Command {
     Command::new("check-events")
-        .about("Parses all event formats of this kernel")
+        .about("Parse all event formats of this kernel")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("no-plugins")

@@ -18,7 +18,7 @@ Examples:
 
 /// Words and help of `clear`.
 pub(crate) fn command() -> Command {
-    Command::new("clear").about("Empties ring buffers").after_help(AFTER_HELP).args([
+    Command::new("clear").about("Empty ring buffers").after_help(AFTER_HELP).args([
         tracing::instance_arg("Clear this instance; may be repeated"),
         tracing::all_arg("Clear all instances and the top-level buffer"),
         tracing::top_arg("Clear the top-level one too"),

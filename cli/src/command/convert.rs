@@ -15,7 +15,7 @@ use crate::output::tell;
 use crate::progress::Reading;
 
 const AFTER_HELP: &str = "\
-Try:
+Examples:
   trace-cmd convert -i old.dat new.dat                     version 7, best compression
   trace-cmd convert --file-version 6 -i new.dat old.dat    for old programs";
 
@@ -29,7 +29,7 @@ pub(crate) fn command() -> Command {
         .value_parser(value_parser!(PathBuf))
         .help("The file to write; may also be the last word");
     Command::new("convert")
-        .about("Changes version or compression of a trace file")
+        .about("Change version or compression of a trace file")
         .after_help(AFTER_HELP)
         .args([input, output, file.hide(false).help("The file to write")])
         .arg(

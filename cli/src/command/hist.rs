@@ -15,14 +15,14 @@ use crate::output;
 const AFTER_HELP: &str = "\
 Chains come from stack traces and from the function tracers.
 
-Try:
+Examples:
   trace-cmd hist       for each task what occurs most, and from where
   trace-cmd hist -P    all tasks together";
 
 /// Words and help of `hist`.
 pub(crate) fn command() -> Command {
     Command::new("hist")
-        .about("Shows how often events and functions occur, and from where")
+        .about("Show how often events and functions occur, and from where")
         .after_help(AFTER_HELP)
         .args(data_file::input_args())
         .arg(

@@ -15,14 +15,14 @@ const AFTER_HELP: &str = "\
 Events that are needed: kmalloc, kmalloc_node, kfree, kmem_cache_alloc, kmem_cache_alloc_node, kmem_cache_free.
 Waste is what was given beyond what was asked for.
 
-Try:
+Examples:
   trace-cmd record -e kmem sleep 1
   trace-cmd mem";
 
 /// Words and help of `mem`.
 pub(crate) fn command() -> Command {
     Command::new("mem")
-        .about("Shows which functions of the kernel hold how much memory")
+        .about("Show which functions of the kernel hold how much memory")
         .after_help(AFTER_HELP)
         .args(data_file::input_args())
 }

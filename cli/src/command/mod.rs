@@ -127,13 +127,17 @@ fn cli(used: Option<&Subcommand>) -> Command {
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
     let words: Vec<OsString> = words.into_iter().collect();
     let used = words.get(1).and_then(|word| SUBCOMMANDS.iter().find(|s| word == s.name));
+    if cfg!(not(feature = "sql")) && words.get(1).is_some_and(|word| word == "sql") {
+        return Err(Error::usage("this trace-cmd is built without 'sql'")
+            .hint("build it with: cargo install --path cli --features sql"));
+    }
     let matches = match cli(used).try_get_matches_from(report::attach_levels(words)) {
         Ok(matches) => matches,
         Err(help) if is_help(&help) => {
             write!(output::stdout(), "{}", help.render())?;
             return Ok(if help.use_stderr() { Exit::Usage } else { Exit::Success });
         }
-        Err(error) => return Err(usage_error(&error)),
+        Err(error) => return Err(usage_error(&error, used)),
     };
     let named = matches.subcommand();
     let found = named.and_then(|(name, matches)| {
@@ -152,7 +156,7 @@ fn is_help(error: &clap::Error) -> bool {
 }
 
 /// Folds clap's paragraphs into one line: what is wrong, and the nearest option or where to look.
-fn usage_error(error: &clap::Error) -> Error {
+fn usage_error(error: &clap::Error, used: Option<&Subcommand>) -> Error {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim);
     let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
@@ -160,8 +164,14 @@ fn usage_error(error: &clap::Error) -> Error {
     let listed = text.lines().skip(1).take_while(|line| line.starts_with("  ")).map(str::trim);
     let listed: Vec<&str> = listed.filter(|line| !line.starts_with("tip:")).collect();
     let message = format!("{first} {}", listed.join(" "));
-    let tip = lines.find_map(|line| line.strip_prefix("tip: "));
-    Error::usage(message.trim()).hint(tip.unwrap_or("see 'trace-cmd COMMAND --help'"))
+    // That an unknown option might be a value is seldom what helps.
+    let tip =
+        lines.find_map(|line| line.strip_prefix("tip: ")).filter(|t| !t.starts_with("to pass"));
+    let help = match used {
+        Some(subcommand) => format!("see 'trace-cmd {} --help'", subcommand.name),
+        None => "see 'trace-cmd help'".to_owned(),
+    };
+    Error::usage(message.trim()).hint(tip.unwrap_or(&help))
 }
 
 #[cfg(test)]
@@ -175,6 +185,12 @@ mod tests {
         assert_eq!(error.exit_code(), Exit::Usage);
         let text = error.to_string();
         assert!(text.contains("'--virt-dri'") && text.contains("'--virt-dir'"), "{text}");
+        let told =
+            |word: &str| run(["trace-cmd", word].map(OsString::from)).unwrap_err().to_string();
+        assert!(told("attach").contains("see 'trace-cmd attach --help'"));
+        let told_of_option = run(["trace-cmd", "mem", "-X"].map(OsString::from)).unwrap_err();
+        assert!(told_of_option.to_string().ends_with("see 'trace-cmd mem --help'"));
+        assert!(told("frobnicate").contains("see 'trace-cmd help'"));
     }
 
     #[test]

@@ -33,13 +33,13 @@ const PLUGINS: &[(&str, &[PluginOption])] = &[
 ];
 
 const AFTER_HELP: &str = "\
-Try:
+Examples:
   trace-cmd report -O fgraph:tailprint=1   one option of one plugin
   trace-cmd report -O parent               an option turned over";
 
 /// Words and help of `options`.
 pub(crate) fn command() -> Command {
-    Command::new("options").about("Lists the options for 'report -O'").after_help(AFTER_HELP)
+    Command::new("options").about("List the options for 'report -O'").after_help(AFTER_HELP)
 }
 
 /// Runs `options`.

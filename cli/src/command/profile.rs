@@ -51,6 +51,10 @@ pub(crate) fn command() -> Command {
     let profile = profile_args().map(|arg| match arg.get_id().as_str() {
         // What 'record' has to be asked for.
         "profile" => arg.default_value("true").hide(true),
+        "only-selected" => arg.help("Trace only the events of -e and -H"),
+        "hook" => arg.help(
+            "Measure a pair too: [SYSTEM:]EVENT,FIELD[,PIDFIELD]/[SYSTEM:]EVENT,FIELD[,FLAGS]",
+        ),
         _ => arg,
     });
     Command::new("profile")

@@ -9,8 +9,8 @@ use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
 Goes on after 'trace-cmd stop' with the events and tracers that are set.
-Without -B, -a and -t the top-level buffer is restarted. -a leaves that one alone, as its
-description always said; trace-cmd 3.1.6 takes it too.
+Without -B, -a and -t the top-level buffer is restarted. -a leaves that one alone; trace-cmd
+3.1.6 takes it too, though its manual says otherwise.
 
 Examples:
   trace-cmd restart               restart the top-level buffer
@@ -18,7 +18,7 @@ Examples:
 
 /// Words and help of `restart`.
 pub(crate) fn command() -> Command {
-    Command::new("restart").about("Goes on tracing after 'stop'").after_help(AFTER_HELP).args([
+    Command::new("restart").about("Go on tracing after 'stop'").after_help(AFTER_HELP).args([
         tracing::instance_arg("Restart this instance; may be repeated"),
         tracing::all_arg("Restart all instances, the top-level one not counted"),
         tracing::top_arg("Restart the top-level one too"),

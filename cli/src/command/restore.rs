@@ -32,7 +32,7 @@ pub(crate) fn command() -> Command {
         Arg::new(name).value_name(value).value_parser(value_parser!(PathBuf))
     };
     Command::new("restore")
-        .about("Makes a trace of the files that an interrupted recording left")
+        .about("Make a trace of the files that an interrupted recording left")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("create")

@@ -59,7 +59,7 @@ pub(crate) fn command() -> Command {
             .help(format!("Print {file}"))
     };
     Command::new("show")
-        .about("Prints the ring buffer as text, or a control file")
+        .about("Print the ring buffer as text, or a control file")
         .after_help(AFTER_HELP)
         .args([
             flag("pipe", 'p', "Follow trace_pipe").conflicts_with("snapshot"),

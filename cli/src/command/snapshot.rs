@@ -24,7 +24,7 @@ pub(crate) fn command() -> Command {
         Arg::new(name).short(short).action(ArgAction::SetTrue).help(help)
     };
     Command::new("snapshot")
-        .about("Takes or prints a snapshot of the ring buffer")
+        .about("Take or print a snapshot of the ring buffer")
         .after_help(AFTER_HELP)
         .args([
             flag("take", 's', "Take a snapshot"),

@@ -38,7 +38,7 @@ pub(crate) fn command() -> Command {
             .help(help)
     };
     Command::new("split")
-        .about("Cuts a trace into smaller ones, by time or by number")
+        .about("Cut a trace into smaller ones, by time or by number")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("input")

@@ -24,7 +24,7 @@ pub(crate) fn command() -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("stack")
-        .about("Finds and prints the deepest kernel stack")
+        .about("Find and print the deepest kernel stack")
         .after_help(AFTER_HELP)
         .args([
             flag("start", "Start the stack tracer"),

@@ -9,8 +9,8 @@ use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
 Events, tracers and filters stay as they are, and so does what was recorded; 'restart' goes on.
-Without -B, -a and -t the top-level buffer is stopped. -a leaves that one alone, as its
-description always said; trace-cmd 3.1.6 takes it too.
+Without -B, -a and -t the top-level buffer is stopped. -a leaves that one alone; trace-cmd
+3.1.6 takes it too, though its manual says otherwise.
 
 Examples:
   trace-cmd stop                  stop the top-level buffer
@@ -19,15 +19,14 @@ Examples:
 
 /// Words and help of `stop`.
 pub(crate) fn command() -> Command {
-    Command::new("stop")
-        .about("Stops tracing; what was recorded stays")
-        .after_help(AFTER_HELP)
-        .args([
+    Command::new("stop").about("Stop tracing; what was recorded stays").after_help(AFTER_HELP).args(
+        [
             tracing::instance_arg("Stop this instance; may be repeated"),
             tracing::all_arg("Stop all instances, the top-level one not counted"),
             tracing::top_arg("Stop the top-level one too"),
             tracing::dir_arg(),
-        ])
+        ],
+    )
 }
 
 /// Runs `stop`.

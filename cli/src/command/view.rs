@@ -19,7 +19,7 @@ use crate::output::tell;
 const AFTER_HELP: &str = "\
 The page is one file that needs no network and no program but a browser. Guests recorded together with the host are on its clock.
 
-Try:
+Examples:
   trace-cmd view                                        trace.dat as trace.html
   trace-cmd view trace.dat trace-guest1.dat -o both.html   host and guest on one time axis
   trace-cmd view --from +1 --to +1.5 --cpu 0-3          half a second of four CPUs
@@ -28,7 +28,7 @@ Try:
 /// Words and help of `view`.
 pub(crate) fn command() -> Command {
     Command::new("view")
-        .about("Makes a web page that shows CPUs and tasks of host and guests on one time axis")
+        .about("Make a web page that shows CPUs and tasks of host and guests on one time axis")
         .after_help(AFTER_HELP)
         .args(inputs::args())
         .args(selection::args())

@@ -69,7 +69,7 @@ pub(super) fn ipv6(out: &mut Vec<u8>, address: &[u8; 16], colons: bool, compress
     if compressed {
         return compressed_ipv6(out, address);
     }
-    for (index, group) in address.chunks_exact(2).enumerate() {
+    for (index, group) in address.as_chunks::<2>().0.iter().enumerate() {
         if colons && index > 0 {
             out.push(b':');
         }
@@ -80,8 +80,8 @@ pub(super) fn ipv6(out: &mut Vec<u8>, address: &[u8; 16], colons: bool, compress
 /// The shortest form: the longest run of zero groups left out, an embedded IPv4 address dotted.
 fn compressed_ipv6(out: &mut Vec<u8>, address: &[u8; 16]) {
     let mut groups = [0u16; 8];
-    for (group, pair) in groups.iter_mut().zip(address.chunks_exact(2)) {
-        *group = u16::from_be_bytes([pair[0], pair[1]]);
+    for (group, &pair) in groups.iter_mut().zip(address.as_chunks().0) {
+        *group = u16::from_be_bytes(pair);
     }
     let mapped = groups[..5] == [0; 5] && groups[5] == 0xffff;
     let isatap = (groups[4] | 0x0200) == 0x0200 && groups[5] == 0x5efe;

@@ -249,7 +249,7 @@ impl Recorder {
 
     fn finish(&mut self) -> Ledger {
         drop(self.stop.take());
-        let cpus: Vec<CpuThread> = self.cpus.drain(..).collect();
+        let cpus = std::mem::take(&mut self.cpus);
         let finish = |thread: CpuThread| thread.finish(&self.instance, self.stop_timeout);
         Ledger { cpus: cpus.into_iter().map(finish).collect() }
     }

@@ -74,15 +74,19 @@ impl Totals {
 
     /// Takes up to `wanted` bytes from what may still be kept, leaving most of it to other CPUs.
     fn reserve(&self, wanted: u64) -> u64 {
-        let share = |quota: u64| wanted.min((quota / 8).max(4096)).min(quota);
-        let take = |quota: u64| Some(quota - share(quota));
-        let before = self.quota.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        share(before.unwrap_or(0))
+        let mut quota = self.quota.load(Ordering::Relaxed);
+        loop {
+            let share = wanted.min((quota / 8).max(4096)).min(quota);
+            let (left, order) = (quota - share, Ordering::Relaxed);
+            match self.quota.compare_exchange_weak(quota, left, order, order) {
+                Ok(_) => return share,
+                Err(now) => quota = now,
+            }
+        }
     }
 
     fn give_back(&self, unused: u64) {
-        let give = |quota: u64| Some(quota.saturating_add(unused));
-        let _ = self.quota.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
+        self.quota.fetch_add(unused, Ordering::Relaxed);
     }
 }
 

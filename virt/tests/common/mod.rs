@@ -270,9 +270,9 @@ pub(crate) fn check_data(paths: &[PathBuf], finished: &Finished) {
         let bytes = std::fs::read(path).unwrap();
         assert_eq!(bytes.len() as u64, finished.cpus[cpu].bytes);
         assert!(bytes.len() >= 4096, "CPU {cpu} sent nothing");
-        for (number, chunk) in bytes.chunks_exact(4096).enumerate() {
+        for (number, chunk) in bytes.as_chunks::<4096>().0.iter().enumerate() {
             assert!(
-                chunk == sub_buffer(cpu, number as u64),
+                *chunk == sub_buffer(cpu, number as u64),
                 "CPU {cpu}: sub-buffer {number} is not what was sent"
             );
         }

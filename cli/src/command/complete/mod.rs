@@ -20,7 +20,7 @@ use crate::output;
 /// Words and help of `complete`.
 pub(crate) fn command() -> Command {
     Command::new("complete")
-        .about("Prints what can stand where the cursor is, for a shell")
+        .about("Print what can stand where the cursor is, for a shell")
         .hide(true)
         .arg(Arg::new("words").value_name("WORD").num_args(0..).last(true))
 }

@@ -20,6 +20,7 @@ Commands, options and their values are completed, and as they are at that moment
 systems, functions, tracers, clocks, trace options, instances and guests. Names of the kernel
 are known to those who may read tracefs.
 
+Examples:
   bash   . <(trace-cmd completions bash)
   zsh    trace-cmd completions zsh > \"${fpath[1]}/_trace-cmd\"
   fish   trace-cmd completions fish > ~/.config/fish/completions/trace-cmd.fish";
@@ -27,7 +28,7 @@ are known to those who may read tracefs.
 /// Words and help of `completions`.
 pub(crate) fn command() -> Command {
     Command::new("completions")
-        .about("Prints a script that completes command lines, for a shell")
+        .about("Print a script that completes command lines, for a shell")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("shell")

@@ -17,25 +17,25 @@ use crate::output;
 
 /// Name and help of each page.
 const PAGES: [(&str, &str); 15] = [
-    ("summary", "what the file has, in a few lines (the default)"),
-    ("head-page", "format of sub-buffers"),
-    ("head-event", "format of entries"),
-    ("ftrace-events", "formats of ftrace's own events"),
-    ("systems", "systems and how many events each has"),
-    ("events", "formats of all other events"),
-    ("kallsyms", "addresses of kernel functions"),
-    ("printk", "format strings of trace_printk()"),
-    ("cmd-lines", "names of tasks"),
-    ("options", "options"),
-    ("flyrecord", "where the data of each CPU is"),
-    ("clock", "trace clock"),
-    ("sections", "sections of version 7"),
-    ("strings", "descriptions of sections"),
-    ("all", "all of these"),
+    ("summary", "What the file has, in a few lines (the default)"),
+    ("head-page", "Format of sub-buffers"),
+    ("head-event", "Format of entries"),
+    ("ftrace-events", "Formats of ftrace's own events"),
+    ("systems", "Systems and how many events each has"),
+    ("events", "Formats of all other events"),
+    ("kallsyms", "Addresses of kernel functions"),
+    ("printk", "Format strings of trace_printk()"),
+    ("cmd-lines", "Names of tasks"),
+    ("options", "Options"),
+    ("flyrecord", "Where the data of each CPU is"),
+    ("clock", "Trace clock"),
+    ("sections", "Sections of version 7"),
+    ("strings", "Descriptions of sections"),
+    ("all", "All of these"),
 ];
 
 const AFTER_HELP: &str = "\
-Try:
+Examples:
   trace-cmd dump                      what is in trace.dat
   trace-cmd dump --options -i a.dat   options of a.dat
   trace-cmd dump -v a.dat             only whether a.dat can be read";
@@ -47,7 +47,7 @@ pub(crate) fn command() -> Command {
         if name == "all" { page.short('a') } else { page }
     };
     Command::new("dump")
-        .about("Prints what a trace file says about itself")
+        .about("Print what a trace file says about itself")
         .after_help(AFTER_HELP)
         .args(data_file::input_args())
         .arg(

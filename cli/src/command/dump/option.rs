@@ -177,7 +177,8 @@ fn print_buffer(
         writeln!(out, "{page_size} [Page size, bytes]\n{count} [CPUs]:")?;
     }
     let mut total = 0_u64;
-    for cpu in table.get(8..).unwrap_or_default().chunks_exact(20).take(count.max(0) as usize) {
+    let (cpus, _) = table.get(8..).unwrap_or_default().as_chunks::<20>();
+    for cpu in cpus.iter().take(count.max(0) as usize) {
         let (offset, size) = (number(data, cpu, 4), number(data, cpu, 12));
         total = total.wrapping_add(size);
         if full || flyrecord {
@@ -201,7 +202,8 @@ fn print_guest(data: &Metadata, option: &OptionValue, out: &mut dyn Write) -> io
     out.write_all(name)?;
     let count = signed(data, rest, 8);
     writeln!(out, " [Guest name]\n0x{:X} [trace id]\n{count} [Guest CPUs]", number(data, rest, 0))?;
-    for cpu in rest.get(12..).unwrap_or_default().chunks_exact(8).take(count.max(0) as usize) {
+    let (cpus, _) = rest.get(12..).unwrap_or_default().as_chunks::<8>();
+    for cpu in cpus.iter().take(count.max(0) as usize) {
         let (cpu, pid) = (signed(data, cpu, 0), signed(data, cpu, 4));
         writeln!(out, "  {cpu} {pid} [guest cpu, host pid]")?;
     }

@@ -41,7 +41,7 @@ event's fields by their names; pointers are text 0x..., in a second column FIELD
 masks are lists in JSON. The day is known of traces that were recorded with --date, in UTC; of others it is that of \
 --day, else none.
 
-Try:
+Examples:
   trace-cmd export --perfetto trace.dat trace-guest1.dat -o out.pftrace   for ui.perfetto.dev
   trace-cmd export --parquet trace.dat -o traces
   duckdb -c \"SELECT machine, next_comm, count(*) FROM read_parquet('traces/sched/sched_switch/**/*.parquet') GROUP BY ALL\"
@@ -51,7 +51,7 @@ Try:
 pub(crate) fn command() -> Command {
     let format = |id, help| Arg::new(id).long(id).action(ArgAction::SetTrue).help(help);
     Command::new("export")
-        .about("Writes a trace for other programs: Perfetto, data engines, spreadsheets")
+        .about("Write a trace for other programs: Perfetto, data engines, spreadsheets")
         .override_usage("trace-cmd export --perfetto|--parquet|--csv|--json [OPTIONS] [[-i] FILE]...")
         .after_help(AFTER_HELP)
         .args(inputs::args())

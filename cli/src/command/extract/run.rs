@@ -11,6 +11,7 @@ use crate::command::record::live::{Closed, LiveFile};
 use crate::command::record::local::{Machine, RecordedBuffer, SinkRequest};
 use crate::command::record::output::Output;
 use crate::command::record::{kernel_error, latency, new_trace_id, summary};
+use crate::command::tracing;
 use crate::command::tracing_plan::plan::is_latency_tracer;
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -63,10 +64,7 @@ fn instances(args: &Args, dir: &TracingDir) -> Result<Vec<Instance>, Error> {
         names.extend(dir.instances().map_err(kernel_error)?);
     }
     for name in names {
-        let instance = dir.instance(&name).map_err(|error| {
-            let known = dir.instances().unwrap_or_default();
-            kernel_error(error).hint(format!("there are: {}", known.join(" ")))
-        })?;
+        let instance = tracing::instance(dir, &name)?;
         if !instances.contains(&instance) {
             instances.push(instance);
         }

@@ -26,7 +26,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
 ];
 
 const EXAMPLES: &str = "\
-Try:
+Examples:
   trace-cmd record -e sched sleep 1         record scheduler events while a command runs
   trace-cmd report                          print what was recorded
   trace-cmd view -o trace.html              look at it in a browser
@@ -37,7 +37,7 @@ Try:
 /// Words and help of `help`.
 pub(crate) fn command() -> Command {
     Command::new("help")
-        .about("Tells about a topic, or a command")
+        .about("Print the text of a topic, or the help of a command")
         .arg(Arg::new("topic").value_name("TOPIC|COMMAND").help("What to tell about"))
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn command() -> Command {
             .help(help)
     };
     Command::new("list")
-        .about("Lists events, tracers, options and more")
+        .about("List events, tracers, options and more")
         .after_help(AFTER_HELP)
         .args([
             regex("events", 'e', "List events"),

@@ -14,9 +14,15 @@ impl Total {
 
     /// Takes up to `wanted` bytes of it.
     fn reserve(&self, wanted: u64) -> u64 {
-        let take = |left: u64| Some(left - wanted.min(left));
-        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        wanted.min(before.unwrap_or(0))
+        let mut left = self.0.load(Ordering::Relaxed);
+        loop {
+            let taken = wanted.min(left);
+            let (rest, order) = (left - taken, Ordering::Relaxed);
+            match self.0.compare_exchange_weak(left, rest, order, order) {
+                Ok(_) => return taken,
+                Err(now) => left = now,
+            }
+        }
     }
 
     fn give_back(&self, unused: u64) {

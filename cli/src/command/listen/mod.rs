@@ -57,20 +57,21 @@ const NAME_SERVICE: &[&str] = &[
 const AFTER_HELP: &str = "\
 Each recorder gets a file DIR/BASE.HOST:PORT.dat of its own, complete and readable at every moment.
 
-  trace-cmd listen -p 12345 -d /var/trace         here
-  trace-cmd record -N thishost:12345 -t -e sched  there
-
 On vsock, with -V, HOST is the guest's number. Where guests' vsock ends in UNIX sockets of their monitor (Firecracker, \
 Cloud Hypervisor, vhost-device-vsock), give the monitor's socket and the port: a guest that records with -V 2:PORT comes to \
 the socket PATH_PORT beside it.
 
-  trace-cmd listen --bind unix:PATH:PORT           here
-  trace-cmd record -V 2:PORT -e sched              in the guest
-
 Everyone who reaches the port may send, unless --bind, --allow or --key-file say otherwise. Once the port is open, what is \
 not needed is given up: root's capabilities but those for large socket buffers, pipes and priority, and, where the kernel has \
 landlock, all files but those beneath DIR and what names of hosts are found with; --user gives up root itself, and then buffers \
-for datagrams are as large as net.core.rmem_max allows. --verbose tells what a kernel cannot do, --no-sandbox keeps all.";
+for datagrams are as large as net.core.rmem_max allows. --verbose tells what a kernel cannot do, --no-sandbox keeps all.
+
+Examples:
+  trace-cmd listen -p 12345 -d /var/trace          here
+  trace-cmd record -N thishost:12345 -t -e sched   there
+
+  trace-cmd listen --bind unix:PATH:PORT           here
+  trace-cmd record -V 2:PORT -e sched              in the guest";
 
 /// The options of `listen`.
 pub(crate) fn command() -> Command {

@@ -16,13 +16,14 @@ use crate::nearest::did_you_mean;
 use crate::output;
 
 const AFTER_HELP: &str = "\
-  trace-cmd man record | man -l -                reads one
-  trace-cmd man -o /usr/local/share/man          trace-cmd(1), one for each command, trace.dat(5)";
+Examples:
+  trace-cmd man record | man -l -         read one
+  trace-cmd man -o /usr/local/share/man   trace-cmd(1), one for each command, trace.dat(5)";
 
 /// Words and help of `man`.
 pub(crate) fn command() -> Command {
     Command::new("man")
-        .about("Prints manual pages, or writes all of them")
+        .about("Print a manual page, or write all of them")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("command")
@@ -102,6 +103,8 @@ mod tests {
                 continue;
             }
             let text = named(subcommand.name).unwrap();
+            let examples = text.matches("\nExamples:").count();
+            assert_eq!(examples, 0, "a section of its own: {text}");
             for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
                 let long = arg.get_long().map(|long| format!("\\-\\-{}", long.replace('-', "\\-")));
                 let short = arg.get_short().map(|short| format!("\\-{short}"));

@@ -59,14 +59,21 @@ pub(super) fn of_command(command: Command) -> String {
     page.literal(usage.trim_start_matches("Usage: "));
     page.section("Options");
     options(&mut page, &command);
-    if let Some(text) = command.get_after_help() {
-        page.section("Notes");
-        page.text(&text.to_string());
+    let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let (notes, examples) = notes.split_once(EXAMPLES).unwrap_or((&notes, ""));
+    for (title, text) in [("Notes", notes), ("Examples", examples)] {
+        if !text.is_empty() {
+            page.section(title);
+            page.text(text);
+        }
     }
     page.section("See also");
     page.text("trace-cmd(1) has exit status, environment and files.");
     page.into_text()
 }
+
+/// What stands above the examples in the help of a command.
+const EXAMPLES: &str = "Examples:\n";
 
 /// Options by heading, in the order in which the help has them.
 fn options(page: &mut Roff, command: &Command) {

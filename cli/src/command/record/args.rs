@@ -121,11 +121,14 @@ const REMOTE: &str = "Another machine";
 
 const AFTER_HELP: &str = "\
 Options bind to what comes before them: -f and -R to the last -e; -e, -p, -l, -n, -O, -T, -F, -P, -c, -M, -b, \
---subbuf-size, --module and -C to the last -B or --dom. -v turns the events of later -e off.
+--subbuf-size, --module and -C to the last -B, --dom, -A or --proxy.
 
 What tracing was set to is turned off before, and put back after: -K and -k leave it. With a latency tracer \
 (irqsoff, preemptoff, preemptirqsoff, wakeup, wakeup_rt, wakeup_dl) the text of the largest latency is kept instead of \
 events.
+
+The guests' events go to OUTPUT-GUEST: trace-guest1.dat beside trace.dat. 'trace-cmd report' with an -i for each prints all \
+on one clock.
 
 Exit code 6 with --fail-on-loss: the file is complete, and events are missing in it. --json prints one object: \
 \"output\", \"buffers\" (per instance and CPU: bytes, lost events by kind, discarded bytes, error, place in the \
@@ -144,12 +147,9 @@ Examples:
   trace-cmd record --virt -e sched sleep 1                 in a guest: to a file on its host
   trace-cmd record --dry-run -e sched -B foo -e irq        what would be written where
   trace-cmd record -e kvm --dom guest1 -e all --exec app \\; --dom guest2 -e sched \\; sleep 10
-
   trace-cmd record -e irq --proxy 2 -e kvm sleep 10        in a guest: it and its host
   trace-cmd record -e kvm -A guest1@3 -e all sleep 10      the guest of CID 3: 'agent' runs there
-
-The guests' events go to OUTPUT-GUEST (trace.dat and trace-guest1.dat); print all on one clock with
-  trace-cmd report -i trace.dat -i trace-guest1.dat";
+  trace-cmd report -i trace.dat -i trace-guest1.dat        both, on one clock";
 
 /// The options of `record`, for help and parsing.
 pub(crate) fn command() -> Command {
@@ -451,9 +451,9 @@ impl RemoteArgs {
             }
             return Ok(None);
         };
-        let address = place.parse().map_err(|error| {
-            Error::usage("-N and -V take the place of a listener").because(error)
-        })?;
+        let address = place
+            .parse()
+            .map_err(|error| Error::usage("-N and -V name a listener").because(error))?;
         if let Address::Path(path) = &address {
             return Err(Error::usage(format!("nobody can listen on {}", path.display()))
                 .hint("a UNIX socket is unix:PATH"));

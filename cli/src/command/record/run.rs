@@ -123,7 +123,7 @@ pub(crate) fn record(args: &Args, mut plan: Plan, has_begun: &dyn Fn()) -> Resul
         summary::print_json(&path, &buffers, &placements, overwritten, &guests, delivery)?;
     } else if let Some(delivery) = delivery.as_ref().filter(|_| !args.quiet) {
         delivery.print()?;
-    } else if !args.quiet {
+    } else if !args.quiet && (plan.host.traces_something() || !placements.is_empty()) {
         summary::placements(&placements, format.is_compressed())?;
     }
     summary::losses(&buffers);

@@ -186,6 +186,9 @@ fn end(guest: &FinishedGuest) -> &'static str {
 /// Says where each CPU's data lies.
 pub(crate) fn placements(placements: &[Placement], compressed: bool) -> Result<(), Error> {
     let mut out = output::stdout();
+    if placements.is_empty() {
+        writeln!(out, "no events were recorded")?;
+    }
     for one in placements {
         writeln!(out, "CPU{} data recorded at offset={:#x}", one.cpu, one.offset)?;
         write!(out, "    {} bytes in size", one.size_on_disk)?;

@@ -118,23 +118,23 @@ HOOK is [SYSTEM:]EVENT,FIELD[,PIDFIELD]/[SYSTEM:]EVENT,FIELD[,FLAGS]: the event 
 that ends it, with the field that has the same value in both. It counts for the task that was running, or for that in \
 PIDFIELD; with the flag g for the machine, with g and p for the CPU. The flag s means something when recording.
 
-Examples:
-  trace-cmd report                            all events of trace.dat
-  trace-cmd report -t -l -i switch.dat        nanoseconds, and what each CPU was doing
-  trace-cmd report --from 8871.5 --to 8871.75   a quarter of a second
-  trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry   events of kvm on CPU 1 but kvm_entry
-  trace-cmd report -i trace.dat -i trace-guest1.dat   host and guest as one, on one clock
-  trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   timers
-  trace-cmd report --vcpu                     times of virtual CPUs, of -e kvm -e sched
-  trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'
-
 A line of --json has ts (nanoseconds; ticks where unit says so), ts_error with --ts-error, cpu, pid, comm, flags, system, event, fields, \
 symbols (what is known at the addresses among the fields), text if asked for, file and instance where there are several. \
 Integers are exact up to 64 bits; pointers are strings \"0x...\"; masks are lists of bits; a byte that is no UTF-8 is \
 \\xNN. {\"lost\":17,\"cpu\":0} stands where records were lost, null for an unknown number; {\"losses\":{...},\"cpu\":0} \
 at the end says what a CPU lost in the kernel and on the way to the file. The layout of the text does not matter to \
 it: every record has its line.
---vcpu --json has an object for each CPU of a guest instead, with its times in nanoseconds.";
+--vcpu --json has an object for each CPU of a guest instead, with its times in nanoseconds.
+
+Examples:
+  trace-cmd report                                        all events of trace.dat
+  trace-cmd report -t -l -i switch.dat                    nanoseconds, and what each CPU was doing
+  trace-cmd report --from 8871.5 --to 8871.75             a quarter of a second
+  trace-cmd report -F 'kvm: CPU == 1' -v -F kvm_entry     events of kvm on CPU 1 but kvm_entry
+  trace-cmd report -i trace.dat -i trace-guest1.dat       host and guest as one, on one clock
+  trace-cmd report --profile -H hrtimer_expire_entry,hrtimer/hrtimer_expire_exit,hrtimer   timers
+  trace-cmd report --vcpu -i trace.dat -i trace-guest1.dat   times of virtual CPUs
+  trace-cmd report --json | jq 'select(.event == \"sched_switch\") | .fields.next_comm'";
 
 /// What changes lines of text, or prints something else, and so makes no sense with `--json`.
 const TEXT_ONLY: [&str; 21] = [
@@ -244,7 +244,7 @@ pub(crate) fn command() -> Command {
                 .short('r')
                 .value_name("REGEX")
                 .action(ArgAction::Append)
-                .help("The same for events, or systems, of this name"),
+                .help("As -R, for events, or systems, of this name"),
         )
         .arg(flag("no-plugins").short('N').help("Only the events' own print formats, no handlers"))
         .arg(
@@ -257,7 +257,7 @@ pub(crate) fn command() -> Command {
                 .short('n')
                 .value_name("REGEX")
                 .action(ArgAction::Append)
-                .help("The same for events, or systems, of this name"),
+                .help("As -N, for events, or systems, of this name"),
         )
         .arg(
             Arg::new("plugin-option")
@@ -319,11 +319,15 @@ pub(crate) fn command() -> Command {
         .arg(
             flag("first-event")
                 .long("first-event")
-                .help("The same with the time of the first event"),
+                .help("CPUs that have data, with the time of their first event"),
         )
-        .arg(flag("last-event").long("last-event").help("The same with the time of the last event"))
+        .arg(
+            flag("last-event")
+                .long("last-event")
+                .help("CPUs that have data, with the time of their last event"),
+        )
         .arg(flag("events").short('E').help("Names of the events the file knows"))
-        .arg(flag("formats").long("events").help("Their formats"))
+        .arg(flag("formats").long("events").help("Formats of these events"))
         .arg(
             Arg::new("format")
                 .long("event")

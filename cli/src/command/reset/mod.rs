@@ -46,7 +46,7 @@ pub(crate) fn command() -> Command {
     };
     let others = ["instance", "all", "top", "buffer-kb", "delete", "keep"];
     Command::new("reset")
-        .about("Turns tracing off and back to its defaults")
+        .about("Turn tracing off and back to its defaults")
         .after_help(AFTER_HELP)
         .args([
             tracing::instance_arg("Reset this instance; may be repeated"),

@@ -34,14 +34,14 @@ The same statement runs elsewhere, on traces of many machines, after 'trace-cmd 
   ClickHouse  CREATE VIEW sched_switch AS SELECT * FROM file('traces/sched/sched_switch/machine=*/day=*/*.parquet')
                 SETTINGS use_hive_partitioning = 1
 
-Try:
+Examples:
   trace-cmd sql \"SELECT machine, next_comm, count(*) AS n FROM sched_switch GROUP BY machine, next_comm ORDER BY n DESC\"
   trace-cmd sql \"SELECT * FROM sched_waking WHERE target_cpu <> common_cpu LIMIT 10\" trace.dat trace-guest1.dat";
 
 /// Words and help of `sql`.
 pub(crate) fn command() -> Command {
     Command::new("sql")
-        .about("Answers questions about a trace in SQL")
+        .about("Answer questions about a trace in SQL")
         .after_help(AFTER_HELP)
         .arg(Arg::new("statement").value_name("STATEMENT").required(true).help("What to ask"))
         .args(inputs::args())

@@ -33,7 +33,7 @@ Examples:
 /// Words and help of `stat`.
 pub(crate) fn command() -> Command {
     Command::new("stat")
-        .about("Prints what is set in the kernel's tracing")
+        .about("Print what is set in the kernel's tracing")
         .after_help(AFTER_HELP)
         .args([
             tracing::instance_arg("Look at this instance; may be repeated"),

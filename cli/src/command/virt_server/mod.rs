@@ -16,20 +16,19 @@ use crate::error::Error;
 use crate::exit_code::Exit;
 
 const AFTER_HELP: &str = "\
-Uses:
-  trace-cmd virt-server --dom guest1 -c 2    on the host, once: prints what QEMU or libvirt need
-  trace-cmd virt-server                      on the host: serves all guests, at any time
-  trace-cmd virt-server --accept DIR         the same, and guests may 'record --virt'
-  trace-cmd virt-server --client             in the guest: waits for the host, at no cost
-  trace-cmd virt-server --doctor guest1      on the host: says what is missing, and the next step
-  trace-cmd virt-server --status             on the host: which guests are there, who records them
-
-Then record on the host with 'trace-cmd record -e kvm --dom guest1 -e sched'.
-
 On the host, the server gives up what it does not need once its sockets are there: root's capabilities, and, where the kernel has \
 landlock, all files but its directory, that of --accept, and /proc, which tells whose QEMU connects. --user gives up root \
-itself: with --accept this user must be able to read the guests' FIFOs (--group), and the sockets stay for the next server \
-to replace. --no-sandbox keeps all.";
+itself: with --accept this user must be able to read the guests' FIFOs (-g), and the sockets stay for the next server \
+to replace. --no-sandbox keeps all.
+
+Examples:
+  trace-cmd virt-server --dom guest1 -c 2    on the host, once: print what QEMU or libvirt need
+  trace-cmd virt-server                      on the host: serve all guests, at any time
+  trace-cmd virt-server --accept DIR         the same, and guests may 'record --virt'
+  trace-cmd virt-server --client             in the guest: wait for the host, at no cost
+  trace-cmd virt-server --doctor guest1      on the host: what is missing, and the next step
+  trace-cmd virt-server --status             on the host: which guests are there, who records them
+  trace-cmd record -e kvm --dom guest1 -e sched   on the host: record both";
 
 /// The options of `virt-server`.
 pub(crate) fn command() -> Command {
