@@ -37,6 +37,11 @@ const CASES: &[Case] = &[
         test: extract,
     },
     Case {
+        name: "root_options_without_effect_are_passed_over",
+        needs: with_tracefs,
+        test: passed_over,
+    },
+    Case {
         name: "root_what_cannot_be_is_one_line_and_undone",
         needs: with_tracefs,
         test: refusals,
@@ -401,6 +406,40 @@ fn start_to_extract(bench: &Bench) -> Result<(), Failed> {
     fs::write(bench.tracing.dir.join("options/event-fork"), "0")?;
     run(&["set", "-v", "-B", "foo"])?;
     check(!bench.tracing.dir.join("instances/foo").exists(), || "foo is still there".to_owned())
+}
+
+/// Of other commands, or without effect: scripts that have them go on.
+fn passed_over() -> Result<(), Failed> {
+    const INSTANCE: &str = "passed-over";
+    let bench = Bench::new()?;
+    for words in [
+        "start -k",
+        "start -a -t",
+        "start -s 100 -r 5",
+        "start --date --poll --nosplice --no-filter",
+        "start --temp /tmp --nofifos --tsync-interval -1 --ts-offset 3",
+        "start -G --by-comm --stderr",
+        "start --user nobody",
+        "set --temp /tmp --stderr",
+    ] {
+        let mut setup = trace_cmd();
+        setup.args(words.split(' ')).args(["-B", INSTANCE, "-e", "sched_switch"]);
+        let output = setup.output()?;
+        let said = stderr(&output);
+        check(output.status.success(), || format!("{words}: {said}"))?;
+        for option in words.split(' ').filter(|word| word.len() > 2 && word.starts_with("--")) {
+            check(said.contains(&format!("{option} ")), || format!("{words}: {said}"))?;
+        }
+        let stat = success(trace_cmd().args(["stat", "--json", "-B", INSTANCE]))?;
+        check(stat.contains("sched:sched_switch"), || format!("{words}: {stat}"))?;
+        success(trace_cmd().args(["reset", "-B", INSTANCE, "-d"]))?;
+        bench.is_as_before(words)?;
+    }
+    let mut record = trace_cmd();
+    record.args(["record", "-G", "--by-comm", "-e", "sched", "-o", "/dev/null", "true"]);
+    success(&mut record)?;
+    check(!fs::metadata("/dev/null")?.is_file(), || "/dev/null was replaced".to_owned())?;
+    bench.is_as_before("a recording that is thrown away")
 }
 
 fn refusals() -> Result<(), Failed> {

@@ -1,7 +1,7 @@
 //! Systems and events: list, select by pattern, enable, filter, trigger.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::{fmt, mem};
+use std::{fmt, io, mem};
 
 use crate::control_file::ControlFile;
 use crate::error::{Action, Error};
@@ -16,6 +16,11 @@ pub struct EventName {
     pub system: String,
     /// The event: `sched_switch`.
     pub event: String,
+}
+
+/// Whether the kernel said that the value means nothing to it.
+fn is_invalid(error: &Error) -> bool {
+    matches!(error, Error::Control { source, .. } if source.kind() == io::ErrorKind::InvalidInput)
 }
 
 impl EventName {
@@ -273,8 +278,8 @@ impl Instance {
         Ok((text != "none" && !text.contains("\nparse_error: ")).then_some(text))
     }
 
-    /// Sets the filter of what is selected; `None` removes it. Of a whole system, the events
-    /// that have the fields are filtered, and there must be one.
+    /// Sets the filter of what is selected; `None` removes it. Of several events, those that
+    /// have the fields are filtered, and there must be one.
     ///
     /// # Errors
     /// What the kernel answers, with its explanation.
@@ -284,8 +289,19 @@ impl Instance {
         filter: Option<&str>,
     ) -> Result<(), Error> {
         let value = filter.unwrap_or("0");
-        let write = |directory: &String| self.file(&format!("{directory}/filter")).write(value);
-        selection.directories().iter().try_for_each(write)?;
+        let (mut taken, mut refused) = (false, None);
+        for directory in selection.directories() {
+            match self.file(&format!("{directory}/filter")).write(value) {
+                Ok(()) => taken = true,
+                Err(error) if is_invalid(&error) => {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(error) = refused.filter(|_| !taken) {
+            return Err(error);
+        }
         if filter.is_none() {
             return Ok(());
         }
@@ -297,7 +313,7 @@ impl Instance {
         if events.any(is_filtered) {
             return Ok(());
         }
-        let refused = std::io::Error::from_raw_os_error(libc::EINVAL);
+        let refused = io::Error::from_raw_os_error(libc::EINVAL);
         let file = self.file(&format!("events/{system}/filter"));
         Err(file.error(Action::Write(value.to_owned()), refused))
     }

@@ -18,8 +18,8 @@ use tempfile::TempDir;
 use tracefs::dynamic_event::{FetchArg, Uprobe};
 use tracefs::pid_filter::PidFilter;
 use tracefs::{
-    Capture, Changes, CommandTrigger, DynamicEvent, Error, EventName, Instance, Journal, Ledger,
-    Recorder, RecorderOptions, Sink, TracingDir, TriggerCommand, Way,
+    Capture, Changes, CommandTrigger, DynamicEvent, Error, EventName, EventSelection, Instance,
+    Journal, Ledger, Recorder, RecorderOptions, Sink, TracingDir, TriggerCommand, Way,
 };
 
 type Test = fn(&TracingDir) -> Result<(), Failed>;
@@ -35,6 +35,7 @@ const TESTS: &[(&str, Test)] = &[
     ("root_a_panic_leaves_everything_as_found", panic_leaves_as_found),
     ("root_stop_ends_while_tracing_goes_on", stop_ends),
     ("root_unknown_events_and_clocks_name_what_there_is", unknown_names),
+    ("root_of_several_events_those_with_the_field_are_filtered", filter_of_some),
     ("root_refused_filters_are_explained_by_the_kernel", refused_filter),
     ("root_function_tracer_files_work_or_are_refused", function_tracer),
     ("root_capture_has_what_a_trace_needs", capture),
@@ -395,6 +396,20 @@ fn unknown_names(dir: &TracingDir) -> Result<(), Failed> {
         }
         other => Err(format!("{other:?}").into()),
     }
+}
+
+fn filter_of_some(dir: &TracingDir) -> Result<(), Failed> {
+    left_as_found(dir, || {
+        let mut changes = Changes::new();
+        let (instance, _) = changes.create_instance(dir, "root-test-filter-some")?;
+        let names = ["sched_switch", "sched_waking"].map(|name| EventName::new("sched", name));
+        let selection: EventSelection = names.iter().cloned().collect();
+        instance.set_event_filter(&selection, Some("prev_pid > 3"))?;
+        let filters = [instance.event_filter(&names[0])?, instance.event_filter(&names[1])?];
+        check(filters == [Some("prev_pid > 3".to_owned()), None], || format!("{filters:?}"))?;
+        changes.restore()?;
+        Ok(())
+    })
 }
 
 fn refused_filter(dir: &TracingDir) -> Result<(), Failed> {

@@ -54,7 +54,7 @@ mod workload;
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -119,8 +119,24 @@ fn cli(used: Option<&Subcommand>) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
-        .subcommands(subcommands.iter().map(|s| (s.command)()));
+        .infer_long_args(true)
+        .subcommands(subcommands.iter().map(|s| taking_levels((s.command)())));
     if used.is_some() { cli } else { cli.override_help(help::overview()) }
+}
+
+/// Adds the options about messages that the C version takes everywhere, where a command has no use for them:
+/// what goes wrong is always said.
+fn taking_levels(command: Command) -> Command {
+    let level = Arg::new("verbose")
+        .long("verbose")
+        .num_args(0..=1)
+        .require_equals(true)
+        .action(ArgAction::Append);
+    let others =
+        ["debug", "notimeout"].map(|name| Arg::new(name).long(name).action(ArgAction::Count));
+    let has = |arg: &Arg| command.get_arguments().any(|own| own.get_long() == arg.get_long());
+    let missing: Vec<Arg> = others.into_iter().chain([level]).filter(|arg| !has(arg)).collect();
+    command.args(missing.into_iter().map(|arg| arg.hide(true)))
 }
 
 /// Parses the words and runs the subcommand they name.
@@ -191,6 +207,23 @@ mod tests {
         let told_of_option = run(["trace-cmd", "mem", "-X"].map(OsString::from)).unwrap_err();
         assert!(told_of_option.to_string().ends_with("see 'trace-cmd mem --help'"));
         assert!(told("frobnicate").contains("see 'trace-cmd help'"));
+    }
+
+    #[test]
+    fn long_options_may_be_cut_short_and_ask_for_messages_everywhere() {
+        for line in [
+            "start --cmdlines 9 -e sched --verb --debug",
+            "report --first --nodat --notimeout",
+            "show --trac --verbose=3",
+            "check-events --verbose=info",
+            "list --debug -t",
+        ] {
+            let words = ["trace-cmd"].into_iter().chain(line.split(' '));
+            let parsed = cli(None).try_get_matches_from(words);
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+        let ambiguous = ["trace-cmd", "show", "--buffer"];
+        assert!(cli(None).try_get_matches_from(ambiguous).is_err());
     }
 
     #[test]

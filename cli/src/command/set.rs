@@ -4,7 +4,7 @@ use clap::{ArgMatches, Command};
 
 use super::start;
 use super::tracing_plan::setup_args::{
-    Refused, SetupArgs, command_arg, command_of, flag, setup_args,
+    PassedOver, Refused, SetupArgs, command_arg, command_of, flag, setup_args,
 };
 use super::tracing_plan::{Before, MachinePlan, options};
 use crate::error::Error;
@@ -50,6 +50,12 @@ const REFUSED: [Refused; 25] = [
     refused("file-version"),
 ];
 
+/// What is of no effect here, nor in the C version, which takes it.
+const PASSED_OVER: [PassedOver; 2] = [
+    PassedOver { name: "temp", takes_value: true, why: "set makes no file" },
+    PassedOver { name: "stderr", takes_value: false, why: "set prints no profile" },
+];
+
 const fn refused(name: &'static str) -> Refused {
     Refused { name, why: "it has no effect there; 'trace-cmd record' has it" }
 }
@@ -64,12 +70,14 @@ pub(crate) fn command() -> Command {
         .args(setup_args())
         .arg(flag("quiet", 'q', "Print errors only").long("quiet"))
         .args(REFUSED.iter().map(Refused::arg))
+        .args(PASSED_OVER.iter().map(PassedOver::arg))
         .arg(command_arg("Run this command once all is set, and wait for it"))
 }
 
 /// Runs `set`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     REFUSED.iter().try_for_each(|option| option.check("set", matches))?;
+    PASSED_OVER.iter().for_each(|option| option.note(matches));
     let words = options::words(matches);
     let setup = SetupArgs::from_matches(matches, Before::GoOn)?;
     let plan = MachinePlan::new(&words, &setup.profile)?;

@@ -6,7 +6,8 @@ use clap::{ArgMatches, Command};
 
 use super::record::dry_run;
 use super::tracing_plan::setup_args::{
-    Refused, SetupArgs, command_arg, command_of, flag, keep_arg, profile_args, setup_args, switch,
+    PassedOver, Refused, SetupArgs, command_arg, command_of, flag, keep_arg, profile_args,
+    setup_args, switch,
 };
 use super::tracing_plan::{Applied, Before, MachinePlan, options};
 use super::workload::Workload;
@@ -26,29 +27,52 @@ Examples:
   trace-cmd start -e sched_switch -R 'traceoff if prev_prio < 100'
   trace-cmd start -F -c -e syscalls ls     traces ls, and waits for it";
 
-/// Options of `record` that are about its file or its recorder.
-const REFUSED: [Refused; 17] = [
+/// Options of `record` without which something else would happen than was asked for.
+const REFUSED: [Refused; 8] = [
     refused("o", "start makes no file; 'trace-cmd extract -o FILE' does"),
-    refused("s", "start has no recorder"),
-    refused("r", "start has no recorder"),
     refused("m", "start makes no file; the size of the buffers is -b"),
     refused("N", "start sends nothing; record does"),
     refused("V", "start sends nothing; record does"),
-    refused("t", "it belongs to -N of record"),
     refused("A", "start does not reach guests; record does, with --dom"),
-    refused("a", "start makes no file; 'trace-cmd extract' stores all formats"),
-    refused("k", "start always leaves tracing as it sets it"),
-    refused("date", "start makes no file; give it to 'trace-cmd extract'"),
-    refused("ts-offset", "start makes no file"),
     refused("compression", "start makes no file; give it to 'trace-cmd extract'"),
     refused("file-version", "start makes no file; give it to 'trace-cmd extract'"),
     refused("proc-map", "start makes no file; record does"),
-    refused("poll", "start has no recorder"),
-    refused("nosplice", "start has no recorder"),
 ];
+
+/// Other options of `record` that are about its file, its recorder, or its guests.
+const PASSED_OVER: [PassedOver; 16] = [
+    flag_over("a", "start makes no file; 'trace-cmd extract' stores all formats"),
+    flag_over("k", "start always leaves tracing as it sets it"),
+    flag_over("t", "it belongs to -N of record"),
+    flag_over("G", IN_A_PROFILE),
+    flag_over("by-comm", IN_A_PROFILE),
+    flag_over("stderr", IN_A_PROFILE),
+    flag_over("date", "start makes no file; give it to 'trace-cmd extract'"),
+    flag_over("poll", NO_RECORDER),
+    flag_over("nosplice", NO_RECORDER),
+    flag_over("no-filter", NO_RECORDER),
+    flag_over("nofifos", "start does not reach guests"),
+    value_over("s", NO_RECORDER),
+    value_over("r", NO_RECORDER),
+    value_over("ts-offset", "start makes no file"),
+    value_over("temp", "start makes no file"),
+    value_over("tsync-interval", "start does not reach guests"),
+];
+
+const NO_RECORDER: &str = "start has no recorder";
+const IN_A_PROFILE: &str =
+    "a profile is printed by 'trace-cmd profile' and 'trace-cmd report --profile'";
 
 const fn refused(name: &'static str, why: &'static str) -> Refused {
     Refused { name, why }
+}
+
+const fn flag_over(name: &'static str, why: &'static str) -> PassedOver {
+    PassedOver { name, takes_value: false, why }
+}
+
+const fn value_over(name: &'static str, why: &'static str) -> PassedOver {
+    PassedOver { name, takes_value: true, why }
 }
 
 /// Words and help of `start`.
@@ -64,12 +88,14 @@ pub(crate) fn command() -> Command {
         .arg(switch("fork", "Do not wait for the command"))
         .arg(flag("quiet", 'q', "Print errors only").long("quiet"))
         .args(REFUSED.iter().map(Refused::arg))
+        .args(PASSED_OVER.iter().map(PassedOver::arg))
         .arg(command_arg("Run this command once tracing is on, and wait for it"))
 }
 
 /// Runs `start`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     REFUSED.iter().try_for_each(|option| option.check("start", matches))?;
+    PASSED_OVER.iter().for_each(|option| option.note(matches));
     let setup = SetupArgs::from_matches(matches, Before::Reset)?;
     let plan = MachinePlan::new(&options::words(matches), &setup.profile)?;
     if let Some(name) = plan.deleted.first() {
@@ -90,9 +116,8 @@ pub(super) fn apply(
     command: &[String],
     fork: bool,
 ) -> Result<Exit, Error> {
-    if command.is_empty() && (plan.wants_command() || setup.user.is_some()) {
-        let option = if plan.wants_command() { "-F" } else { "--user" };
-        return Err(Error::usage(format!("{option} is about the command, and there is none"))
+    if command.is_empty() && plan.wants_command() {
+        return Err(Error::usage("-F is about the command, and there is none")
             .hint("put a command at the end"));
     }
     if setup.dry_run {

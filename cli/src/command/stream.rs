@@ -9,7 +9,7 @@ use tracedat::report::{Json, Report, ReportOptions, TaskNames, TimeStyle};
 use super::follow::{FollowArgs, FollowedMachine, Following, Offered, follow_args};
 use super::report::args::{FilterArg, release};
 use super::report::filters;
-use super::tracing_plan::setup_args::{flag, switch};
+use super::tracing_plan::setup_args::{PassedOver, flag, switch};
 use crate::error::Error;
 use crate::exit_code::Exit;
 use crate::output::tell;
@@ -44,6 +44,14 @@ Examples:
   trace-cmd stream -e kvm --dom guest1 -e sched --dom guest2 -e irq
   trace-cmd stream --dom guest1 -e sched --exec make \\;     one guest, until its command has ended";
 
+/// Options for profiles, which the C version takes here too.
+const PASSED_OVER: [PassedOver; 4] =
+    [passed_over("G"), passed_over("S"), passed_over("by-comm"), passed_over("stderr")];
+
+const fn passed_over(name: &'static str) -> PassedOver {
+    PassedOver { name, takes_value: false, why: "it is for 'trace-cmd profile'" }
+}
+
 /// Words and help of `stream`.
 pub(crate) fn command() -> Command {
     const SHOWN: &str = "What is shown";
@@ -71,12 +79,14 @@ pub(crate) fn command() -> Command {
         .override_usage("trace-cmd stream [OPTIONS] [COMMAND [ARGUMENT]...]")
         .after_help(AFTER_HELP)
         .args(follow_args(STREAM))
+        .args(PASSED_OVER.iter().map(PassedOver::arg))
         .args(shown.map(|arg| arg.help_heading(SHOWN)))
 }
 
 /// Runs `stream`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     let args = FollowArgs::from_matches(matches, STREAM)?;
+    PASSED_OVER.iter().for_each(|option| option.note(matches));
     let plan = args.plan(STREAM)?;
     let options = report_options(matches)?;
     if args.setup.dry_run {

@@ -47,6 +47,16 @@ impl Waiter {
         self.wait(Some((fd, wanted)), limit)
     }
 
+    /// Like [`wait_for`](Self::wait_for), and not at all once the word to stop was seen.
+    pub(super) fn wait_until_stopped(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        wanted: PollFlags,
+        limit: Duration,
+    ) -> bool {
+        self.stopped_at.is_none() && self.wait_for(fd, wanted, limit)
+    }
+
     /// Sleeps until the word to stop comes, or `limit` is over.
     pub(super) fn rest(&mut self, limit: Duration) {
         if self.stopped_at.is_none() {
@@ -144,6 +154,19 @@ mod tests {
         let started = Instant::now();
         waiter.rest(Duration::from_secs(60));
         assert!(waiter.is_stopped() && started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_word_to_stop_that_came_during_a_rest_is_not_slept_over() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (silent, _never_written) = io::pipe().unwrap();
+        let mut waiter = Waiter::new(Arc::new(reader));
+        drop(writer);
+        waiter.rest(Duration::from_secs(60));
+        let started = Instant::now();
+        let limit = Duration::from_secs(60);
+        assert!(!waiter.wait_until_stopped(silent.as_fd(), PollFlags::POLLIN, limit));
+        assert!(started.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

@@ -148,7 +148,9 @@ impl Worker {
             }
             taken = 0;
             self.outlet.caught_up().map_err(|source| self.write_error(source))?;
-            woken = self.waiter.wait_for(self.buffer.as_fd(), PollFlags::POLLIN, self.interval);
+            // The word to stop may have come during the rest.
+            let buffer = self.buffer.as_fd();
+            woken = self.waiter.wait_until_stopped(buffer, PollFlags::POLLIN, self.interval);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::command::record::args::{compression_arg, file_version_arg};
 use crate::command::record::file::Format;
-use crate::command::tracing_plan::setup_args::{flag, switch};
+use crate::command::tracing_plan::setup_args::{PassedOver, flag, switch};
 use crate::error::Error;
 
 /// What was asked for.
@@ -35,6 +35,22 @@ Examples:
   trace-cmd start -e sched; sleep 1; trace-cmd stop; trace-cmd extract
   trace-cmd extract -B foo -t -o both.dat
   trace-cmd extract -s                     the snapshot";
+
+/// Options of `record` that the C version takes and that change nothing here.
+const PASSED_OVER: [PassedOver; 8] = [
+    passed_over("i", false, "extract names no events"),
+    passed_over("k", false, "extract leaves tracing as it is"),
+    passed_over("b", true, "extract takes the buffers as they are"),
+    passed_over("cmdlines-size", true, "extract takes the names that the kernel kept"),
+    passed_over("r", true, "extract has no recorder"),
+    passed_over("no-filter", false, "extract has no recorder"),
+    passed_over("poll", false, "extract has no recorder"),
+    passed_over("temp", true, "nothing is written but the file itself"),
+];
+
+const fn passed_over(name: &'static str, takes_value: bool, why: &'static str) -> PassedOver {
+    PassedOver { name, takes_value, why }
+}
 
 /// The options of `extract`.
 pub(crate) fn command() -> Command {
@@ -70,11 +86,13 @@ pub(crate) fn command() -> Command {
             compression_arg(),
             flag("quiet", 'q', "Print errors and losses only").long("quiet"),
         ])
+        .args(PASSED_OVER.iter().map(PassedOver::arg))
 }
 
 impl Args {
     /// Reads what clap matched.
     pub(super) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        PASSED_OVER.iter().for_each(|option| option.note(matches));
         let texts = |name: &str| -> Vec<String> {
             matches.get_many::<String>(name).into_iter().flatten().cloned().collect()
         };
@@ -109,6 +127,9 @@ mod tests {
         assert_eq!((args.instances.len(), args.options.len()), (2, 1));
         assert!(args.top && args.snapshot && !args.all);
         assert_eq!(args.output, PathBuf::from("x"));
+        let passed_over = ["extract", "-ik", "-b", "9", "--temp", "/tmp", "-r", "5", "-a"];
+        let args = command().try_get_matches_from(passed_over).unwrap();
+        assert!(Args::from_matches(&args).unwrap().all);
         assert!(command().try_get_matches_from(["extract", "ls"]).is_err(), "runs no command");
     }
 }

@@ -12,7 +12,8 @@ use crate::command::record::args::{
 use crate::command::record::dry_run;
 use crate::command::record::plan::Plan;
 use crate::command::tracing_plan::setup_args::{
-    Refused, SetupArgs, command_arg, command_of, flag, keep_after_arg, keep_arg, setup_args, switch,
+    PassedOver, Refused, SetupArgs, command_arg, command_of, flag, keep_after_arg, keep_arg,
+    setup_args, switch,
 };
 use crate::command::tracing_plan::{Before, Word, options};
 use crate::error::Error;
@@ -48,20 +49,28 @@ pub(crate) struct Offered {
 }
 
 /// Options of `record` that are about its file, or listeners.
-const REFUSED: [Refused; 12] = [
+const REFUSED: [Refused; 7] = [
     refused("N", "nothing is sent: record does that"),
     refused("V", "nothing is sent: record does that"),
-    refused("a", "no file is made that could have formats"),
     refused("m", "no file is made that could grow"),
-    refused("temp", "no file is made"),
     refused("compression", "no file is made"),
     refused("file-version", "no file is made"),
-    refused("date", "no file is made"),
-    refused("ts-offset", "no file is made"),
-    refused("proc-map", "no file is made"),
     refused("daemonize", "what is printed would have nowhere to go"),
     refused("proxy", "guests are followed by 'trace-cmd stream --dom'"),
 ];
+
+/// Others of these, which the C version takes too.
+const PASSED_OVER: [PassedOver; 5] = [
+    passed_over("a", false),
+    passed_over("date", false),
+    passed_over("proc-map", false),
+    passed_over("temp", true),
+    passed_over("ts-offset", true),
+];
+
+const fn passed_over(name: &'static str, takes_value: bool) -> PassedOver {
+    PassedOver { name, takes_value, why: "no file is made" }
+}
 
 /// Options about guests, of commands that have none.
 const REFUSED_WITHOUT_GUESTS: [Refused; 4] = [
@@ -90,6 +99,7 @@ pub(crate) fn follow_args(command: Offered) -> impl Iterator<Item = Arg> {
         .chain(own)
         .chain(command.guest_args())
         .chain(command.refused().map(Refused::arg))
+        .chain(PASSED_OVER.iter().map(PassedOver::arg))
 }
 
 impl Offered {
@@ -114,6 +124,7 @@ impl FollowArgs {
     /// An option that has no meaning here.
     pub(crate) fn from_matches(matches: &ArgMatches, command: Offered) -> Result<Self, Error> {
         command.refused().try_for_each(|option| option.check(command.name, matches))?;
+        PASSED_OVER.iter().for_each(|option| option.note(matches));
         Ok(Self {
             words: options::words(matches),
             setup: SetupArgs::from_matches(matches, Before::Reset)?,

@@ -10,8 +10,9 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use tracefs::Way;
 
 use crate::command::peer_timeout;
+use crate::command::report::signed;
 use crate::command::tracing_plan::setup_args::{
-    Refused, SetupArgs, command_arg, command_of, flag, keep_after_arg, keep_arg, profile_args,
+    PassedOver, SetupArgs, command_arg, command_of, flag, keep_after_arg, keep_arg, profile_args,
     setup_args, switch,
 };
 use crate::command::tracing_plan::{Before, Word, options};
@@ -96,7 +97,10 @@ impl RecorderArgs {
     pub(crate) fn from_matches(matches: &ArgMatches) -> Self {
         Self {
             sleep: matches.get_one::<u64>("sleep").copied().map(Duration::from_micros),
-            real_time: matches.get_one::<i32>("real-time").copied(),
+            real_time: matches
+                .get_one::<i32>("real-time")
+                .copied()
+                .filter(|priority| *priority > 0),
             nice: matches.get_one::<i32>("nice").copied(),
             poll: matches.get_flag("poll"),
             way: way(matches),
@@ -170,7 +174,7 @@ pub(crate) fn command() -> Command {
         .arg(keep_arg("Do not turn off what is set before; with it, -k"))
         .args(profile_args())
         .args(said_args())
-        .args(REFUSED.iter().map(Refused::arg))
+        .args(PASSED_OVER.iter().map(PassedOver::arg))
         .arg(command_arg("Record while this command runs; without it, until Ctrl-C"))
 }
 
@@ -215,7 +219,7 @@ fn file_args() -> [Arg; 10] {
             .long("ts-offset")
             .value_name("N")
             .allow_hyphen_values(true)
-            .value_parser(value_parser!(i64))
+            .value_parser(signed)
             .conflicts_with("date")
             .help("Store N, in units of the trace clock, to be added to all stamps"),
         switch("tsc2nsec", "Store the factor from TSC cycles to nanoseconds; the clock stays"),
@@ -293,9 +297,9 @@ pub(crate) fn recorder_args() -> [Arg; 7] {
         Arg::new("real-time")
             .short('r')
             .value_name("PRIORITY")
-            .value_parser(value_parser!(i32).range(1..=99))
+            .value_parser(value_parser!(i32).range(0..=99))
             .conflicts_with("nice")
-            .help("Real-time priority (SCHED_FIFO) of the recorder, 1 to 99"),
+            .help("Real-time priority (SCHED_FIFO) of the recorder, 1 to 99; 0 is as without"),
         Arg::new("nice")
             .long("nice")
             .value_name("N")
@@ -401,18 +405,13 @@ fn said_args() -> [Arg; 8] {
     .map(|arg| arg.help_heading(OUTPUT))
 }
 
-/// Options of the C version that have no meaning here, or none so far.
-const REFUSED: [Refused; 3] = [
-    refused("G", "it changes how a profile is printed: give it to 'trace-cmd report --profile'"),
-    refused(
-        "by-comm",
-        "it changes how a profile is printed: give it to 'trace-cmd report --profile'",
-    ),
-    refused("stderr", "a profile is printed by 'trace-cmd report --profile'"),
-];
+/// Options of the C version that have no meaning here.
+const PASSED_OVER: [PassedOver; 3] =
+    [passed_over("G"), passed_over("by-comm"), passed_over("stderr")];
 
-const fn refused(name: &'static str, why: &'static str) -> Refused {
-    Refused { name, why }
+const fn passed_over(name: &'static str) -> PassedOver {
+    let why = "it is about how a profile is printed; give it to 'trace-cmd report --profile'";
+    PassedOver { name, takes_value: false, why }
 }
 
 /// `--virt-dir`, the same on every command that talks of guests.
@@ -469,7 +468,7 @@ impl Args {
     /// # Errors
     /// An option that has no meaning here.
     pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        REFUSED.iter().try_for_each(|option| option.check("record", matches))?;
+        PASSED_OVER.iter().for_each(|option| option.note(matches));
         let text = |name: &str| matches.get_one::<String>(name).cloned();
         let compression = text("compression");
         let version = matches.get_one::<u8>("file-version").copied().unwrap_or(7);
@@ -567,6 +566,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_about_a_printed_profile_is_passed_over() {
+        let args = parse(&["-G", "-e", "a", "--by-comm", "--stderr", "-G", "-e", "b", "ls", "-G"]);
+        assert_eq!(args.words, [Word::Event("a".into()), Word::Event("b".into())]);
+        assert_eq!(args.command, ["ls", "-G"]);
+    }
+
+    #[test]
     fn refused_words_are_named_in_one_line() {
         let error = Args::parse(&["--frobnicate".to_owned()]).unwrap_err();
         assert!(error.contains("--frobnicate") && !error.contains('\n'), "{error}");
@@ -601,7 +607,6 @@ mod tests {
             (&["-N", "1", "-V", "3:1", "-e", "x"], "cannot be used with"),
             (&["-N", "1", "-o", "f", "-e", "x"], "cannot be used with"),
             (&["-V", "3:1", "-m", "9", "-e", "x"], "cannot be used with"),
-            (&["--profile", "--by-comm"], "report --profile"),
             (&["-H", "a,b/c,d"], "belong to --profile"),
             (&["--date", "--ts-offset", "3"], "--ts-offset"),
         ] {
@@ -623,6 +628,9 @@ mod tests {
 
     #[test]
     fn numbers_are_in_their_units() {
+        let offset = |text: &str| parse(&["--ts-offset", text]).ts_offset;
+        assert_eq!((offset("0x10"), offset("-0x10")), (Some(16), Some(-16)));
+        assert_eq!(parse(&["-r", "0"]).recorder.real_time, None);
         let args = parse(&["-s", "1500", "-r", "5", "-m", "100", "--ts-offset", "-7"]);
         assert_eq!(args.recorder.sleep, Some(Duration::from_micros(1500)));
         assert_eq!((args.recorder.real_time, args.max_kb), (Some(5), Some(100)));

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -92,6 +92,11 @@ impl Output {
         if let Some(metadata) = &old {
             // What may not be written is not replaced either.
             let file = open(&options, path)?;
+            if is_null(&file) {
+                // Who throws the trace away still wants it recorded, and that goes to a file.
+                options.custom_flags(OFlag::O_TMPFILE.bits());
+                return Ok(output(options.open(std::env::temp_dir())?, Stage::Named));
+            }
             if !metadata.is_file() {
                 return Ok(output(file, Stage::Named));
             }
@@ -232,6 +237,14 @@ impl Output {
     }
 }
 
+/// Whether it is /dev/null, by whichever name.
+fn is_null(file: &File) -> bool {
+    let null = fs::metadata("/dev/null").map(|null| null.rdev());
+    file.metadata().is_ok_and(|metadata| {
+        metadata.file_type().is_char_device() && null.is_ok_and(|null| metadata.rdev() == null)
+    })
+}
+
 impl Drop for Output {
     fn drop(&mut self) {
         if self.stage.get() == Stage::Temporary {
@@ -330,6 +343,7 @@ mod tests {
         Output::open(&dir.path().join("none/trace.dat")).unwrap_err();
         Output::open(dir.path()).unwrap_err();
         let null = Output::open(Path::new("/dev/null")).unwrap();
+        null.emptied().unwrap().write_all(b"nobody reads it").unwrap();
         null.publish().unwrap();
         null.abandon();
         assert!(Path::new("/dev/null").exists());

@@ -115,10 +115,6 @@ impl Plan {
             return Err(Error::usage("-F traces the command, and there is none")
                 .hint("put a command at the end, or name tasks with -P"));
         }
-        if args.setup.user.is_some() && args.command.is_empty() {
-            return Err(Error::usage("--user is for the command, and there is none")
-                .hint("put a command at the end"));
-        }
         if args.proc_map && args.command.is_empty() && host.pids().is_empty() {
             return Err(Error::usage("--proc-map is for the command or the tasks of -P")
                 .hint("put a command at the end, or name tasks with -P"));

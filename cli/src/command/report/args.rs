@@ -1,7 +1,7 @@
 //! The words of `report`: which files, which lines, and what they look like.
 
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroUsize, ParseIntError};
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -355,20 +355,18 @@ pub(crate) fn command() -> Command {
                 "Instead of the events, how long each task waited for what, and took for what",
             ),
         )
-        .arg(flag("per-cpu").short('G').requires("profile").help("Interrupts by CPU, not by task"))
+        .arg(flag("per-cpu").short('G').help("With --profile: interrupts by CPU, not by task"))
         .arg(
             Arg::new("hook")
                 .short('H')
                 .value_name("HOOK")
                 .action(ArgAction::Append)
-                .requires("profile")
-                .help("Time from one event to another"),
+                .help("With --profile: time from one event to another"),
         )
         .arg(
             flag("by-comm")
                 .long("by-comm")
-                .requires("profile")
-                .help("Tasks of the same name as one"),
+                .help("With --profile: tasks of the same name as one"),
         )
         .next_help_heading("Other")
         .arg(flag("quiet").short('q').help("No warnings"))
@@ -607,19 +605,22 @@ fn profile(matches: &ArgMatches) -> Result<ProfileOptions, Error> {
     Ok(options)
 }
 
-/// A decimal or `0x` number, with a sign if need be.
 fn number(option: &str, text: &str) -> Result<i64, Error> {
+    signed(text)
+        .map_err(|cause| Error::usage(format!("{option} '{text}' is no number")).because(cause))
+}
+
+/// A decimal or `0x` number, with a sign if need be.
+pub(crate) fn signed(text: &str) -> Result<i64, ParseIntError> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text),
     };
-    let value = match digits.strip_prefix("0x") {
-        Some(hex) => i64::from_str_radix(hex, 16),
-        None => digits.parse(),
+    let value: i64 = match digits.strip_prefix("0x") {
+        Some(hex) => i64::from_str_radix(hex, 16)?,
+        None => digits.parse()?,
     };
-    let value = value
-        .map_err(|cause| Error::usage(format!("{option} '{text}' is no number")).because(cause))?;
-    Ok(if negative { -value } else { value })
+    Ok(if negative { value.wrapping_neg() } else { value })
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::output::{self, tell};
 use crate::progress::{Progress, Reading};
 
 use args::{Action, Input, ReportArgs};
-pub(crate) use args::{attach_levels, command};
+pub(crate) use args::{attach_levels, command, signed};
 
 /// Runs `report`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Error> {

@@ -34,6 +34,8 @@ pub(crate) struct MachinePlan {
     pub(crate) graph_depth: Option<u64>,
     /// `-C tsc2nsec`: the factor of the clock is wanted in the file.
     pub(crate) tsc_to_nsec: bool,
+    /// The clock of those that have no `-C` of their own: events of several clocks have no order.
+    common_clock: Option<String>,
 }
 
 /// What one instance traces.
@@ -131,12 +133,16 @@ impl MachinePlan {
 
     /// Takes one more word.
     pub(crate) fn add(&mut self, word: &Word) -> Result<(), Error> {
-        let inherited = self.top.clock.clone();
         let instance = self.instances.last_mut().map_or(&mut self.top, |(_, instance)| instance);
         match word {
             Word::Clock(clock) if clock == TSC_TO_NSEC => {
                 self.tsc_to_nsec = true;
                 instance.clock = Some(COUNTER.to_owned());
+                self.common_clock.get_or_insert_with(|| COUNTER.to_owned());
+            }
+            Word::Clock(clock) => {
+                instance.clock = Some(clock.clone());
+                self.common_clock.get_or_insert_with(|| clock.clone());
             }
             Word::CmdlinesSize(count) => self.cmdlines_size = Some(*count),
             Word::GraphDepth(depth) => self.graph_depth = Some(*depth),
@@ -155,8 +161,7 @@ impl MachinePlan {
                 // -B with a name seen before goes on with that instance.
                 let known = self.instances.iter().position(|(known, _)| known == name);
                 let instance = known.map(|place| self.instances.remove(place));
-                let new =
-                    || (name.clone(), InstancePlan { clock: inherited, ..InstancePlan::default() });
+                let new = || (name.clone(), InstancePlan::default());
                 self.instances.push(instance.unwrap_or_else(new));
             }
             Word::Exec(_) => {
@@ -186,7 +191,19 @@ impl MachinePlan {
         for (name, instance) in self.all_mut() {
             instance.finish(name)?;
         }
-        profile::add(self, profile)
+        profile::add(self, profile)?;
+        self.share_clock();
+        Ok(())
+    }
+
+    fn share_clock(&mut self) {
+        let Some(clock) = self.common_clock.clone() else { return };
+        for (name, instance) in self.all_mut() {
+            // Where nothing is traced, nothing else is changed than what was said.
+            if instance.clock.is_none() && (name.is_some() || instance.traces_something()) {
+                instance.clock = Some(clock.clone());
+            }
+        }
     }
 
     /// All instances, the top-level one first.
@@ -288,7 +305,6 @@ impl InstancePlan {
             Word::BufferKb(kb) => self.buffer_kb = Some(*kb),
             Word::SubBufferKb(kb) => self.sub_buffer_kb = Some(*kb),
             Word::CpuMask(text) => self.cpu_mask = Some(Cpus::parse(text)?),
-            Word::Clock(clock) => self.clock = Some(clock.clone()),
             // The rest is not of one instance.
             _ => {}
         }
@@ -397,6 +413,22 @@ mod tests {
         assert_eq!(foo.events[0].pattern, "irq");
         assert_eq!((foo.buffer_kb, foo.clock.as_deref()), (Some(64), Some("mono")));
         assert_eq!(plan.top.buffer_kb, None);
+    }
+
+    #[test]
+    fn those_without_a_clock_of_their_own_have_the_first() {
+        let clocks = |line: &str| {
+            let plan = plan(line).unwrap();
+            let clocks: Vec<_> = plan.all().map(|(_, i)| i.clock.clone()).collect();
+            clocks.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            clocks("-e x -B a -C mono -e y -B b -C boot -e z -B c -e w"),
+            "mono mono boot mono"
+        );
+        assert_eq!(clocks("-C mono -e x -B a -C boot -e y -B b -e z"), "mono boot mono");
+        assert_eq!(clocks("-B a -e x -C tsc2nsec -B b -e y"), " x86-tsc x86-tsc");
+        assert_eq!(clocks("-e x -B a -e y"), " ");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What `record`, `start` and `set` have in common beside the ordered options.
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::plan::ProfileRequest;
 use super::steps::{Before, Choices};
 use crate::error::Error;
+use crate::output::tell;
 
 /// How tracing is set up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,12 +85,7 @@ pub(crate) struct Refused {
 impl Refused {
     /// The option for the parser; the help does not have it.
     pub(crate) fn arg(&self) -> Arg {
-        let arg = Arg::new(self.name).hide(true).num_args(0..=1).allow_hyphen_values(true);
-        let mut letters = self.name.chars();
-        match (letters.next(), letters.next()) {
-            (Some(letter), None) => arg.short(letter),
-            _ => arg.long(self.name),
-        }
+        hidden(self.name).num_args(0..=1).allow_hyphen_values(true)
     }
 
     /// Refuses the option, if it was given.
@@ -96,9 +93,51 @@ impl Refused {
         if matches.value_source(self.name).is_none() {
             return Ok(());
         }
-        let dashes = if self.name.len() == 1 { "-" } else { "--" };
-        Err(Error::usage(format!("{dashes}{} is not for '{command}'", self.name)).hint(self.why))
+        let option = dashed(self.name);
+        Err(Error::usage(format!("{option} is not for '{command}'")).hint(self.why))
     }
+}
+
+/// An option of `record` that has no effect on the command: the C version takes it there, so scripts have it.
+pub(crate) struct PassedOver {
+    pub(crate) name: &'static str,
+    pub(crate) takes_value: bool,
+    pub(crate) why: &'static str,
+}
+
+impl PassedOver {
+    /// The option for the parser; the help does not have it.
+    pub(crate) fn arg(&self) -> Arg {
+        let arg = hidden(self.name);
+        if self.takes_value {
+            arg.action(ArgAction::Append).allow_hyphen_values(true)
+        } else {
+            arg.action(ArgAction::Count)
+        }
+    }
+
+    /// Says that the option has no effect, if it was given.
+    pub(crate) fn note(&self, matches: &ArgMatches) {
+        let is_quiet = matches.try_get_one::<bool>("quiet").ok().flatten() == Some(&true);
+        if !is_quiet && matches.value_source(self.name) == Some(ValueSource::CommandLine) {
+            tell(&format!("{} is passed over: {}", dashed(self.name), self.why));
+        }
+    }
+}
+
+fn hidden(name: &'static str) -> Arg {
+    let arg = Arg::new(name).hide(true);
+    let mut letters = name.chars();
+    match (letters.next(), letters.next()) {
+        (Some(letter), None) => arg.short(letter),
+        _ => arg.long(name),
+    }
+}
+
+/// A name of one letter or of more, as it is typed.
+fn dashed(name: &str) -> String {
+    let dashes = if name.len() == 1 { "-" } else { "--" };
+    format!("{dashes}{name}")
 }
 
 impl SetupArgs {

@@ -62,6 +62,7 @@ impl Setup {
         let known = dir.top().events()?;
         let mut setup = Self::default();
         for name in &plan.deleted {
+            dir.instance(name)?;
             setup.add(&Place::Instance(name.clone()), Change::DeleteInstance);
         }
         for (name, instance) in plan.all() {

@@ -16,6 +16,7 @@ use trace_virt::stop::StopSignals;
 
 use self::proc_maps::Watch;
 use crate::error::Error;
+use crate::output::tell;
 use crate::sys;
 
 pub(super) use proc_maps::{TaskMaps, maps_of};
@@ -65,6 +66,9 @@ impl Workload {
     /// There is no such user, or no process could be had.
     pub(super) fn hold(words: &[String], user: Option<&str>) -> Result<Option<Self>, Error> {
         let Some((program, arguments)) = words.split_first() else {
+            if let Some(user) = user {
+                tell(&format!("--user {user} is passed over: there is no command"));
+            }
             return Ok(None);
         };
         let failed = |error: io::Error| cannot_run(program, error);
