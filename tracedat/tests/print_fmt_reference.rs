@@ -53,6 +53,9 @@ const PRINT_FMTS: &[&str] = &[
     r#""%s", __print_symbolic(REC->d, { 1 + 2, "three" }, { (1 << 3) | 2, "ten" })"#,
     r#""%s", __print_symbolic(REC->e, { 0x123456789abcdef0, "long" }, { 5, "five" })"#,
     r#""%s", __print_symbolic(REC->a, { NAME, "named" }, { 7, "seven" })"#,
+    // Arrays that do not say how long they are.
+    r#""%u %x", REC->halves[0], REC->halves[1]"#,
+    r#""%lx %u %u", REC->longs[0], REC->bytes[0], REC->bytes[3]"#,
     // Bytes and arrays.
     r#""%s", __print_hex(REC->mac, 6)"#,
     r#""%s", __print_hex_str(REC->mac, 6)"#,
@@ -144,6 +147,9 @@ const FIELDS: &[(&str, usize, usize, bool)] = &[
     ("__data_loc unsigned long[] mask", 4, 4, false),
     ("__rel_loc unsigned long[] rmask", 4, 4, false),
     ("__data_loc __u8[] dsock", 4, 4, false),
+    ("u16 halves[]", 4, 2, false),
+    ("unsigned long longs[]", 0, 8, false),
+    ("u8 bytes[]", 4, 1, false),
 ];
 
 fn main() {
@@ -306,6 +312,10 @@ fn record(event: &Event, values: &Values) -> Vec<u8> {
             "mask" => &masks[0],
             "rmask" => &masks[1],
             "dsock" => &inet,
+            "halves" | "longs" | "bytes" => {
+                put(&mut data, field.offset, &[0x12, 0x34, 0x56, 0x78]);
+                continue;
+            }
             other => panic!("{other}"),
         };
         if !field.flags.dynamic {

@@ -1,4 +1,5 @@
 //! From arguments and conversions to steps.
+use super::Compat;
 use super::ast::{Expr, Table, cast_mask, convert};
 use super::conversion::{self, Conversion, Ipv4Order, Kind, Piece, Pointer, Star};
 use super::functions::Function;
@@ -79,6 +80,16 @@ impl<'a> Compiler<'a> {
 
     fn load(&self, size: u32) -> Load {
         Load::new(size, self.format.abi.byte_order)
+    }
+
+    /// Bytes from one element of an array in the record to the next.
+    fn stride(&self, field: &Field) -> u32 {
+        let is_unknown = field.array_len == 0 && !field.flags.string && !field.flags.long;
+        match self.program.compat {
+            // To the older release, elements of `u16 values[]` have no size.
+            Compat::V3_1_6 if is_unknown && field.flags.array && !self.program.full => 0,
+            _ => field.element_size,
+        }
     }
 
     fn literal(&mut self, text: &[u8]) -> Compiled<Literal> {
@@ -521,11 +532,10 @@ impl<'a> Compiler<'a> {
                 self.code(index)?;
                 match array.without_casts() {
                     Expr::Field(name) => match self.field(name) {
-                        Some(field) => Op::Element {
-                            load: self.load(field.element_size),
-                            base: field.offset,
-                            stride: field.element_size,
-                        },
+                        Some(field) => {
+                            let stride = self.stride(field);
+                            Op::Element { load: self.load(stride), base: field.offset, stride }
+                        }
                         None => Op::Mask(0),
                     },
                     Expr::DynamicArray(name) => {

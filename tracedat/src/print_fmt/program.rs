@@ -1,9 +1,9 @@
 //! The compiled form of a print fmt.
-use super::CompileOptions;
 use super::functions::Function;
 use super::labelled::Labelled;
 use super::number::{Base, Layout};
 use super::value::{Op, Place, Value};
+use super::{Compat, CompileOptions};
 use super::{c, compile, parse};
 use crate::abi::Abi;
 use crate::event_format::{EventFormat, Field};
@@ -213,6 +213,7 @@ pub struct Program {
     pub(super) mode: Mode,
     /// Prints as the kernel does, not as the reference.
     pub(super) full: bool,
+    pub(super) compat: Compat,
     pub(super) abi: Abi,
     pub(super) steps: Vec<Step>,
     pub(super) code: Vec<Op>,
@@ -222,6 +223,15 @@ pub struct Program {
     pub(super) fields: Box<[Field]>,
     /// For each field, how the print fmt prints it.
     pub(super) raw_forms: Box<[Option<RawForm>]>,
+}
+
+/// Whether the older release knows what a field is: to it, brackets stand behind a type only as those of one
+/// dynamic array. The fields after one that it does not know are not there.
+fn is_read_by_older(field: &Field) -> bool {
+    match field.type_name.split_once('[') {
+        Some((_, rest)) => field.flags.dynamic && !rest.contains('['),
+        None => true,
+    }
 }
 
 impl Program {
@@ -239,6 +249,13 @@ impl Program {
             return program;
         }
         program.full = options.full;
+        program.compat = options.compat;
+        if options.compat == Compat::V3_1_6
+            && !options.full
+            && let Some(end) = format.fields.iter().position(|field| !is_read_by_older(field))
+        {
+            return Self::empty(Mode::Failed, abi, format.fields[..end].into());
+        }
         let parsed =
             if options.full { c::print_fmt(format) } else { parse::print_fmt(format, options) };
         let compiled =
@@ -256,6 +273,7 @@ impl Program {
         Self {
             mode,
             full: false,
+            compat: Compat::default(),
             abi,
             steps: Vec::new(),
             code: Vec::new(),
