@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tracedat::event::Event;
-use tracedat::print_fmt::{Compat, NoNames, PrintContext};
+use tracedat::print_fmt::{Compat, Names, PrintContext};
+use tracedat::printk_formats::PrintkFormats;
+use tracedat::symbols::Symbols;
 use tracedat::testing::{FormatTexts, SubBufferBuilder};
 use tracedat::write::{BufferData, CpuSource, Head, Settings, System, Version, Writer};
 use tracedat::{Abi, ByteOrder};
@@ -56,6 +58,9 @@ const PRINT_FMTS: &[&str] = &[
     // Arrays that do not say how long they are.
     r#""%u %x", REC->halves[0], REC->halves[1]"#,
     r#""%lx %u %u", REC->longs[0], REC->bytes[0], REC->bytes[3]"#,
+    // Names of the kernel's, unless they are counted with before they are looked up.
+    r#""%p %lx %d %u", (((struct page *)page_base) + (REC->a)), page_base, -page_base, REC->a ? page_base : 0"#,
+    r#""%lx %lx %s %s", page_base + 1, unknown_base, page_base, __print_symbolic(page_base, { 0, "zero" })"#,
     // Bytes and arrays.
     r#""%s", __print_hex(REC->mac, 6)"#,
     r#""%s", __print_hex_str(REC->mac, 6)"#,
@@ -151,6 +156,26 @@ const FIELDS: &[(&str, usize, usize, bool)] = &[
     ("unsigned long longs[]", 0, 8, false),
     ("u8 bytes[]", 4, 1, false),
 ];
+
+const KALLSYMS: &str =
+    "0000000000100000 D first\n0000000000200010 D page_base\n0000000000300010 D last\n";
+
+/// What is known of the kernel.
+#[derive(Default)]
+struct Kernel {
+    symbols: Symbols,
+    printk_formats: PrintkFormats,
+}
+
+impl Names for Kernel {
+    fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
+    fn printk_formats(&self) -> &PrintkFormats {
+        &self.printk_formats
+    }
+}
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -348,12 +373,13 @@ fn compare(abi: Abi) -> Result<(), Failed> {
             name: String::from("made_up"),
             formats: texts.into_iter().map(String::into_bytes).collect(),
         }],
+        kallsyms: KALLSYMS.into(),
         cpus: 1,
         ..Head::default()
     };
 
     // Each event once with each set of values.
-    let names = NoNames::default();
+    let names = Kernel { symbols: Symbols::parse(KALLSYMS), ..Kernel::default() };
     let cx = PrintContext { names: &names, plugins: false, full: false, compat: Compat::V3_1_6 };
     let (mut pages, mut expected) = (Vec::new(), Vec::new());
     let mut time = 1000;

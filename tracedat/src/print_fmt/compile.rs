@@ -1,5 +1,4 @@
 //! From arguments and conversions to steps.
-use super::Compat;
 use super::ast::{Expr, Table, cast_mask, convert};
 use super::conversion::{self, Conversion, Ipv4Order, Kind, Piece, Pointer, Star};
 use super::functions::Function;
@@ -8,6 +7,7 @@ use super::number::{self, Layout};
 use super::parse::{NotUnderstood, PrintFmt};
 use super::program::{Form, FormIndex, HexDumpStyle, Literal, Program, RawForm, Step, TableRange};
 use super::value::{Load, Op, Place, STACK, Value, bits};
+use super::{Compat, Names};
 use crate::abi::ByteOrder;
 use crate::event_format::{EventFormat, Field};
 
@@ -18,8 +18,9 @@ pub(super) fn compile(
     program: &mut Program,
     format: &EventFormat,
     print_fmt: &PrintFmt,
+    names: Option<&dyn Names>,
 ) -> Compiled<()> {
-    let mut compiler = Compiler { program, format, raw: Vec::new() };
+    let mut compiler = Compiler { program, format, names, raw: Vec::new() };
     let pieces = compiler.format_string(&print_fmt.text, &print_fmt.args)?;
     compiler.assign_raw(!matches!(pieces.last(), Some(Piece::Conversion(_))));
     Ok(())
@@ -35,6 +36,8 @@ struct Stars {
 struct Compiler<'a> {
     program: &'a mut Program,
     format: &'a EventFormat,
+    /// Where names stand for the addresses of the kernel's symbols, what knows these.
+    names: Option<&'a dyn Names>,
     /// The fields that are printed by themselves, in the order of the print fmt.
     raw: Vec<(usize, RawForm)>,
 }
@@ -433,6 +436,13 @@ impl<'a> Compiler<'a> {
 
     /// The number that an argument stands for.
     fn value(&mut self, expr: &Expr) -> Compiled<Value> {
+        let resolved = self.names.map(|names| {
+            expr.with_addresses(&|name| match name.first() {
+                Some(b'_' | b'a'..=b'z' | b'A'..=b'Z') => names.symbols().address_of(name),
+                _ => None,
+            })
+        });
+        let expr = resolved.as_ref().unwrap_or(expr);
         if let Some(value) = expr.constant() {
             return Ok(Value::Const(value));
         }

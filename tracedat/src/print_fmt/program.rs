@@ -3,7 +3,7 @@ use super::functions::Function;
 use super::labelled::Labelled;
 use super::number::{Base, Layout};
 use super::value::{Op, Place, Value};
-use super::{Compat, CompileOptions};
+use super::{Compat, CompileOptions, Names};
 use super::{c, compile, parse};
 use crate::abi::Abi;
 use crate::event_format::{EventFormat, Field};
@@ -243,6 +243,16 @@ impl Program {
     /// Compiles. A print fmt that is not understood gives a program that prints
     /// `[FAILED TO PARSE]` and the fields.
     pub fn compile_with(format: &EventFormat, abi: Abi, options: CompileOptions) -> Self {
+        Self::compile_for(format, abi, options, None)
+    }
+
+    /// The same, given the kernel's symbols: to 3.1.6, their names are their addresses.
+    pub(crate) fn compile_for(
+        format: &EventFormat,
+        abi: Abi,
+        options: CompileOptions,
+        names: Option<&dyn Names>,
+    ) -> Self {
         let mut program = Self::empty(Mode::Steps, abi, format.fields.clone().into());
         if format.system == "ftrace" && format.name == "bprint" {
             program.mode = Mode::Binary;
@@ -258,8 +268,9 @@ impl Program {
         }
         let parsed =
             if options.full { c::print_fmt(format) } else { parse::print_fmt(format, options) };
+        let names = names.filter(|_| options.compat == Compat::V3_1_6 && !options.full);
         let compiled =
-            parsed.and_then(|print_fmt| compile::compile(&mut program, format, &print_fmt));
+            parsed.and_then(|print_fmt| compile::compile(&mut program, format, &print_fmt, names));
         if compiled.is_err() {
             program = Self::empty(Mode::Failed, abi, program.fields);
         }
