@@ -42,6 +42,10 @@ const PRINT_FMTS: &[&str] = &[
     r#""%s", REC->a > 3 ? REC->a > 5 ? "a" : "b" : "c""#,
     r#""%s", REC->a > 3 ? "a" : REC->a > 5 ? "b" : "c""#,
     "\"a\" \"b %d\", REC->a",
+    // Lines may end within a text, as they do in the format of `maple_tree:exit_mmap`, but not elsewhere.
+    "\"%d, \n%d\n\", REC->a, REC->b",
+    "\"%s %s\", \"a\nb\", __print_flags(REC->a, \"\n\", { 1, \"one\" }, { 2, \"two\" })",
+    "\"%d\",\nREC->a",
     // Tables.
     r#""%s", __print_flags(REC->a, "|", { 1, "one" }, { 2, "two" }, { 4, "four" })"#,
     r#""%s", __print_flags(REC->e, "", { 0x10, "x" }, { 0x20, "y" })"#,
