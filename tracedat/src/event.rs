@@ -6,7 +6,7 @@ use crate::abi::Abi;
 use crate::error::FormatError;
 use crate::event_format::EventFormat;
 use crate::metadata::Metadata;
-use crate::print_fmt::{CompileOptions, PrintContext, Program};
+use crate::print_fmt::{Compat, CompileOptions, Names, PrintContext, Program};
 use crate::ring_buffer::Record;
 
 /// A record's meaning: the event's format and the programs compiled from its print fmt on first use.
@@ -15,8 +15,8 @@ pub struct Event {
     /// The parsed `format` file.
     pub format: EventFormat,
     abi: Abi,
-    plain: OnceLock<Program>,
-    with_plugins: OnceLock<Program>,
+    /// By release, without plugins and with them.
+    programs: [[OnceLock<Program>; 2]; 2],
     full: OnceLock<Program>,
 }
 
@@ -30,8 +30,7 @@ impl Event {
         Ok(Self {
             format: EventFormat::parse(system, text, abi)?,
             abi,
-            plain: OnceLock::new(),
-            with_plugins: OnceLock::new(),
+            programs: Default::default(),
             full: OnceLock::new(),
         })
     }
@@ -44,10 +43,19 @@ impl Event {
     /// The compiled print fmt. `plugins` tells whether it may call the functions that plugins
     /// register; without them a print fmt that calls one counts as not understood.
     pub fn program(&self, plugins: bool) -> &Program {
-        let cell = if plugins { &self.with_plugins } else { &self.plain };
+        self.program_of(plugins, Compat::default(), None)
+    }
+
+    fn program_of(&self, plugins: bool, compat: Compat, names: Option<&dyn Names>) -> &Program {
+        let [plain, with_plugins] = match compat {
+            Compat::V3_1_6 => &self.programs[0],
+            Compat::V3_4 => &self.programs[1],
+        };
+        let cell = if plugins { with_plugins } else { plain };
         cell.get_or_init(|| {
-            let options = CompileOptions { plugin_functions: plugins, ..CompileOptions::default() };
-            Program::compile_with(&self.format, self.abi, options)
+            let options =
+                CompileOptions { plugin_functions: plugins, compat, ..CompileOptions::default() };
+            Program::compile_for(&self.format, self.abi, options, names)
         })
     }
 
@@ -61,7 +69,11 @@ impl Event {
     }
 
     fn program_for(&self, cx: &PrintContext<'_>) -> &Program {
-        if cx.full { self.full_program() } else { self.program(cx.plugins) }
+        if cx.full {
+            self.full_program()
+        } else {
+            self.program_of(cx.plugins, cx.compat, Some(cx.names))
+        }
     }
 
     /// Appends the text of one record as its print fmt has it, without the name of the event: see

@@ -142,6 +142,11 @@ impl Symbols {
         None
     }
 
+    /// The address of a name, the lowest of several.
+    pub(crate) fn address_of(&self, name: &[u8]) -> Option<u64> {
+        self.iter().find(|symbol| symbol.name.as_bytes() == name).map(|symbol| symbol.start)
+    }
+
     /// All of them, by address (`report -f`).
     pub fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
         (0..self.addresses.len()).filter_map(|index| self.symbol(index))

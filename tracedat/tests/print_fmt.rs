@@ -136,3 +136,24 @@ fn deep_nesting_is_refused_and_not_followed() {
         assert!(out.starts_with(b"[FAILED TO PARSE]"));
     }
 }
+
+/// Kernels have such fields since a probe's argument may be an array.
+#[test]
+fn the_older_release_stops_at_an_array_of_texts() {
+    let text = "name: probe\nID: 1\nformat:\n\
+         \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
+         \tfield:int a;\toffset:4;\tsize:4;\tsigned:1;\n\
+         \tfield:__data_loc char[][2] texts;\toffset:8;\tsize:8;\tsigned:1;\n\
+         \tfield:int b;\toffset:16;\tsize:4;\tsigned:1;\n\n\
+         print fmt: \"%d %d\", REC->a, REC->b\n";
+    let event = Event::new("test", text.as_bytes(), ABI).unwrap();
+    let names = names();
+    let mut data = [0; 20];
+    (data[4], data[16]) = (1, 2);
+    for (compat, expected) in [(Compat::V3_1_6, "[FAILED TO PARSE] a=1"), (Compat::V3_4, "1 2")] {
+        let cx = PrintContext { names: &names, plugins: true, full: false, compat };
+        let mut out = Vec::new();
+        event.print(&data, &cx, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+}

@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tracedat::event::Event;
-use tracedat::print_fmt::{Compat, NoNames, PrintContext};
+use tracedat::print_fmt::{Compat, Names, PrintContext};
+use tracedat::printk_formats::PrintkFormats;
+use tracedat::symbols::Symbols;
 use tracedat::testing::{FormatTexts, SubBufferBuilder};
 use tracedat::write::{BufferData, CpuSource, Head, Settings, System, Version, Writer};
 use tracedat::{Abi, ByteOrder};
@@ -40,6 +42,10 @@ const PRINT_FMTS: &[&str] = &[
     r#""%s", REC->a > 3 ? REC->a > 5 ? "a" : "b" : "c""#,
     r#""%s", REC->a > 3 ? "a" : REC->a > 5 ? "b" : "c""#,
     "\"a\" \"b %d\", REC->a",
+    // Lines may end within a text, as they do in the format of `maple_tree:exit_mmap`, but not elsewhere.
+    "\"%d, \n%d\n\", REC->a, REC->b",
+    "\"%s %s\", \"a\nb\", __print_flags(REC->a, \"\n\", { 1, \"one\" }, { 2, \"two\" })",
+    "\"%d\",\nREC->a",
     // Tables.
     r#""%s", __print_flags(REC->a, "|", { 1, "one" }, { 2, "two" }, { 4, "four" })"#,
     r#""%s", __print_flags(REC->e, "", { 0x10, "x" }, { 0x20, "y" })"#,
@@ -53,6 +59,12 @@ const PRINT_FMTS: &[&str] = &[
     r#""%s", __print_symbolic(REC->d, { 1 + 2, "three" }, { (1 << 3) | 2, "ten" })"#,
     r#""%s", __print_symbolic(REC->e, { 0x123456789abcdef0, "long" }, { 5, "five" })"#,
     r#""%s", __print_symbolic(REC->a, { NAME, "named" }, { 7, "seven" })"#,
+    // Arrays that do not say how long they are.
+    r#""%u %x", REC->halves[0], REC->halves[1]"#,
+    r#""%lx %u %u", REC->longs[0], REC->bytes[0], REC->bytes[3]"#,
+    // Names of the kernel's, unless they are counted with before they are looked up.
+    r#""%p %lx %d %u", (((struct page *)page_base) + (REC->a)), page_base, -page_base, REC->a ? page_base : 0"#,
+    r#""%lx %lx %s %s", page_base + 1, unknown_base, page_base, __print_symbolic(page_base, { 0, "zero" })"#,
     // Bytes and arrays.
     r#""%s", __print_hex(REC->mac, 6)"#,
     r#""%s", __print_hex_str(REC->mac, 6)"#,
@@ -144,7 +156,30 @@ const FIELDS: &[(&str, usize, usize, bool)] = &[
     ("__data_loc unsigned long[] mask", 4, 4, false),
     ("__rel_loc unsigned long[] rmask", 4, 4, false),
     ("__data_loc __u8[] dsock", 4, 4, false),
+    ("u16 halves[]", 4, 2, false),
+    ("unsigned long longs[]", 0, 8, false),
+    ("u8 bytes[]", 4, 1, false),
 ];
+
+const KALLSYMS: &str =
+    "0000000000100000 D first\n0000000000200010 D page_base\n0000000000300010 D last\n";
+
+/// What is known of the kernel.
+#[derive(Default)]
+struct Kernel {
+    symbols: Symbols,
+    printk_formats: PrintkFormats,
+}
+
+impl Names for Kernel {
+    fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
+    fn printk_formats(&self) -> &PrintkFormats {
+        &self.printk_formats
+    }
+}
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -306,6 +341,10 @@ fn record(event: &Event, values: &Values) -> Vec<u8> {
             "mask" => &masks[0],
             "rmask" => &masks[1],
             "dsock" => &inet,
+            "halves" | "longs" | "bytes" => {
+                put(&mut data, field.offset, &[0x12, 0x34, 0x56, 0x78]);
+                continue;
+            }
             other => panic!("{other}"),
         };
         if !field.flags.dynamic {
@@ -338,12 +377,13 @@ fn compare(abi: Abi) -> Result<(), Failed> {
             name: String::from("made_up"),
             formats: texts.into_iter().map(String::into_bytes).collect(),
         }],
+        kallsyms: KALLSYMS.into(),
         cpus: 1,
         ..Head::default()
     };
 
     // Each event once with each set of values.
-    let names = NoNames::default();
+    let names = Kernel { symbols: Symbols::parse(KALLSYMS), ..Kernel::default() };
     let cx = PrintContext { names: &names, plugins: false, full: false, compat: Compat::V3_1_6 };
     let (mut pages, mut expected) = (Vec::new(), Vec::new());
     let mut time = 1000;

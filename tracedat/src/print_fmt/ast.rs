@@ -293,6 +293,25 @@ impl Expr {
         expr
     }
 
+    /// The same as a number, with names that `address` knows as numbers too.
+    pub(super) fn with_addresses(&self, address: &dyn Fn(&[u8]) -> Option<u64>) -> Self {
+        let inner = |value: &Self| Box::new(value.with_addresses(address));
+        match self {
+            Self::Atom(name) => address(name).map_or_else(|| self.clone(), Self::Number),
+            Self::Cast { type_name, value } => {
+                Self::Cast { type_name: type_name.clone(), value: inner(value) }
+            }
+            Self::Unary { op, value } => Self::Unary { op: *op, value: inner(value) },
+            Self::Binary { op, left, right } => {
+                Self::Binary { op: *op, left: inner(left), right: inner(right) }
+            }
+            Self::Choice { condition, yes, no } => {
+                Self::Choice { condition: inner(condition), yes: inner(yes), no: inner(no) }
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// The value when no record is needed to know it, with names and texts counting as 0.
     pub(super) fn constant(&self) -> Option<u64> {
         Some(match self {

@@ -7,6 +7,7 @@ use super::number::{self, Layout};
 use super::parse::{NotUnderstood, PrintFmt};
 use super::program::{Form, FormIndex, HexDumpStyle, Literal, Program, RawForm, Step, TableRange};
 use super::value::{Load, Op, Place, STACK, Value, bits};
+use super::{Compat, Names};
 use crate::abi::ByteOrder;
 use crate::event_format::{EventFormat, Field};
 
@@ -17,8 +18,9 @@ pub(super) fn compile(
     program: &mut Program,
     format: &EventFormat,
     print_fmt: &PrintFmt,
+    names: Option<&dyn Names>,
 ) -> Compiled<()> {
-    let mut compiler = Compiler { program, format, raw: Vec::new() };
+    let mut compiler = Compiler { program, format, names, raw: Vec::new() };
     let pieces = compiler.format_string(&print_fmt.text, &print_fmt.args)?;
     compiler.assign_raw(!matches!(pieces.last(), Some(Piece::Conversion(_))));
     Ok(())
@@ -34,6 +36,8 @@ struct Stars {
 struct Compiler<'a> {
     program: &'a mut Program,
     format: &'a EventFormat,
+    /// Where names stand for the addresses of the kernel's symbols, what knows these.
+    names: Option<&'a dyn Names>,
     /// The fields that are printed by themselves, in the order of the print fmt.
     raw: Vec<(usize, RawForm)>,
 }
@@ -79,6 +83,16 @@ impl<'a> Compiler<'a> {
 
     fn load(&self, size: u32) -> Load {
         Load::new(size, self.format.abi.byte_order)
+    }
+
+    /// Bytes from one element of an array in the record to the next.
+    fn stride(&self, field: &Field) -> u32 {
+        let is_unknown = field.array_len == 0 && !field.flags.string && !field.flags.long;
+        match self.program.compat {
+            // To the older release, elements of `u16 values[]` have no size.
+            Compat::V3_1_6 if is_unknown && field.flags.array && !self.program.full => 0,
+            _ => field.element_size,
+        }
     }
 
     fn literal(&mut self, text: &[u8]) -> Compiled<Literal> {
@@ -422,6 +436,13 @@ impl<'a> Compiler<'a> {
 
     /// The number that an argument stands for.
     fn value(&mut self, expr: &Expr) -> Compiled<Value> {
+        let resolved = self.names.map(|names| {
+            expr.with_addresses(&|name| match name.first() {
+                Some(b'_' | b'a'..=b'z' | b'A'..=b'Z') => names.symbols().address_of(name),
+                _ => None,
+            })
+        });
+        let expr = resolved.as_ref().unwrap_or(expr);
         if let Some(value) = expr.constant() {
             return Ok(Value::Const(value));
         }
@@ -521,11 +542,10 @@ impl<'a> Compiler<'a> {
                 self.code(index)?;
                 match array.without_casts() {
                     Expr::Field(name) => match self.field(name) {
-                        Some(field) => Op::Element {
-                            load: self.load(field.element_size),
-                            base: field.offset,
-                            stride: field.element_size,
-                        },
+                        Some(field) => {
+                            let stride = self.stride(field);
+                            Op::Element { load: self.load(stride), base: field.offset, stride }
+                        }
                         None => Op::Mask(0),
                     },
                     Expr::DynamicArray(name) => {

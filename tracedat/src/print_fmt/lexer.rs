@@ -125,7 +125,7 @@ impl<'a> Lexer<'a> {
             return Token::Op("\\");
         };
         let text = body[..end].to_vec();
-        if !self.complete && !text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        if !self.complete && !text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
             // The reference loses track at a bare tab, and at all that is no text.
             self.rest = &[];
             return Token::Op("\\");

@@ -36,4 +36,6 @@ pub struct CompileOptions {
     /// Reads the print fmt as C, and prints what the kernel prints, where the reference has habits
     /// of its own or gives up.
     pub full: bool,
+    /// Whose text is printed.
+    pub compat: Compat,
 }

@@ -1,9 +1,9 @@
 //! The compiled form of a print fmt.
-use super::CompileOptions;
 use super::functions::Function;
 use super::labelled::Labelled;
 use super::number::{Base, Layout};
 use super::value::{Op, Place, Value};
+use super::{Compat, CompileOptions, Names};
 use super::{c, compile, parse};
 use crate::abi::Abi;
 use crate::event_format::{EventFormat, Field};
@@ -213,6 +213,7 @@ pub struct Program {
     pub(super) mode: Mode,
     /// Prints as the kernel does, not as the reference.
     pub(super) full: bool,
+    pub(super) compat: Compat,
     pub(super) abi: Abi,
     pub(super) steps: Vec<Step>,
     pub(super) code: Vec<Op>,
@@ -224,6 +225,15 @@ pub struct Program {
     pub(super) raw_forms: Box<[Option<RawForm>]>,
 }
 
+/// Whether the older release knows what a field is: to it, brackets stand behind a type only as those of one
+/// dynamic array. The fields after one that it does not know are not there.
+fn is_read_by_older(field: &Field) -> bool {
+    match field.type_name.split_once('[') {
+        Some((_, rest)) => field.flags.dynamic && !rest.contains('['),
+        None => true,
+    }
+}
+
 impl Program {
     /// Compiles with default options.
     pub fn compile(format: &EventFormat, abi: Abi) -> Self {
@@ -233,16 +243,34 @@ impl Program {
     /// Compiles. A print fmt that is not understood gives a program that prints
     /// `[FAILED TO PARSE]` and the fields.
     pub fn compile_with(format: &EventFormat, abi: Abi, options: CompileOptions) -> Self {
+        Self::compile_for(format, abi, options, None)
+    }
+
+    /// The same, given the kernel's symbols: to 3.1.6, their names are their addresses.
+    pub(crate) fn compile_for(
+        format: &EventFormat,
+        abi: Abi,
+        options: CompileOptions,
+        names: Option<&dyn Names>,
+    ) -> Self {
         let mut program = Self::empty(Mode::Steps, abi, format.fields.clone().into());
         if format.system == "ftrace" && format.name == "bprint" {
             program.mode = Mode::Binary;
             return program;
         }
         program.full = options.full;
+        program.compat = options.compat;
+        if options.compat == Compat::V3_1_6
+            && !options.full
+            && let Some(end) = format.fields.iter().position(|field| !is_read_by_older(field))
+        {
+            return Self::empty(Mode::Failed, abi, format.fields[..end].into());
+        }
         let parsed =
             if options.full { c::print_fmt(format) } else { parse::print_fmt(format, options) };
+        let names = names.filter(|_| options.compat == Compat::V3_1_6 && !options.full);
         let compiled =
-            parsed.and_then(|print_fmt| compile::compile(&mut program, format, &print_fmt));
+            parsed.and_then(|print_fmt| compile::compile(&mut program, format, &print_fmt, names));
         if compiled.is_err() {
             program = Self::empty(Mode::Failed, abi, program.fields);
         }
@@ -256,6 +284,7 @@ impl Program {
         Self {
             mode,
             full: false,
+            compat: Compat::default(),
             abi,
             steps: Vec::new(),
             code: Vec::new(),

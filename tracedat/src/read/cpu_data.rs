@@ -118,6 +118,8 @@ pub(super) struct CpuStream {
     /// Where the current sub-buffer ends in the window, and where its entries do as it says itself.
     sub_buffer_end: usize,
     entries_end: usize,
+    /// How far fields may claim bytes that their record does not have.
+    claimable_end: usize,
     head: Head,
     missed: MissedEvents,
     starts_sub_buffer: bool,
@@ -181,6 +183,7 @@ impl CpuStream {
             cursor: EntryCursor::END,
             sub_buffer_end: 0,
             entries_end: 0,
+            claimable_end: 0,
             head: Head::default(),
             missed: MissedEvents::None,
             starts_sub_buffer: false,
@@ -228,7 +231,7 @@ impl CpuStream {
         let head = &self.head;
         Record {
             data: self.window.get(head.start..head.end).unwrap_or_default(),
-            behind: self.window.get(head.end..self.sub_buffer_end).unwrap_or_default(),
+            behind: self.window.get(head.end..self.claimable_end).unwrap_or_default(),
             ticks: head.ticks,
             time: head.time,
             cpu: self.cpu,
@@ -413,6 +416,7 @@ impl CpuStream {
         }
         // What stands behind a sub-buffer may have to count as its own.
         let len = if as_found { self.readable() - start } else { len };
+        self.claimable_end = start + len;
         let bytes = self.window.get(start..start + len).unwrap_or_default();
         match header.missed_events(bytes, &self.header_page, byte_order) {
             // Losses before a sub-buffer without records are told with the next record.

@@ -200,13 +200,20 @@ impl Line<'_, '_> {
         number::decimal_zeros(out, u64::from(self.header.cpu), 3);
         out.push(b']');
         if self.options.compat == Compat::V3_4 {
-            if self.options.raw {
-                out.extend_from_slice(b"-0x");
-                number::hex(out, u64::from(slot.common.flags.get(data) as u8), 0);
-            } else {
+            if !self.options.raw {
                 out.push(b' ');
-                print_flags(&slot.common, data, out);
             }
+            self.print_flags_column(slot, data, out);
+        }
+    }
+
+    /// `d..1.`, or `-0x1` where nothing is interpreted.
+    fn print_flags_column(&self, slot: &Slot<'_>, data: &[u8], out: &mut Vec<u8>) {
+        if self.options.raw {
+            out.extend_from_slice(b"-0x");
+            number::hex(out, u64::from(slot.common.flags.get(data) as u8), 0);
+        } else {
+            print_flags(&slot.common, data, out);
         }
     }
 
@@ -225,7 +232,7 @@ impl Line<'_, '_> {
         number::signed_left(out, i64::from(pid), 5);
         out.push(b' ');
         number::decimal_right(out, u64::from(self.header.cpu), 3);
-        print_flags(&slot.common, data, out);
+        self.print_flags_column(slot, data, out);
     }
 
     fn print_ticks(&self, out: &mut Vec<u8>) {
@@ -242,12 +249,10 @@ impl Line<'_, '_> {
 
     fn print_difference(&self, in_microseconds: bool, out: &mut Vec<u8>) {
         let start = out.len();
-        if let Some(previous) = self.previous_time {
-            let difference = if in_microseconds {
-                microseconds(self.header.time).wrapping_sub(microseconds(previous))
-            } else {
-                self.header.time.wrapping_sub(previous)
-            };
+        let shown = |time| if in_microseconds { microseconds(time) } else { time };
+        // As the reference has it, 0 is no time to count from.
+        if let Some(previous) = self.previous_time.map(shown).filter(|&time| time != 0) {
+            let difference = shown(self.header.time).wrapping_sub(previous);
             out.extend_from_slice(b"(+");
             number::signed(out, difference as i64);
             out.push(b')');

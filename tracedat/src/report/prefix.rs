@@ -1,7 +1,7 @@
 //! What tells lines of several files and buffers apart.
 
 use super::file::BufferStyle;
-use super::{ReportInput, ReportOptions, json, number};
+use super::{Compat, ReportInput, ReportOptions, json, number};
 use crate::metadata::{Buffer, Metadata, selected_clock};
 
 /// File names, aligned, with their colon; empty when there is only one file.
@@ -68,16 +68,16 @@ fn has_clock(metadata: &Metadata) -> bool {
 
 /// Whether a buffer's time stamps are printed as seconds.
 pub(crate) fn shows_seconds(metadata: &Metadata, buffer: &Buffer, options: &ReportOptions) -> bool {
+    let clock = match options.compat {
+        // It prints instances that have clocks of their own as if they had the file's.
+        Compat::V3_1_6 => metadata.trace_clock().unwrap_or_else(|| clock(metadata, buffer)),
+        Compat::V3_4 => clock(metadata, buffer),
+    };
     // Without a name there is nothing that could count in ticks.
-    if options.raw_time && !clock(metadata, buffer).is_empty() {
+    if options.raw_time && !clock.is_empty() {
         return false;
     }
-    ticks_are_nanoseconds(metadata, buffer)
-}
-
-/// Whether a buffer's time stamps are printed as seconds unless told otherwise.
-fn ticks_are_nanoseconds(metadata: &Metadata, buffer: &Buffer) -> bool {
-    is_seconds_clock(clock(metadata, buffer)) || metadata.tsc_to_nsec().is_some()
+    is_seconds_clock(clock) || metadata.tsc_to_nsec().is_some()
 }
 
 /// Whether a file's time stamps are nanoseconds.

@@ -142,7 +142,8 @@ impl Selection {
                 *last = shown || *last && self.sticky;
             } else if !hidden {
                 shown |= *last;
-                *last &= self.sticky;
+                // In the older release one that matches by itself brings on those after it.
+                *last = shown && self.sticky;
             }
             self.any_shown |= *last;
         }
@@ -199,6 +200,31 @@ mod tests {
         let filters = [("x: a == 1", false, None)];
         assert_eq!(shown(&filters, Compat::V3_4), [true, true, false, false, false, false]);
         assert_eq!(shown(&filters, Compat::V3_1_6), [true, true, true, false, true, false]);
+    }
+
+    #[test]
+    fn a_stack_trace_that_matches_brings_on_others_in_the_older_release() {
+        let filters = [("kernel_stack: a == 0", false, None), ("y", true, None)];
+        let all = [false, true, true, false, true, false];
+        assert_eq!(shown(&filters, Compat::V3_4), all);
+        let (names, options) = (
+            NoNames::default(),
+            ReportOptions {
+                filters: vec![ReportFilter {
+                    filter: Filter::parse("kernel_stack: a == 0").unwrap(),
+                    hides: false,
+                    input: None,
+                }],
+                compat: Compat::V3_1_6,
+                ..Default::default()
+            },
+        );
+        let mut selection = Selection::new(&options, 1);
+        let context = FilterContext { cpu: 0, comm: &|_| None, names: &names };
+        let filters = EventFilters::new(&options.filters, 0, &format("kernel_stack"));
+        let shown =
+            [1, 0, 1].map(|value| selection.shows((0, 0), Some(&filters), &[value], &context));
+        assert_eq!(shown, [false, true, true]);
     }
 
     #[test]

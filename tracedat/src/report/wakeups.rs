@@ -100,7 +100,8 @@ impl Wakeups {
 
 impl Latencies {
     fn add(&mut self, latency: u64, time: u64) {
-        if self.count == 0 || latency > self.max.latency {
+        // Waits that took no time are none to tell of.
+        if latency > self.max.latency {
             self.max = Extreme { latency, time };
         }
         if self.count == 0 || latency < self.min.latency {

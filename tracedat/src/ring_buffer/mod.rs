@@ -25,7 +25,8 @@ pub enum MissedEvents {
 pub struct Record<'a> {
     /// The event's bytes, common fields first.
     pub data: &'a [u8],
-    /// What follows it in its sub-buffer. A field may claim bytes that its record does not have.
+    /// What follows it in its sub-buffer, and what follows that where damage is taken as found. A field may claim bytes
+    /// that its record does not have.
     pub behind: &'a [u8],
     /// Time in the ticks of the trace clock, as recorded.
     pub ticks: u64,
