@@ -430,7 +430,6 @@ mod tests {
             ("-e x -B a/b -e y", "not an instance name"),
             ("-e x --dom g -C mono_raw -e y", "has clock"),
             ("-e x -F", "there is none"),
-            ("-e x --user nobody", "there is none"),
             ("-e x --proc-map", "--proc-map is for"),
             ("-e x --name g", "before any --dom"),
             ("-e x --dom g -e y -F", "behind --dom"),
