@@ -65,6 +65,10 @@ impl Setup {
             dir.instance(name)?;
             setup.add(&Place::Instance(name.clone()), Change::DeleteInstance);
         }
+        // A new instance begins with the options of the top-level one, which are not to be those set here.
+        for (name, _) in &plan.instances {
+            setup.add(&Place::Instance(name.clone()), Change::CreateInstance);
+        }
         for (name, instance) in plan.all() {
             let place = Place::of(name);
             let is_used = name.is_some() || plan.uses_top();
@@ -114,9 +118,6 @@ impl Setup {
     ) -> Result<(), tracefs::Error> {
         let reset = choices.before == Before::Reset;
         let instance = place.instance(dir).ok();
-        if let Place::Instance(_) = place {
-            self.add(place, Change::CreateInstance);
-        }
         if choices.before != Before::GoOn {
             self.add(place, Change::TracingOn(false));
         }
@@ -378,7 +379,8 @@ mod tests {
     fn set_takes_settings_alone() {
         let choices = Choices { before: Before::GoOn, ..Choices::default() };
         let setup = setup("-O foo -B other -e irq", choices).unwrap();
-        assert!(text(&setup).starts_with("trace_options: foo\ninstances/other: made"));
+        let wanted = "instances/other: made, if missing\ntrace_options: foo\ninstances/other/";
+        assert!(text(&setup).starts_with(wanted), "{}", text(&setup));
     }
 
     #[test]
