@@ -214,7 +214,7 @@ mod tests {
         for line in [
             "start --cmdlines 9 -e sched --verb --debug",
             "report --first --nodat --notimeout",
-            "show --trac --verbose=3",
+            "show --cpu --verbose=3",
             "check-events --verbose=info",
             "list --debug -t",
         ] {

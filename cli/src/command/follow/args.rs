@@ -275,17 +275,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_about_a_file_and_does_no_harm_is_passed_over() {
+        let plan = plan("-a -e x --date --temp /tmp --ts-offset -3 --proc-map -e y").unwrap();
+        assert_eq!(plan.host.top.events.len(), 2);
+    }
+
+    #[test]
     fn what_needs_a_file_or_a_guest_is_refused_with_a_next_step() {
         for (line, part) in [
             ("-e x -N 1", "-N is not for 'try'"),
             ("-e x --dom g", "--dom is not for 'try'"),
-            ("-e x --date", "no file is made"),
-            ("-e x -a", "no file is made"),
+            ("-e x --compression any", "no file is made"),
+            ("-e x -m 9", "no file is made"),
             ("-p irqsoff", "'try' cannot follow latency tracers"),
             ("-b 100", "no event was specified"),
             ("-B foo", "no event was specified"),
             ("-e x -F", "there is none"),
-            ("-e x --user nobody", "there is none"),
             ("-e x -v -B foo -e y", "would delete it"),
         ] {
             let error = plan(line).unwrap_err().to_string();

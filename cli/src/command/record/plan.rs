@@ -446,7 +446,6 @@ mod tests {
             ("-e x --dom g -C mono_raw -e y", "has clock"),
             ("-e x -B a -C boot -e y --dom g -e z", "instance 'a' has clock boot"),
             ("-e x -F", "there is none"),
-            ("-e x --user nobody", "there is none"),
             ("-e x --proc-map", "--proc-map is for"),
             ("-e x --name g", "before any --dom"),
             ("-e x --dom g -e y -F", "behind --dom"),

@@ -360,7 +360,7 @@ impl InstancePlan {
         Ok(())
     }
 
-    fn has_function_tracer(&self) -> bool {
+    pub(super) fn has_function_tracer(&self) -> bool {
         self.tracer.as_deref().is_some_and(|name| name.starts_with("function"))
     }
 

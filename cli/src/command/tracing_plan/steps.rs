@@ -7,6 +7,9 @@ use tracefs::{CpuMask, EventName, EventSelection, Instance, PidFilter, TracingDi
 use super::plan::{Cpus, EventRequest, InstancePlan, MachinePlan};
 use super::step::{Change, Place, Step, Task};
 
+/// The option without which the function tracers trace nothing.
+const FUNCTION_TRACE: &str = "function-trace";
+
 /// What takes the filter of an event away.
 const NO_FILTER: &str = "0";
 
@@ -65,6 +68,10 @@ impl Setup {
             dir.instance(name)?;
             setup.add(&Place::Instance(name.clone()), Change::DeleteInstance);
         }
+        // A new instance begins with the options of the top-level one, which are not to be those set here.
+        for (name, _) in &plan.instances {
+            setup.add(&Place::Instance(name.clone()), Change::CreateInstance);
+        }
         for (name, instance) in plan.all() {
             let place = Place::of(name);
             let is_used = name.is_some() || plan.uses_top();
@@ -114,9 +121,6 @@ impl Setup {
     ) -> Result<(), tracefs::Error> {
         let reset = choices.before == Before::Reset;
         let instance = place.instance(dir).ok();
-        if let Place::Instance(_) = place {
-            self.add(place, Change::CreateInstance);
-        }
         if choices.before != Before::GoOn {
             self.add(place, Change::TracingOn(false));
         }
@@ -161,11 +165,18 @@ impl Setup {
         if reset && !instance.as_ref().is_some_and(is_clear) {
             self.add(place, Change::Clear);
         }
+        let leaves_functions_out = |instance: Instance| {
+            let is_asked = plan.options.iter().any(|option| option.ends_with(FUNCTION_TRACE));
+            !is_asked && instance.trace_option(FUNCTION_TRACE).is_ok_and(|on| !on)
+        };
         for option in &plan.options {
             self.add(place, Change::Option(option.clone()));
         }
         if choices.no_function_trace || choices.no_ftrace {
             self.add(place, Change::Option("nofunction-trace".to_owned()));
+        } else if plan.has_function_tracer() && instance.clone().is_some_and(leaves_functions_out) {
+            // An earlier -d would leave the tracer with nothing to trace.
+            self.add(place, Change::Option(FUNCTION_TRACE.to_owned()));
         }
         self.add_functions(place, plan, reset);
         self.add_tasks(place, plan);
@@ -356,6 +367,23 @@ mod tests {
     }
 
     #[test]
+    fn a_function_tracer_has_functions_to_trace_unless_told_otherwise() {
+        let setup = |line: &str| {
+            let (temp, dir) = fake();
+            std::fs::create_dir(temp.path().join("options")).unwrap();
+            std::fs::write(temp.path().join("options/function-trace"), "0\n").unwrap();
+            let command = clap::Command::new("start").args(options::args());
+            let words = std::iter::once("start").chain(line.split_whitespace());
+            let words = options::words(&command.try_get_matches_from(words).unwrap());
+            let plan = MachinePlan::new(&words, &ProfileRequest::default()).unwrap();
+            text(&Setup::new(&plan, Choices::default(), &dir).unwrap())
+        };
+        assert!(setup("-p function").contains("trace_options: function-trace\n"));
+        assert!(!setup("-e sched").contains("function-trace"));
+        assert!(!setup("-p function -O nofunction-trace").contains(": function-trace\n"));
+    }
+
+    #[test]
     fn minus_k_leaves_all_that_is_set_and_counts_it_in() {
         let keep = Choices { before: Before::Keep, ..Choices::default() };
         let setup = setup("-e sched_switch", keep).unwrap();
@@ -378,7 +406,8 @@ mod tests {
     fn set_takes_settings_alone() {
         let choices = Choices { before: Before::GoOn, ..Choices::default() };
         let setup = setup("-O foo -B other -e irq", choices).unwrap();
-        assert!(text(&setup).starts_with("trace_options: foo\ninstances/other: made"));
+        let wanted = "instances/other: made, if missing\ntrace_options: foo\ninstances/other/";
+        assert!(text(&setup).starts_with(wanted), "{}", text(&setup));
     }
 
     #[test]
