@@ -7,7 +7,7 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use tracedat::read::{Merge, Reader};
+use tracedat::read::{Damage, Merge, Reader};
 use tracedat::report::{Compat, Layout, Report, ReportInput, ReportOptions, TimeStyle};
 use tracedat::testing::{TraceBuilder, Workload};
 use tracedat::{Abi, ByteOrder};
@@ -99,6 +99,47 @@ fn latency_layout_has_nanoseconds_when_asked_for() {
 }
 
 #[test]
+fn raw_lines_have_flags_as_a_number() {
+    let text = print(
+        &["plain"],
+        options(|o| {
+            o.layout = Layout::Latency;
+            o.raw = true;
+            o.compat = Compat::V3_1_6;
+        }),
+    );
+    let text = String::from_utf8(text).unwrap();
+    let lines = text.lines().filter(|line| line.contains("=")).filter(|line| line.contains(": "));
+    let flags: Vec<_> =
+        lines.filter_map(|line| line.get(15..)?.split_whitespace().next()).collect();
+    assert!(flags.len() > 100, "{text}");
+    assert!(flags.iter().all(|flags| flags.contains("-0x")), "{flags:?}");
+}
+
+#[test]
+fn differences_are_counted_from_a_time_that_is_not_0() {
+    let text = print(
+        &["plain"],
+        options(|o| {
+            o.align_time = true;
+            o.time_differences = true;
+            o.compat = Compat::V3_1_6;
+        }),
+    );
+    let text = String::from_utf8(text).unwrap();
+    let mut previous = "0.000000";
+    let mut counted = 0;
+    for line in text.lines().filter(|line| line.contains("] ")) {
+        let (_, rest) = line.split_once("] ").unwrap();
+        let (time, rest) = rest.trim_start().split_once(':').unwrap();
+        assert_eq!(rest.trim_start().starts_with("(+"), previous != "0.000000", "{line}");
+        counted += usize::from(previous != "0.000000");
+        previous = time;
+    }
+    assert!(counted > 100, "{text}");
+}
+
+#[test]
 fn instances_are_told_apart() {
     let text = print(&["instances"], options(|o| o.compat = Compat::V3_1_6));
     check("instances.3.1.6.report", &text);
@@ -114,6 +155,24 @@ fn big_endian_32_bit_trace_is_read_by_its_own_rules() {
 fn several_files_are_one_report() {
     let text = print(&["plain", "big-endian"], options(|o| o.compat = Compat::V3_1_6));
     check("two-files.3.1.6.report", &text);
+}
+
+/// A field may claim bytes that its record does not have: they are those of the next sub-buffer where damage is taken
+/// as found.
+#[test]
+fn bytes_behind_a_record_end_with_its_sub_buffer_unless_damage_is_taken_as_found() {
+    for (damage, goes_on) in [(Damage::LeaveOut, false), (Damage::AsFound, true)] {
+        let mut workload = workload(6);
+        workload.events_per_cpu = 2000;
+        let page_size = workload.page_size as usize;
+        let mut reader = Reader::parse(TraceBuilder::new(workload).version(6).build()).unwrap();
+        reader.set_damage(damage);
+        let mut most = 0;
+        while let Some(record) = reader.records.next().unwrap() {
+            most = most.max(record.behind.len());
+        }
+        assert_eq!(most > page_size, goes_on, "{damage:?}: {most}");
+    }
 }
 
 #[test]

@@ -128,11 +128,27 @@ pub fn is_seconds_clock(clock: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::Reader;
+    use crate::testing::{TraceBuilder, Workload};
 
     #[test]
     fn prefix_is_aligned_and_blank_for_the_top_level_buffer() {
         assert_eq!(prefix("foo", 5), b"  foo: ");
         assert_eq!(prefix("", 3), b"     ");
+    }
+
+    #[test]
+    fn older_release_prints_instances_by_the_clock_of_the_file() {
+        let mut workload = Workload::new(1);
+        workload.instances = vec!["counted".to_owned()];
+        let mut reader = Reader::parse(TraceBuilder::new(workload).build()).unwrap();
+        reader.metadata.buffers[1].clock = "counter".to_owned();
+        assert_eq!(reader.metadata.trace_clock(), Some("local"));
+        let buffer = &reader.metadata.buffers[1];
+        for (compat, seconds) in [(Compat::V3_1_6, true), (Compat::V3_4, false)] {
+            let options = ReportOptions { compat, ..ReportOptions::default() };
+            assert_eq!(shows_seconds(&reader.metadata, buffer, &options), seconds, "{compat:?}");
+        }
     }
 
     #[test]

@@ -138,13 +138,19 @@ impl Selection {
         let mut shown = !hidden && (!needs_match || any(&filters.shows));
         if needs_match {
             let last = self.shown.entry((file, buffer, context.cpu)).or_default();
-            if !filters.follows {
-                *last = shown || *last && self.sticky;
-            } else if !hidden {
-                shown |= *last;
-                // In the older release one that matches by itself brings on those after it.
-                *last = shown && self.sticky;
+            let before = *last;
+            if filters.follows && !hidden {
+                shown |= before;
             }
+            *last = if self.sticky {
+                // One that matches by itself brings on those after it, what is hidden ends it.
+                !hidden && (shown || before)
+            } else {
+                match filters.follows {
+                    false => shown,
+                    true => before && hidden,
+                }
+            };
             self.any_shown |= *last;
         }
         shown
@@ -231,6 +237,9 @@ mod tests {
     fn any_filter_shows_and_hiding_wins() {
         let both = [("x", false, None), ("y", false, Some(1)), ("x: a == 2", true, None)];
         assert_eq!(shown(&both, Compat::V3_4), [true, true, false, false, false, true]);
+        // The stack trace of what is hidden is hidden too.
+        let both = [("x: a == 1", false, None), ("x: a == 2", true, None)];
+        assert_eq!(shown(&both, Compat::V3_1_6), [true, true, true, false, false, false]);
         assert_eq!(
             shown(&[("x", true, None)], Compat::V3_4),
             [false, true, true, false, true, true]

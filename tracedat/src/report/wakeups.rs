@@ -142,6 +142,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn waits_that_took_no_time_are_no_longest_one() {
+        let mut latencies = Latencies::default();
+        latencies.add(0, 1_000_000);
+        assert_eq!((latencies.max.time, latencies.min.time), (0, 1_000_000));
+    }
+
+    #[test]
     fn summary_tells_real_time_tasks_apart() {
         let mut latencies = Latencies::default();
         latencies.add(7_070, 1_000_000_499);

@@ -163,7 +163,7 @@ pub(super) fn print_strings(
 /// What a section's header calls it.
 fn description(header: &SectionHeader, strings: &[u8]) -> String {
     if header.string == NO_STRING {
-        return String::new();
+        return "Unknown".to_owned();
     }
     let rest = usize::try_from(header.string).ok().and_then(|start| strings.get(start..));
     let name = rest.unwrap_or_default().split(|&byte| byte == 0).next().unwrap_or_default();
