@@ -444,7 +444,7 @@ mod tests {
             ("-B foo", "no event"),
             ("-e x -B a/b -e y", "not an instance name"),
             ("-e x --dom g -C mono_raw -e y", "has clock"),
-            ("-e x -B a -C boot -e y --dom g -e z", "instance 'a' has clock boot"),
+            ("-C mono -e x -B a -C boot -e y --dom g -e z", "instance 'a' has clock boot"),
             ("-e x -F", "there is none"),
             ("-e x --proc-map", "--proc-map is for"),
             ("-e x --name g", "before any --dom"),
