@@ -52,14 +52,21 @@ fn place(name: &EventName, rest: &str, returns: Option<&str>) -> Option<DynamicE
 }
 
 fn eprobe(name: &EventName, rest: &str) -> Option<DynamicEvent> {
-    let (rest, filter) = match rest.split_once(" if ") {
-        Some((rest, filter)) => (rest, Some(filter.to_owned())),
-        None => (rest, None),
-    };
+    let (rest, filter) = split_filter(rest);
     let (event, args) = first_word(rest);
     let (system, event) = event.split_once(['.', '/'])?;
     let event = EventName::new(system, event);
     Some(Eprobe { name: name.clone(), event, args: fetch_args(args), filter }.into())
+}
+
+/// What stands before the word `if`, and the filter behind it.
+fn split_filter(text: &str) -> (&str, Option<String>) {
+    let split = text.match_indices("if").find_map(|(at, word)| {
+        let (before, rest) = (text.get(..at)?, text.get(at + word.len()..)?);
+        let before = before.strip_suffix(char::is_whitespace)?;
+        Some((before, rest.strip_prefix(char::is_whitespace)?.to_owned()))
+    });
+    split.map_or((text, None), |(before, filter)| (before, Some(filter)))
 }
 
 fn first_word(text: &str) -> (&str, &str) {
