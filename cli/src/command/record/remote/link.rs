@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::Duration;
 
 use trace_transport::session::{Numbering, Proof, SequenceHeader};
@@ -19,6 +20,8 @@ const SEND_BUFFER: usize = 4 << 20;
 const SEND: Duration = Duration::from_secs(10);
 /// How long a listener may take, at the end, to read what is on its way.
 const TAKE: Duration = Duration::from_secs(10);
+/// How long it gets to read datagrams, of which nobody says when they were read.
+const READ: Duration = Duration::from_secs(1);
 
 /// What carries one stream, seen from who started it; its other end is the recorder's sink.
 pub(super) enum Link {
@@ -44,8 +47,11 @@ impl Link {
     }
 }
 
-/// Waits until the listener has read each connection to its end: it closes its own side then.
+/// Waits until the listener has read each connection to its end: it closes its own side then. Datagrams get some time.
 pub(super) fn wait_until_taken(links: &mut [Link]) {
+    if links.iter().any(|link| matches!(link, Link::Datagrams)) {
+        thread::sleep(READ);
+    }
     let deadline = Deadline::after(TAKE);
     for link in links {
         if let Link::Connection { stream, is_taken } = link {
