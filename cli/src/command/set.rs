@@ -52,8 +52,8 @@ const REFUSED: [Refused; 25] = [
 
 /// What is of no effect here, nor in the C version, which takes it.
 const PASSED_OVER: [PassedOver; 2] = [
-    PassedOver { name: "temp", takes_value: true, why: "set makes no file" },
-    PassedOver { name: "stderr", takes_value: false, why: "set prints no profile" },
+    PassedOver::with_value("temp", "set makes no file"),
+    PassedOver::flag("stderr", "set prints no profile"),
 ];
 
 const fn refused(name: &'static str) -> Refused {

@@ -41,22 +41,22 @@ const REFUSED: [Refused; 8] = [
 
 /// Other options of `record` that are about its file, its recorder, or its guests.
 const PASSED_OVER: [PassedOver; 16] = [
-    flag_over("a", "start makes no file; 'trace-cmd extract' stores all formats"),
-    flag_over("k", "start always leaves tracing as it sets it"),
-    flag_over("t", "it belongs to -N of record"),
-    flag_over("G", IN_A_PROFILE),
-    flag_over("by-comm", IN_A_PROFILE),
-    flag_over("stderr", IN_A_PROFILE),
-    flag_over("date", "start makes no file; give it to 'trace-cmd extract'"),
-    flag_over("poll", NO_RECORDER),
-    flag_over("nosplice", NO_RECORDER),
-    flag_over("no-filter", NO_RECORDER),
-    flag_over("nofifos", "start does not reach guests"),
-    value_over("s", NO_RECORDER),
-    value_over("r", NO_RECORDER),
-    value_over("ts-offset", "start makes no file"),
-    value_over("temp", "start makes no file"),
-    value_over("tsync-interval", "start does not reach guests"),
+    PassedOver::flag("a", "start makes no file; 'trace-cmd extract' stores all formats"),
+    PassedOver::flag("k", "start always leaves tracing as it sets it"),
+    PassedOver::flag("t", "it belongs to -N of record"),
+    PassedOver::flag("G", IN_A_PROFILE),
+    PassedOver::flag("by-comm", IN_A_PROFILE),
+    PassedOver::flag("stderr", IN_A_PROFILE),
+    PassedOver::flag("date", "start makes no file; give it to 'trace-cmd extract'"),
+    PassedOver::flag("poll", NO_RECORDER),
+    PassedOver::flag("nosplice", NO_RECORDER),
+    PassedOver::flag("no-filter", NO_RECORDER),
+    PassedOver::flag("nofifos", "start does not reach guests"),
+    PassedOver::with_value("s", NO_RECORDER),
+    PassedOver::with_value("r", NO_RECORDER),
+    PassedOver::with_value("ts-offset", "start makes no file"),
+    PassedOver::with_value("temp", "start makes no file"),
+    PassedOver::with_value("tsync-interval", "start does not reach guests"),
 ];
 
 const NO_RECORDER: &str = "start has no recorder";
@@ -65,14 +65,6 @@ const IN_A_PROFILE: &str =
 
 const fn refused(name: &'static str, why: &'static str) -> Refused {
     Refused { name, why }
-}
-
-const fn flag_over(name: &'static str, why: &'static str) -> PassedOver {
-    PassedOver { name, takes_value: false, why }
-}
-
-const fn value_over(name: &'static str, why: &'static str) -> PassedOver {
-    PassedOver { name, takes_value: true, why }
 }
 
 /// Words and help of `start`.

@@ -45,12 +45,14 @@ Examples:
   trace-cmd stream --dom guest1 -e sched --exec make \\;     one guest, until its command has ended";
 
 /// Options for profiles, which the C version takes here too.
-const PASSED_OVER: [PassedOver; 4] =
-    [passed_over("G"), passed_over("S"), passed_over("by-comm"), passed_over("stderr")];
+const PASSED_OVER: [PassedOver; 4] = [
+    PassedOver::flag("G", OF_PROFILE),
+    PassedOver::flag("S", OF_PROFILE),
+    PassedOver::flag("by-comm", OF_PROFILE),
+    PassedOver::flag("stderr", OF_PROFILE),
+];
 
-const fn passed_over(name: &'static str) -> PassedOver {
-    PassedOver { name, takes_value: false, why: "it is for 'trace-cmd profile'" }
-}
+const OF_PROFILE: &str = "it is for 'trace-cmd profile'";
 
 /// Words and help of `stream`.
 pub(crate) fn command() -> Command {

@@ -38,19 +38,15 @@ Examples:
 
 /// Options of `record` that the C version takes and that change nothing here.
 const PASSED_OVER: [PassedOver; 8] = [
-    passed_over("i", false, "extract names no events"),
-    passed_over("k", false, "extract leaves tracing as it is"),
-    passed_over("b", true, "extract takes the buffers as they are"),
-    passed_over("cmdlines-size", true, "extract takes the names that the kernel kept"),
-    passed_over("r", true, "extract has no recorder"),
-    passed_over("no-filter", false, "extract has no recorder"),
-    passed_over("poll", false, "extract has no recorder"),
-    passed_over("temp", true, "nothing is written but the file itself"),
+    PassedOver::flag("i", "extract names no events"),
+    PassedOver::flag("k", "extract leaves tracing as it is"),
+    PassedOver::with_value("b", "extract takes the buffers as they are"),
+    PassedOver::with_value("cmdlines-size", "extract takes the names that the kernel kept"),
+    PassedOver::with_value("r", "extract has no recorder"),
+    PassedOver::flag("no-filter", "extract has no recorder"),
+    PassedOver::flag("poll", "extract has no recorder"),
+    PassedOver::with_value("temp", "nothing is written but the file itself"),
 ];
-
-const fn passed_over(name: &'static str, takes_value: bool, why: &'static str) -> PassedOver {
-    PassedOver { name, takes_value, why }
-}
 
 /// The options of `extract`.
 pub(crate) fn command() -> Command {

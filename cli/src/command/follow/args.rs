@@ -59,18 +59,16 @@ const REFUSED: [Refused; 7] = [
     refused("proxy", "guests are followed by 'trace-cmd stream --dom'"),
 ];
 
+const NO_FILE: &str = "no file is made";
+
 /// Others of these, which the C version takes too.
 const PASSED_OVER: [PassedOver; 5] = [
-    passed_over("a", false),
-    passed_over("date", false),
-    passed_over("proc-map", false),
-    passed_over("temp", true),
-    passed_over("ts-offset", true),
+    PassedOver::flag("a", NO_FILE),
+    PassedOver::flag("date", NO_FILE),
+    PassedOver::flag("proc-map", NO_FILE),
+    PassedOver::with_value("temp", NO_FILE),
+    PassedOver::with_value("ts-offset", NO_FILE),
 ];
-
-const fn passed_over(name: &'static str, takes_value: bool) -> PassedOver {
-    PassedOver { name, takes_value, why: "no file is made" }
-}
 
 /// Options about guests, of commands that have none.
 const REFUSED_WITHOUT_GUESTS: [Refused; 4] = [

@@ -406,13 +406,14 @@ fn said_args() -> [Arg; 8] {
 }
 
 /// Options of the C version that have no meaning here.
-const PASSED_OVER: [PassedOver; 3] =
-    [passed_over("G"), passed_over("by-comm"), passed_over("stderr")];
+const PASSED_OVER: [PassedOver; 3] = [
+    PassedOver::flag("G", OF_REPORT),
+    PassedOver::flag("by-comm", OF_REPORT),
+    PassedOver::flag("stderr", OF_REPORT),
+];
 
-const fn passed_over(name: &'static str) -> PassedOver {
-    let why = "it is about how a profile is printed; give it to 'trace-cmd report --profile'";
-    PassedOver { name, takes_value: false, why }
-}
+const OF_REPORT: &str =
+    "it is about how a profile is printed; give it to 'trace-cmd report --profile'";
 
 /// `--virt-dir`, the same on every command that talks of guests.
 pub(crate) fn virt_dir() -> Arg {

@@ -100,12 +100,20 @@ impl Refused {
 
 /// An option of `record` that has no effect on the command: the C version takes it there, so scripts have it.
 pub(crate) struct PassedOver {
-    pub(crate) name: &'static str,
-    pub(crate) takes_value: bool,
-    pub(crate) why: &'static str,
+    name: &'static str,
+    takes_value: bool,
+    why: &'static str,
 }
 
 impl PassedOver {
+    pub(crate) const fn flag(name: &'static str, why: &'static str) -> Self {
+        Self { name, takes_value: false, why }
+    }
+
+    pub(crate) const fn with_value(name: &'static str, why: &'static str) -> Self {
+        Self { name, takes_value: true, why }
+    }
+
     /// The option for the parser; the help does not have it.
     pub(crate) fn arg(&self) -> Arg {
         let arg = hidden(self.name);
