@@ -19,6 +19,7 @@ use super::options::{Accel, GuestFile, GuestOptions};
 use super::qemu::{self, GuestDir};
 use super::requirements;
 use super::shell::{Output, Shell, ShellError};
+use super::stale_code::Watch;
 use crate::setup::{GuestName, SetupError, SetupOptions, VirtDir};
 
 const STARTING: Duration = Duration::from_secs(10);
@@ -33,6 +34,7 @@ pub struct Guest {
     pid: u32,
     shell: Mutex<Shell>,
     directory: GuestDir,
+    _watch: Option<Watch>,
     // Kept until QEMU is gone; `None` when the files shall stay.
     _files: Option<TempDir>,
 }
@@ -85,12 +87,17 @@ impl Guest {
             guest: options.name.clone(),
             problem: "QEMU was never started".into(),
         })?;
+        // Code is patched under a vCPU by another one.
+        let is_emulated = options.accel == Accel::Tcg && options.cpus > 1;
+        let watch =
+            is_emulated.then(|| Watch::start(options.name.clone(), directory.watch_socket()));
         Ok(Self {
             pid: child.id(),
             name: options.name,
             qemu: Mutex::new(child),
             shell: Mutex::new(Shell::new(shell)),
             directory,
+            _watch: watch,
             _files: Some(files),
         })
     }

@@ -40,6 +40,7 @@ mod qemu;
 mod reference;
 pub mod requirements;
 mod shell;
+mod stale_code;
 mod static_binary;
 mod vsock_device;
 

@@ -37,6 +37,11 @@ impl GuestDir {
         self.path.join("qmp.sock")
     }
 
+    /// The monitor of those who look after the guest.
+    pub(super) fn watch_socket(&self) -> PathBuf {
+        self.path.join("watch.sock")
+    }
+
     /// The host's end of a port.
     pub(super) fn port_socket(&self, port: &str) -> PathBuf {
         self.path.join(format!("{port}.port"))
@@ -67,7 +72,9 @@ pub(super) fn arguments(
     }
     add(&["-chardev", &format!("file,id=console,path={}", path(directory.console()))]);
     add(&["-serial", "chardev:console"]);
-    add(&["-qmp", &format!("unix:{},server=on,wait=off", path(directory.qmp_socket()))]);
+    for socket in [directory.qmp_socket(), directory.watch_socket()] {
+        add(&["-qmp", &format!("unix:{},server=on,wait=off", path(socket))]);
+    }
     if let Some(kernel) = kernel {
         add(&["-kernel", &kernel.to_string_lossy()]);
         add(&["-initrd", &directory.initramfs().to_string_lossy()]);
