@@ -76,11 +76,12 @@ impl Recording {
     }
 }
 
-const RECORDINGS: [Recording; 13] = [
+const RECORDINGS: [Recording; 14] = [
     recording("-p function -l vfs_read -F -c", &["vfs_read"]).without("vfs_write"),
     recording("-p function -l 'vfs_*' -n vfs_read", &["vfs_"]).without("vfs_read "),
     recording("-p function -l '^vfs_(read|open)$' -F -c", &["vfs_open"]).without("vfs_write"),
     recording("-p function --func-stack -l vfs_open -F -c", &["kernel_stack"]).without("vfs_write"),
+    recording("-p function -l 'vfs_*' -l vfs_open:stacktrace:5", &["vfs_open", "kernel_stack"]),
     // All functions are too many for an emulated machine.
     recording("-p function_graph -g vfs_open --max-graph-depth 2 -l 'vfs_*'", &["vfs_open"]),
     recording("-p function_graph -l 'vfs_*' -F -c -O nofuncgraph-irqs", &["us"])

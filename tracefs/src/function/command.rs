@@ -42,6 +42,30 @@ impl FunctionCommand {
         Self { function: function.into(), action, count: None }
     }
 
+    /// Reads the kernel's text, as `Display` writes it; nothing for what is no such command, as the functions of a module
+    /// (`kvm_*:mod:kvm`).
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(':');
+        let (function, command) = (words.next().filter(|word| !word.is_empty())?, words.next()?);
+        let mut event = || Some(EventName::new(words.next()?, words.next()?));
+        let action = match command {
+            "traceon" => FunctionAction::TraceOn,
+            "traceoff" => FunctionAction::TraceOff,
+            "snapshot" => FunctionAction::Snapshot,
+            "stacktrace" => FunctionAction::Stacktrace,
+            "dump" => FunctionAction::Dump,
+            "cpudump" => FunctionAction::CpuDump,
+            "enable_event" => FunctionAction::EnableEvent(event()?),
+            "disable_event" => FunctionAction::DisableEvent(event()?),
+            _ => return None,
+        };
+        let count = match words.next() {
+            Some(count) => Some(count.parse().ok()?),
+            None => None,
+        };
+        words.next().is_none().then(|| Self { function: function.to_owned(), action, count })
+    }
+
     /// Limits how many times it acts.
     #[must_use]
     pub fn times(mut self, count: u64) -> Self {
@@ -107,6 +131,30 @@ mod tests {
         let enable = FunctionCommand::new("schedule", FunctionAction::EnableEvent(event)).times(2);
         assert_eq!(enable.to_string(), "schedule:enable_event:sched:sched_switch:2");
         assert_eq!(enable.removal(), "!schedule:enable_event:sched:sched_switch:0");
+    }
+
+    #[test]
+    fn commands_are_read_as_they_are_written() {
+        for text in [
+            "do_exit:traceoff",
+            "vfs_*:stacktrace:5",
+            "schedule:enable_event:sched:sched_switch:2",
+            "f:dump",
+        ] {
+            assert_eq!(FunctionCommand::parse(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "do_exit",
+            ":traceoff",
+            "kvm_*:mod:kvm",
+            "f:enable_event:sched",
+            "f:traceoff:",
+            "f:traceoff:-1",
+            "f:traceoff:1:2",
+            "f:traceof",
+        ] {
+            assert_eq!(FunctionCommand::parse(text), None, "{text}");
+        }
     }
 
     #[test]

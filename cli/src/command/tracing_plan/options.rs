@@ -91,7 +91,7 @@ const ORDERED: &[Ordered] = &[
         'l',
         Text("FUNCTION", Word::Function),
         FUNCTIONS,
-        "Trace this function only: a name, a glob or a regular expression; may be repeated",
+        "Trace this function only: a name, a glob or a regular expression; or FUNCTION:COMMAND, as schedule:traceoff; may be repeated",
     ),
     short(
         "not-function",

@@ -1,5 +1,6 @@
 //! What shall be traced where on one machine: what the words mean. Touches nothing.
 
+use tracefs::function::FunctionCommand;
 use tracefs::{CpuMask, FunctionPattern};
 
 use super::profile;
@@ -49,6 +50,8 @@ pub(crate) struct InstancePlan {
     pub(crate) tracer: Option<String>,
     pub(crate) functions: Vec<FunctionPattern>,
     pub(crate) not_functions: Vec<FunctionPattern>,
+    /// What is done when functions are called, filtered or not.
+    pub(crate) function_commands: Vec<FunctionCommand>,
     /// Trace options, as typed: with a `no` before those that are cleared.
     pub(crate) options: Vec<String>,
     pub(crate) function_stack: bool,
@@ -275,6 +278,10 @@ impl InstancePlan {
                 }
                 self.tracer = Some(name.clone());
             }
+            Word::Function(text) if is_command(text) => {
+                let command = FunctionCommand::parse(text).ok_or_else(|| bad_command(text))?;
+                self.function_commands.push(command);
+            }
             Word::Function(text) => {
                 let pattern = self.function(text)?;
                 self.functions.push(pattern);
@@ -385,6 +392,16 @@ impl Cpus {
     }
 }
 
+/// No function has such a name.
+fn is_command(text: &str) -> bool {
+    text.contains(':') && !text.contains(":mod:")
+}
+
+fn bad_command(text: &str) -> Error {
+    Error::usage(format!("-l {text} is neither a function nor a command of one"))
+        .hint("a command is FUNCTION:traceoff, traceon, snapshot, stacktrace, dump, cpudump, enable_event:SYSTEM:EVENT or disable_event:SYSTEM:EVENT, and a ':COUNT' if it ends")
+}
+
 fn bad_function(error: tracefs::Error) -> Error {
     Error::usage("").because(error).hint("give a name, a glob, or a regular expression")
 }
@@ -479,6 +496,7 @@ mod tests {
             ("-e x -B a/b -e y", "not an instance name"),
             ("-p nop -p function", "one at a time"),
             ("-e x -c", "-c follows"),
+            ("-p function -l do_exit:traceof", "neither a function nor a command"),
             ("-e x -P 1,zwei", "'zwei' is no pid"),
             ("-e x -P 0", "is no pid"),
             ("-e x -M 0", "has no CPU"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tracefs::function::FunctionList;
+use tracefs::function::{FunctionCommand, FunctionList};
 use tracefs::{
     Changes, ControlFile, CpuMask, EventSelection, FunctionPattern, Instance, PidFilter, TracingDir,
 };
@@ -52,6 +52,7 @@ pub(crate) enum Change {
         patterns: Vec<FunctionPattern>,
         replace: bool,
     },
+    FunctionCommand(FunctionCommand),
     GraphDepth(u64),
     /// Replaces the list, or adds to it.
     Pids {
@@ -165,6 +166,12 @@ impl Step {
                 // The kernel only says that something is wrong with it.
                 set.map_err(|error| instance.unknown_function(&words).unwrap_or(error))
             }
+            Change::FunctionCommand(command) => {
+                let function = std::slice::from_ref(&command.function);
+                changes
+                    .add_function_command(&instance, command)
+                    .map_err(|error| instance.unknown_function(function).unwrap_or(error))
+            }
             Change::GraphDepth(depth) => changes.set_max_graph_depth(dir, *depth),
             Change::Pids { filter, pids, replace } => {
                 let pids: Vec<i32> = pids.iter().filter_map(|task| task.pid(command)).collect();
@@ -246,6 +253,9 @@ impl fmt::Display for Step {
                 }
                 let mut patterns = patterns.iter();
                 patterns.try_for_each(|pattern| line(list.file_name(), &format!("{pattern}")))
+            }
+            Change::FunctionCommand(command) => {
+                line(FunctionList::Filter.file_name(), &command.to_string())
             }
             Change::GraphDepth(depth) => line("max_graph_depth", &depth.to_string()),
             Change::Pids { filter, pids, replace } => {

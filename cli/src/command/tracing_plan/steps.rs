@@ -197,6 +197,9 @@ impl Setup {
                 self.add_optional(place, change);
             }
         }
+        for command in &plan.function_commands {
+            self.add(place, Change::FunctionCommand(command.clone()));
+        }
         if plan.function_stack {
             self.add(place, Change::Option("func_stack_trace".to_owned()));
         }
@@ -412,13 +415,14 @@ mod tests {
 
     #[test]
     fn instances_alone_leave_the_top_one_as_it_is() {
-        let line = "-B foo -p function -l sched* -n x -F -c -P 9 -e irq -M 3 -v -e softirq_raise";
+        let line = "-B foo -p function -l sched* -l do_exit:traceoff:3 -n x -F -c -P 9 -e irq -M 3 -v -e softirq_raise";
         let setup = setup(line, Choices::default()).unwrap();
         assert_eq!(setup.places, [Place::Instance("foo".to_owned())]);
         let wanted = "instances/foo: made, if missing\n\
              tracing_on: 0\ntracing_cpumask: 3\ntrace: emptied\n\
              set_ftrace_filter: emptied\nset_ftrace_filter: sched*\n\
              set_ftrace_notrace: emptied\nset_ftrace_notrace: x\n\
+             set_ftrace_filter: do_exit:traceoff:3\n\
              set_event_pid: emptied\nset_event_pid: 9\nset_event_pid: the command's pid\n\
              set_ftrace_pid: emptied\nset_ftrace_pid: 9\nset_ftrace_pid: the command's pid\n\
              trace_options: event-fork\ntrace_options: function-fork\n\
