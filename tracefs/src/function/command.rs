@@ -45,6 +45,10 @@ impl FunctionCommand {
     /// Reads the kernel's text, as `Display` writes it; nothing for what is no such command, as the functions of a module
     /// (`kvm_*:mod:kvm`).
     pub fn parse(text: &str) -> Option<Self> {
+        // The kernel would take a second word for something else.
+        if text.contains(char::is_whitespace) {
+            return None;
+        }
         let mut words = text.split(':');
         let (function, command) = (words.next().filter(|word| !word.is_empty())?, words.next()?);
         let mut event = || Some(EventName::new(words.next()?, words.next()?));
@@ -152,6 +156,7 @@ mod tests {
             "f:traceoff:-1",
             "f:traceoff:1:2",
             "f:traceof",
+            "f:enable_event:sched:sched_switch g",
         ] {
             assert_eq!(FunctionCommand::parse(text), None, "{text}");
         }

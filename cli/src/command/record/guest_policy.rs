@@ -3,6 +3,7 @@
 use trace_virt::client::Refusal;
 use tracefs::buffer_control::BufferSize;
 use tracefs::event_pattern::matches;
+use tracefs::function::{FunctionAction, FunctionCommand};
 use tracefs::{TracingDir, capture};
 
 use super::args::Args;
@@ -147,6 +148,7 @@ impl GuestPolicy {
 fn takes_snapshots(setup: &Setup) -> bool {
     setup.begin().chain(&setup.steps).any(|step| match &step.change {
         Change::Trigger(_, text) => text.contains("snapshot"),
+        Change::FunctionCommand(command) => command.action == FunctionAction::Snapshot,
         Change::Tracer(name) => crate::command::tracing_plan::plan::is_latency_tracer(name),
         _ => false,
     })
@@ -170,8 +172,43 @@ fn wanted(change: &Change) -> Result<Vec<Wanted>, Refusal> {
             _ => Vec::new(),
         },
         Change::Trigger(_, text) => of_trigger(text)?,
-        _ => Vec::new(),
+        Change::FunctionCommand(command) => of_function(command),
+        // Events that are enabled are known; the rest records nothing by itself.
+        Change::Enable(_)
+        | Change::Disable(_)
+        | Change::Filter(..)
+        | Change::CreateInstance
+        | Change::DeleteInstance
+        | Change::TracingOn(_)
+        | Change::Clear
+        | Change::Clock(_)
+        | Change::BufferKb(_)
+        | Change::SubBufferKb(_)
+        | Change::CpuMask(_)
+        | Change::CmdlinesSize(_)
+        | Change::FtraceOff
+        | Change::Functions { .. }
+        | Change::GraphDepth(_)
+        | Change::Pids { .. } => Vec::new(),
     })
+}
+
+/// What the command of a function has recorded when it is called.
+fn of_function(command: &FunctionCommand) -> Vec<Wanted> {
+    let by = format!("the command '{command}'");
+    match &command.action {
+        FunctionAction::Stacktrace => {
+            vec![Wanted { system: "ftrace".to_owned(), event: "kernel_stack".to_owned(), by }]
+        }
+        FunctionAction::EnableEvent(name) | FunctionAction::DisableEvent(name) => {
+            vec![Wanted { system: name.system.clone(), event: name.event.clone(), by }]
+        }
+        FunctionAction::TraceOn
+        | FunctionAction::TraceOff
+        | FunctionAction::Snapshot
+        | FunctionAction::Dump
+        | FunctionAction::CpuDump => Vec::new(),
+    }
 }
 
 /// What a trigger has recorded when its event occurs.
@@ -297,6 +334,9 @@ mod tests {
             ("*", "-e|all|-p|function|-R|stacktrace", None),
             ("irq", "-e|all", Some("sched:sched_switch and 1 more")),
             ("sched", "-p|function", Some("ftrace:function")),
+            ("sched", "-e|sched|-l|f:enable_event:irq:softirq_raise", Some("irq:softirq_raise")),
+            ("sched", "-e|sched|-l|f:stacktrace:3", Some("ftrace:kernel_stack")),
+            ("sched", "-e|sched|-l|f:enable_event:sched:sched_waking|-l|f:traceoff", None),
             ("sched,ftrace:function", "-p|function", None),
             ("ftrace:function", "-p|function_graph", Some("ftrace:function_graph")),
             ("sched", "-e|sched|-T", Some("ftrace:kernel_stack")),
@@ -352,6 +392,8 @@ mod tests {
         assert!(check(&policy(1408 * cpus), "-e|sched").is_ok());
         assert!(check(&policy(1408 * cpus - 1), "-e|sched").is_err(), "the usual size counts");
         assert!(check(&policy(64 * cpus), "-e|sched_switch|-b|64|-R|snapshot").is_err());
+        assert!(check(&policy(64 * cpus), "-e|sched_switch|-b|64|-l|f:traceoff").is_ok());
+        assert!(check(&policy(64 * cpus), "-e|sched_switch|-b|64|-l|f:snapshot").is_err());
         assert!(check(&policy(u64::MAX), "-e|sched|-b|18446744073709551615").is_ok());
     }
 
