@@ -64,12 +64,19 @@ impl Drop for Watch {
 
 /// Whether the guest had to be helped.
 fn look_after<T>(qmp: &mut Qmp, wait: impl FnOnce() -> T) -> Result<bool, QmpError> {
-    if !is_in_breakpoint(qmp)? {
+    let registers = say(qmp, "info registers -a")?;
+    let Some(table) = interrupt_table(&registers) else { return Ok(false) };
+    let gate = say(qmp, &format!("x/2gx {:#x}", table.wrapping_add(3 * 16)))?;
+    let Some(handler) = handler(&gate) else { return Ok(false) };
+    let beginning = handler..handler.saturating_add(HANDLER_BYTES);
+    let is_there =
+        |registers: &str| instruction_pointers(registers).any(|at| beginning.contains(&at));
+    if !is_there(&registers) {
         return Ok(false);
     }
     let mut seen = 0;
     for _ in 0..MORE_LOOKS {
-        seen += usize::from(is_in_breakpoint(qmp)?);
+        seen += usize::from(is_there(&say(qmp, "info registers -a")?));
     }
     if seen < ENOUGH {
         return Ok(false);
@@ -79,15 +86,6 @@ fn look_after<T>(qmp: &mut Qmp, wait: impl FnOnce() -> T) -> Result<bool, QmpErr
     wait();
     say(qmp, "log none")?;
     Ok(true)
-}
-
-fn is_in_breakpoint(qmp: &mut Qmp) -> Result<bool, QmpError> {
-    let registers = say(qmp, "info registers -a")?;
-    let Some(table) = interrupt_table(&registers) else { return Ok(false) };
-    let gate = say(qmp, &format!("x/2gx {:#x}", table.wrapping_add(3 * 16)))?;
-    let Some(handler) = handler(&gate) else { return Ok(false) };
-    Ok(instruction_pointers(&registers)
-        .any(|at| (handler..handler.saturating_add(HANDLER_BYTES)).contains(&at)))
 }
 
 fn say(qmp: &mut Qmp, line: &str) -> Result<String, QmpError> {
