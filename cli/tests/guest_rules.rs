@@ -154,7 +154,7 @@ fn refused_wishes(guest: &Guest) -> Result<(), Failed> {
 fn accepted(guest: &Guest, virt_dir: &Path, out: &Path) -> Result<(), Failed> {
     let _server = Server::start(virt_dir, &["--accept", out.to_str().ok_or("no text")?])?;
     let file = out.join("trace-guest1.dat");
-    let script = "echo here; ls -l /proc >/dev/null";
+    let script = "echo here; ls -l /sys/module >/dev/null";
     let line = format!(
         "trace-cmd record --virt -e sched_switch -B calls -e raw_syscalls sh -c '{script}'"
     );
@@ -171,7 +171,7 @@ fn accepted(guest: &Guest, virt_dir: &Path, out: &Path) -> Result<(), Failed> {
     has_events(virt_dir, &file, 1, &["sched_switch", "calls:", "sys_exit"])?;
 
     // Without a command, until somebody ends it.
-    let script = "trace-cmd record --virt -e sched_switch >/run/own.log 2>&1 & pid=$!; sleep 3; ls -l /proc >/dev/null; \
+    let script = "trace-cmd record --virt -e sched_switch >/run/own.log 2>&1 & pid=$!; sleep 3; ls -l /sys/module >/dev/null; \
                   kill -INT $pid; wait $pid && cat /run/own.log";
     let said = guest.run(script)?;
     check(said.contains("the host has the recording"), || said.clone())?;

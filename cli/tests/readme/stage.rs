@@ -188,7 +188,7 @@ impl Stage {
             mode: 0o755,
             data: format!("#!/bin/sh\n{text}\n").into_bytes(),
         };
-        let work = || "ls -l /proc /dev >/dev/null".to_owned();
+        let work = || "ls -l /sys/module /dev >/dev/null".to_owned();
         let mut options = GuestOptions::new("guest1");
         options.memory_mb = 1024;
         options.virt_dir = Some(self.virt());
