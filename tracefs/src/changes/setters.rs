@@ -12,7 +12,7 @@ use crate::function::{FUNCTION_STACKS, FunctionCommand, FunctionList};
 use crate::instance::Instance;
 use crate::pid_filter::PidFilter;
 use crate::tracing_dir::TracingDir;
-use crate::trigger::Trigger;
+use crate::trigger::{Trigger, without_filter};
 
 impl Changes {
     /// Lets the ring buffers take events, or not.
@@ -477,7 +477,7 @@ fn removal_of_text(text: &str) -> String {
     if text.starts_with("hist:") {
         return format!("!{text}");
     }
-    let command = text.split_once(" if ").map_or(text, |(command, _)| command).trim_end();
+    let command = without_filter(text);
     match command.rsplit_once(':') {
         Some((name, count)) if !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit()) => {
             format!("!{name}")
@@ -495,6 +495,7 @@ mod tests {
         for (text, removal) in [
             ("traceoff", "!traceoff"),
             ("traceoff:3 if pid > 1", "!traceoff"),
+            ("traceoff:3\tif pid > 1", "!traceoff"),
             ("enable_event:sched:sched_switch", "!enable_event:sched:sched_switch"),
             ("enable_event:sched:sched_switch:2", "!enable_event:sched:sched_switch"),
             ("hist:keys=pid if pid > 1", "!hist:keys=pid if pid > 1"),

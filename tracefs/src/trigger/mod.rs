@@ -134,6 +134,16 @@ impl fmt::Display for TriggerCommand {
     }
 }
 
+/// A trigger's text without its filter, which begins at the word `if`. The kernel takes a space or
+/// a tab on either side.
+pub fn without_filter(text: &str) -> &str {
+    let is_blank = |c: char| c == ' ' || c == '\t';
+    let begins = text.match_indices("if").find(|&(at, word)| {
+        text[..at].ends_with(is_blank) && text[at + word.len()..].starts_with(is_blank)
+    });
+    begins.map_or(text, |(at, _)| &text[..at]).trim_end()
+}
+
 /// The text that takes a trigger away, from the line the kernel shows for it:
 /// `traceoff:count=3 if pid > 1`, `hist:keys=pid:vals=hitcount:… [active]`.
 pub fn removal_of_shown(line: &str) -> String {
@@ -142,7 +152,7 @@ pub fn removal_of_shown(line: &str) -> String {
         let text = [" [active]", " [paused]"].iter().find_map(|state| line.strip_suffix(state));
         return format!("!{}", text.unwrap_or(line));
     }
-    let command = line.split_once(" if ").map_or(line, |(command, _)| command);
+    let command = without_filter(line);
     let command = command.strip_suffix(":unlimited").unwrap_or(command);
     let command = match command.rsplit_once(":count=") {
         Some((name, _)) => name,
@@ -157,7 +167,9 @@ pub(crate) fn text_of_shown(line: &str) -> String {
         let text = removal_of_shown(line);
         return text.strip_prefix('!').unwrap_or(&text).to_owned();
     }
-    line.trim().replacen(":unlimited", "", 1).replacen(":count=", ":", 1)
+    let line = line.trim();
+    let (command, filter) = line.split_at(without_filter(line).len());
+    command.replacen(":unlimited", "", 1).replacen(":count=", ":", 1) + filter
 }
 
 impl Instance {
@@ -205,6 +217,11 @@ mod tests {
         for (shown, removal, text) in [
             ("traceoff:unlimited", "!traceoff", "traceoff"),
             ("stacktrace:count=3 if pid > 1", "!stacktrace", "stacktrace:3 if pid > 1"),
+            (
+                "traceon:unlimited if comm ~ \"a:count=*\"",
+                "!traceon",
+                "traceon if comm ~ \"a:count=*\"",
+            ),
             (
                 "enable_event:sched:sched_switch:count=2",
                 "!enable_event:sched:sched_switch",

@@ -4,6 +4,7 @@ use trace_virt::client::Refusal;
 use tracefs::buffer_control::BufferSize;
 use tracefs::event_pattern::matches;
 use tracefs::function::{FunctionAction, FunctionCommand};
+use tracefs::trigger::without_filter;
 use tracefs::{TracingDir, capture};
 
 use super::args::Args;
@@ -225,7 +226,7 @@ fn of_trigger(text: &str) -> Result<Vec<Wanted>, Refusal> {
         event: event.to_owned(),
         by: by(),
     };
-    let command = text.split(" if ").next().unwrap_or_default().trim();
+    let command = without_filter(text).trim();
     let (name, rest) = command.split_once(':').unwrap_or((command, ""));
     let mut parts = rest.split(':');
     Ok(match name {
