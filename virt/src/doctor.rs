@@ -22,7 +22,7 @@ mod vm;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::qmp::{Qmp, QmpError};
+use crate::qmp::{QemuVersion, Qmp, QmpError};
 use crate::setup::machine::Machine;
 use crate::setup::{GuestName, VirtDir};
 use vm::Vm;
@@ -40,6 +40,13 @@ pub struct Doctor {
     qmp: Option<PathBuf>,
     proc: PathBuf,
     tracing: PathBuf,
+}
+
+/// What QEMU says of itself.
+struct Asked {
+    machine: Machine,
+    vcpus: u32,
+    qemu: Option<QemuVersion>,
 }
 
 impl Doctor {
@@ -74,14 +81,13 @@ impl Doctor {
             vms.retain(|vm| ports::belongs(&self.dir, &self.guest, vm));
         }
         let asked = self.ask_qemu(&mut faults);
-        if let ([vm], Some((_, vcpus))) = (vms.as_mut_slice(), &asked) {
-            vm.vcpus = Some(*vcpus);
+        if let ([vm], Some(asked)) = (vms.as_mut_slice(), &asked) {
+            vm.vcpus = Some(asked.vcpus);
         }
-        let machine = asked.map(|(machine, _)| machine);
         let server = server::examine(&self.dir, &self.guest, &mut faults);
         match vms.as_slice() {
             [] => faults.push(Fault::VmNotRunning { guest: self.guest.to_string() }),
-            [vm] => self.examine_vm(vm, fifos, machine.as_ref(), &server, &mut faults),
+            [vm] => self.examine_vm(vm, fifos, asked.as_ref(), &server, &mut faults),
             [_, _, ..] => faults.push(Fault::TwoVms {
                 guest: self.guest.to_string(),
                 pids: vms.iter().map(|vm| vm.pid).collect(),
@@ -99,7 +105,7 @@ impl Doctor {
         &self,
         vm: &Vm,
         fifos: Option<u32>,
-        machine: Option<&Machine>,
+        asked: Option<&Asked>,
         server: &server::Outcome,
         faults: &mut Vec<Fault>,
     ) {
@@ -111,7 +117,11 @@ impl Doctor {
             let guest = self.guest.to_string();
             faults.push(Fault::FewerFifos { guest, fifos, vcpus });
         }
+        let machine = asked.map(|asked| &asked.machine);
         ports::examine(&self.dir, &self.guest, vm, machine, server.connected, faults);
+        if let Some(qemu) = asked.and_then(|asked| asked.qemu) {
+            host::examine_emulator(vm, qemu, faults);
+        }
         files::examine_access(&self.dir, &self.guest, vm, faults);
         if server.running && !server.connected {
             faults.push(Fault::VmNotConnected { guest: self.guest.to_string(), pid: vm.pid });
@@ -123,14 +133,13 @@ impl Doctor {
         }
     }
 
-    /// What the VM has, and how many vCPUs.
-    fn ask_qemu(&self, faults: &mut Vec<Fault>) -> Option<(Machine, u32)> {
+    fn ask_qemu(&self, faults: &mut Vec<Fault>) -> Option<Asked> {
         let socket = self.qmp.as_ref()?;
         let ask = || {
             let mut qmp = Qmp::connect(socket, QMP_TIME)?;
             let machine = Machine::read(&mut qmp)?;
             let vcpus = qmp.cpus()?.len().try_into().unwrap_or(u32::MAX);
-            Ok::<_, QmpError>((machine, vcpus))
+            Ok::<_, QmpError>(Asked { machine, vcpus, qemu: qmp.version() })
         };
         match ask() {
             Ok(asked) => Some(asked),

@@ -89,10 +89,20 @@ pub struct VcpuThread {
     pub tid: i32,
 }
 
+/// What QEMU calls itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QemuVersion {
+    /// The first number.
+    pub major: u32,
+    /// The second.
+    pub minor: u32,
+}
+
 /// A connection to QEMU's monitor. Events are skipped.
 #[derive(Debug)]
 pub struct Qmp {
     stream: Stream,
+    version: Option<QemuVersion>,
     received: Vec<u8>,
     limit: Duration,
     last_id: u64,
@@ -109,7 +119,7 @@ impl Qmp {
         let deadline = Deadline::after(limit);
         let failed = |source| QmpError::Stream { command: GREETING.to_owned(), source };
         let stream = unix::connect_before(socket, deadline).map_err(failed)?;
-        let mut qmp = Self { stream, received: Vec::new(), limit, last_id: 0 };
+        let mut qmp = Self { stream, version: None, received: Vec::new(), limit, last_id: 0 };
         let greeting = qmp.receive(GREETING, deadline).map_err(|error| match error {
             QmpError::TimedOut { seconds, .. } => QmpError::Occupied { seconds },
             error => error,
@@ -117,8 +127,15 @@ impl Qmp {
         if greeting.get("QMP").is_none() {
             return Err(malformed(GREETING, "the other end does not greet as QEMU does"));
         }
+        qmp.version = version(&greeting);
         qmp.execute("qmp_capabilities", &json!({}))?;
         Ok(qmp)
+    }
+
+    /// QEMU's version, where its greeting has it.
+    #[must_use]
+    pub fn version(&self) -> Option<QemuVersion> {
+        self.version
     }
 
     /// Runs a command and returns what it returns.
@@ -217,6 +234,12 @@ impl Qmp {
     }
 }
 
+fn version(greeting: &Value) -> Option<QemuVersion> {
+    let numbers = greeting.pointer("/QMP/version/qemu")?;
+    let number = |name| u32::try_from(numbers.get(name)?.as_u64()?).ok();
+    Some(QemuVersion { major: number("major")?, minor: number("minor")? })
+}
+
 fn malformed(command: &str, problem: impl Into<String>) -> QmpError {
     QmpError::Malformed { command: command.to_owned(), problem: problem.into() }
 }
@@ -301,6 +324,22 @@ mod tests {
         )]);
         let cpus = peer.connect(PATIENT).unwrap().cpus().unwrap();
         assert_eq!(cpus, [VcpuThread { vcpu: 0, tid: 70 }, VcpuThread { vcpu: 1, tid: 71 }]);
+    }
+
+    #[test]
+    fn versions_are_in_the_greeting() {
+        for (greeting, expected) in [
+            (
+                r#"{"QMP": {"version": {"qemu": {"micro": 9, "minor": 2, "major": 7}}}}"#,
+                Some((7, 2)),
+            ),
+            (r#"{"QMP": {"version": {"qemu": {"minor": 2, "major": -7}}}}"#, None),
+            (r#"{"QMP": {"version": {}}}"#, None),
+        ] {
+            let found = version(&serde_json::from_str(greeting).unwrap());
+            assert_eq!(found.map(|found| (found.major, found.minor)), expected, "{greeting}");
+        }
+        assert_eq!(Peer::answering([]).connect(PATIENT).unwrap().version(), None);
     }
 
     #[test]

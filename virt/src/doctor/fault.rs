@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::qmp::QemuVersion;
 use crate::setup::DATA_PORTS;
 
 /// Something that keeps a guest from being recorded, or makes less of it.
@@ -228,6 +229,14 @@ pub enum Fault {
         /// Its path.
         path: PathBuf,
     },
+    /// QEMU goes on in code that the guest's kernel has patched.
+    #[error("QEMU {}.{} emulates {vcpus} vCPUs: the guest may freeze when its events are switched", qemu.major, qemu.minor)]
+    StaleCode {
+        /// QEMU's version.
+        qemu: QemuVersion,
+        /// vCPUs of the VM.
+        vcpus: u32,
+    },
     /// QEMU is confined.
     #[error("QEMU (process {pid}) is confined by {profile}")]
     Confined {
@@ -261,6 +270,7 @@ impl Fault {
                 | Self::NoExec
                 | Self::NoKvmEvents { .. }
                 | Self::NoTracefs { .. }
+                | Self::StaleCode { .. }
                 | Self::Confined { .. }
                 | Self::Qmp { .. }
         )
@@ -301,6 +311,7 @@ impl Fault {
             Self::NoExec => "no-exec",
             Self::NoKvmEvents { .. } => "no-kvm-events",
             Self::NoTracefs { .. } => "no-tracefs",
+            Self::StaleCode { .. } => "stale-code",
             Self::Confined { .. } => "confined",
             Self::Qmp { .. } => "qmp",
         }
@@ -380,6 +391,9 @@ impl Fault {
             Self::NoExec => "for 'record --exec', start the client with --allow-exec",
             Self::NoKvmEvents { .. } => "load the module kvm, or record without '-e kvm'",
             Self::NoTracefs { .. } => "mount it: mount -t tracefs nodev /sys/kernel/tracing",
+            Self::StaleCode { .. } => {
+                "use KVM, one vCPU or QEMU 8.1; 'log nochain' at QEMU's monitor wakes such a guest"
+            }
             Self::Confined { .. } => "let its profile reach the directory of the FIFOs and sockets",
             Self::Qmp { .. } => "give the socket of QEMU's '-qmp' option, which nobody else uses",
         };
