@@ -4,7 +4,7 @@
 
 use tracedat::Reader;
 use tracedat::testing::Story;
-use tracedat::vcpu::{self, Times, VcpuTimes, VcpuUse};
+use tracedat::vcpu::{self, Times, Unit, VcpuTimes, VcpuUse};
 
 const HLT: i32 = 12;
 const IO: i32 = 30;
@@ -168,7 +168,8 @@ fn text_says_who_and_when() {
         .switch(17, READY, 41)
         .kvm_entry(41, 0);
     let mut text = Vec::new();
-    vcpu::print(&uses(&story), &|time| format!("{time}"), &mut text).unwrap();
+    let time = |time| format!("{time}");
+    vcpu::print(&uses(&story), Unit::Nanoseconds, &time, &mut text).unwrap();
     let expected = "\
 vm: vCPU 0, thread 41, 0.004001000 s
   in guest                0.001000000 s  25.0 %
@@ -186,4 +187,13 @@ vm: vCPU 1, thread not known, 0.004001000 s
   no event tells what it did
 ";
     assert_eq!(String::from_utf8(text).unwrap(), expected);
+
+    // Cycles of a processor are no seconds.
+    let mut text = Vec::new();
+    vcpu::print(&uses(&story), Unit::Ticks, &time, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.starts_with("vm: vCPU 0, thread 41, 4001000 ticks\n"), "{text}");
+    let preempted = format!("  {:<18} {:>16} ticks  75.0 %  1 times\n", "preempted", 3_000_000);
+    assert!(text.contains(&preempted), "{text}");
+    assert!(!text.contains(" s "), "{text}");
 }

@@ -100,6 +100,11 @@ impl ReportOptions {
         let buffer = metadata.buffers.first();
         buffer.is_none_or(|buffer| prefix::shows_seconds(metadata, buffer, self))
     }
+
+    /// Whether time stamps of a file's top-level buffer are nanoseconds.
+    pub fn is_in_nanoseconds(&self, metadata: &Metadata) -> bool {
+        prefix::is_in_nanoseconds(metadata, self)
+    }
 }
 
 /// A filter, and what it holds for. A record is shown when any filter that shows matches, or there

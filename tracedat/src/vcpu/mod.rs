@@ -21,7 +21,7 @@ use crate::ring_buffer::{MissedEvents, Record};
 use event::{Events, Told};
 use state::Vcpu;
 
-pub use print::print;
+pub use print::{Unit, print};
 pub use state::{Comm, Preemption, Span, State, Times};
 
 /// More processors than any machine has; a damaged file may tell of more.

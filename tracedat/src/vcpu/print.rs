@@ -17,13 +17,23 @@ impl Times {
     }
 }
 
-/// Prints what became of the time of virtual CPUs, which is in nanoseconds. `time` makes the text of a time stamp.
+/// What time stamps count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Nanoseconds, printed as seconds.
+    Nanoseconds,
+    /// What nobody has told the length of, as the processor's cycles.
+    Ticks,
+}
+
+/// Prints what became of the time of virtual CPUs. `time` makes the text of a time stamp.
 ///
 /// # Errors
 ///
 /// The text cannot be written.
 pub fn print(
     uses: &[VcpuUse],
+    unit: Unit,
     time: &dyn Fn(u64) -> String,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -31,13 +41,28 @@ pub fn print(
         if at > 0 {
             writeln!(out)?;
         }
-        vcpu.print(time, out)?;
+        vcpu.print(unit, time, out)?;
     }
     Ok(())
 }
 
+impl Unit {
+    /// The number, and what it counts.
+    fn text(self, width: usize, length: u64) -> String {
+        match self {
+            Self::Nanoseconds => format!("{:>width$} s", Seconds(length).to_string()),
+            Self::Ticks => format!("{length:>width$} ticks"),
+        }
+    }
+}
+
 impl VcpuUse {
-    fn print(&self, time: &dyn Fn(u64) -> String, out: &mut dyn Write) -> io::Result<()> {
+    fn print(
+        &self,
+        unit: Unit,
+        time: &dyn Fn(u64) -> String,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         let guest = if self.guest.is_empty() { String::new() } else { format!("{}: ", self.guest) };
         match self.thread {
             ..0 => write!(out, "{guest}vCPU {}, thread not known", self.cpu)?,
@@ -45,19 +70,19 @@ impl VcpuUse {
         }
         let times = &self.times;
         let total = times.total();
-        writeln!(out, ", {} s", Seconds(total))?;
+        writeln!(out, ", {}", unit.text(0, total))?;
         if total > 0 && times.unknown == total {
             return writeln!(out, "  no event tells what it did");
         }
         let line = |out: &mut dyn Write, name: &str, time: u64, more: &str| {
             let share = time as f64 * 100.0 / total.max(1) as f64;
-            writeln!(out, "  {name:<18} {:>16} s {share:>5.1} %{more}", Seconds(time).to_string())
+            writeln!(out, "  {name:<18} {} {share:>5.1} %{more}", unit.text(16, time))
         };
         line(out, "in guest", times.in_guest, "")?;
         let exits: u64 = self.exits.iter().map(|(.., count)| count).sum();
         line(out, "in host", times.in_host, &format!("  {exits} exits"))?;
         for (reason, time, count) in self.exits.iter().take(LISTED) {
-            writeln!(out, "    {reason:<20} {:>12} s  {count} times", Seconds(*time).to_string())?;
+            writeln!(out, "    {reason:<20} {}  {count} times", unit.text(12, *time))?;
         }
         rest(self.exits.len(), out)?;
         line(out, "preempted", times.preempted, &format!("  {} times", times.preemptions))?;
@@ -72,7 +97,7 @@ impl VcpuUse {
         }
         for (pid, comm, time) in self.preempted_by.iter().take(LISTED) {
             let name = task(*pid, &comm.to_string());
-            writeln!(out, "    {name:<23} {:>9} s", Seconds(*time).to_string())?;
+            writeln!(out, "    {name:<23} {}", unit.text(9, *time))?;
         }
         rest(self.preempted_by.len(), out)?;
         if !self.longest.is_empty() {
@@ -81,7 +106,7 @@ impl VcpuUse {
         for Preemption { start, duration, by: (pid, comm), woken } in &self.longest {
             let how = if *woken { "woken, behind" } else { "preempted by" };
             let (start, name) = (time(*start), task(*pid, &comm.to_string()));
-            writeln!(out, "    {start}  {:>12} s  {how} {name}", Seconds(*duration).to_string())?;
+            writeln!(out, "    {start}  {}  {how} {name}", unit.text(12, *duration))?;
         }
         Ok(())
     }

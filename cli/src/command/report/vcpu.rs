@@ -5,7 +5,7 @@ use std::io::Write;
 use tracedat::metadata::Metadata;
 use tracedat::read::Merge;
 use tracedat::report::{Report, ReportInput};
-use tracedat::vcpu::{self, Preemption, VcpuTimes, VcpuUse};
+use tracedat::vcpu::{self, Preemption, Unit, VcpuTimes, VcpuUse};
 
 use super::args::ReportArgs;
 use crate::error::Error;
@@ -41,7 +41,11 @@ pub(super) fn print(
         }
     } else {
         let time = |time| String::from_utf8_lossy(&report.time(input.metadata, time)).into_owned();
-        vcpu::print(&uses, &time, out)?;
+        let unit = match report.options().is_in_nanoseconds(input.metadata) {
+            true => Unit::Nanoseconds,
+            false => Unit::Ticks,
+        };
+        vcpu::print(&uses, unit, &time, out)?;
     }
     read.map_err(|cause| Error::new(Exit::BadData, "cannot read on").because(cause))?;
     Ok(Exit::Success)
