@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
+use common::ping_pong::in_order;
 use common::virt::{Server, alone};
 use common::{Case, check, complaint, stderr, success, trace_cmd, tracing_state, with_guest};
 use libtest_mimic::Failed;
@@ -194,9 +195,10 @@ fn both_in_order(files: &[PathBuf; 2], recorded: &Output) -> Result<String, Fail
     let say = |whose: &str, error: &Failed| {
         format!("{whose}: {}: {}", error.message().unwrap_or_default(), stderr(recorded))
     };
-    in_order(&ours).map_err(|error| say("our report", &error))?;
+    in_order(&ours, ROUNDS).map_err(|error| say("our report", &error))?;
     if let Ok(reference) = requirements::reference() {
-        in_order(&report(reference.reader())?).map_err(|error| say("the reference's", &error))?;
+        in_order(&report(reference.reader())?, ROUNDS)
+            .map_err(|error| say("the reference's", &error))?;
     }
     Ok(ours)
 }
@@ -286,38 +288,6 @@ fn port_socket(guest: &Guest) -> Result<PathBuf, Failed> {
     let path = guest.qmp_socket().with_file_name(format!("{PORT}.port"));
     check(path.exists(), || format!("no {}", path.display()))?;
     Ok(path)
-}
-
-/// Every round is there: sent, seen in the guest, answered, in this order.
-fn in_order(report: &str) -> Result<(), Failed> {
-    let mut places = vec![[None; 3]; ROUNDS as usize];
-    for (number, line) in report.lines().enumerate() {
-        let Some((_, marker)) = line.split_once("ping ") else { continue };
-        let Some((round, what)) = marker.trim_end().split_once(' ') else { continue };
-        let step = match what {
-            "sent" => 0,
-            "in guest" => 1,
-            "answered" => 2,
-            _ => continue,
-        };
-        let round: usize = round.parse()?;
-        if let Some(place) = places.get_mut(round.wrapping_sub(1)) {
-            place[step] = Some(number);
-        }
-    }
-    let broken: Vec<_> =
-        (1..).zip(&places).filter(|(_, steps)| steps.iter().any(Option::is_none)).collect();
-    check(broken.is_empty(), || {
-        let (count, some) = (broken.len(), &broken[..broken.len().min(5)]);
-        format!("not all of {count} rounds is there: {some:?}")
-    })?;
-    let wrong: Vec<usize> = places
-        .iter()
-        .enumerate()
-        .filter(|(_, steps)| !steps.is_sorted())
-        .map(|(round, _)| round + 1)
-        .collect();
-    check(wrong.is_empty(), || format!("in the wrong order: rounds {wrong:?}"))
 }
 
 fn refusals() -> Result<(), Failed> {

@@ -6,6 +6,7 @@ pub(crate) mod bench;
 pub(crate) mod disk;
 pub(crate) mod listener;
 pub(crate) mod load;
+pub(crate) mod ping_pong;
 pub(crate) mod rights;
 pub(crate) mod stream;
 pub(crate) mod sys;
@@ -161,6 +162,12 @@ pub(crate) fn with_tracefs() -> Result<(), Missing> {
 pub(crate) fn with_guest() -> Result<(), Missing> {
     with_tracefs()?;
     requirements::guest()
+}
+
+/// The same for a guest that KVM runs in an emulated one.
+pub(crate) fn with_inner_guest() -> Result<(), Missing> {
+    with_tracefs()?;
+    requirements::inner_guest()
 }
 
 /// The same with the reference, whose text is the one that is compared.

@@ -300,6 +300,13 @@ fn console(directory: &GuestDir) -> String {
 }
 
 fn write_initramfs(options: &GuestOptions, kernel: &Kernel, path: &Path) -> Result<(), LabError> {
+    let initramfs = initramfs(options, kernel)?;
+    let mut out = BufWriter::new(File::create(path).map_err(file("creating", path))?);
+    initramfs.write_to(&mut out).and_then(|()| out.flush()).map_err(file("writing", path))
+}
+
+/// The first file system that the options ask for.
+pub(super) fn initramfs(options: &GuestOptions, kernel: &Kernel) -> Result<Initramfs, LabError> {
     let mut initramfs = Initramfs::new(kernel, &options.modules)?;
     initramfs.lifetime(options.lifetime);
     if let Some(binary) = &options.trace_cmd {
@@ -315,8 +322,7 @@ fn write_initramfs(options: &GuestOptions, kernel: &Kernel, path: &Path) -> Resu
     if let Some(arguments) = &options.client_args {
         initramfs.start_client(arguments);
     }
-    let mut out = BufWriter::new(File::create(path).map_err(file("creating", path))?);
-    initramfs.write_to(&mut out).and_then(|()| out.flush()).map_err(file("writing", path))
+    Ok(initramfs)
 }
 
 /// Makes the guest's FIFOs, which QEMU opens when it starts, and returns the arguments for them.

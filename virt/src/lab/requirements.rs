@@ -70,6 +70,12 @@ pub fn qemu() -> Result<PathBuf, Missing> {
     command::find("qemu-system-x86_64", "qemu-system-x86")
 }
 
+/// Asks for what a guest inside a guest needs, beside what [`guest`] asks for.
+pub fn inner_guest() -> Result<(), Missing> {
+    guest()?;
+    super::inner::firmware().map(drop)
+}
+
 /// Asks for a `/dev/kvm` that may be used.
 pub fn kvm() -> Result<(), Missing> {
     let device = File::options().read(true).write(true).open("/dev/kvm");
