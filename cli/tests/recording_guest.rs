@@ -218,7 +218,7 @@ fn all_tracers() -> Result<(), Failed> {
     module_goes(&lab)?;
     snapshot(&lab)?;
     stack_tracer(&lab)?;
-    lab.guest.power_off(Duration::from_secs(60))?;
+    lab.guest.power_off(LIMIT)?;
     Ok(())
 }
 
@@ -245,7 +245,7 @@ fn module_goes(lab: &Lab) -> Result<(), Failed> {
         { s=0; while read n; do s=$((s + n)); done; echo $s; }; }; \
         all=$(sum \"^(entries|read events):\"); \
         \
-        until [ $(sum \"^read events:\") -ge $all ] || [ $((n += 1)) -gt 200 ]; do sleep 0.1; done; rmmod null_blk";
+        until [ $(sum \"^read events:\") -ge $all ] || [ $((n += 1)) -gt 1500 ]; do sleep 0.1; done; rmmod null_blk";
     lab.run("rmmod null_blk; insmod /lab/modules/null_blk.ko zoned=1 zone_size=1 gb=1")?;
     let words = "-e nullb -f 'common_pid > 0' -R 'stacktrace if common_pid == 0' -e sched_switch";
     let said = lab.record(words, &format!("sh -c '{script}'"))?;
@@ -332,7 +332,7 @@ fn latencies() -> Result<(), Failed> {
         recorded += 1;
     }
     check(recorded > 0, || format!("no latency tracer among {tracers}"))?;
-    lab.guest.power_off(Duration::from_secs(60))?;
+    lab.guest.power_off(LIMIT)?;
     Ok(())
 }
 

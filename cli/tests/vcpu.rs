@@ -29,9 +29,13 @@ const CASES: &[Case] = &[
     },
 ];
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(240);
 /// A firmware that jumps to where it is, at the reset vector.
 const FOREVER: [u8; 2] = [0xeb, 0xfe];
+
+/// Two seconds and until a thread has lost its processor often, by what its `/proc` file says: a busy machine takes longer.
+const UNTIL_PREEMPTED: &str = "count() { sed -n 's/^nonvoluntary_ctxt_switches:[[:space:]]*//p' $0; }; \
+    first=$(count); sleep 2; until [ $(count) -ge $((first + 20)) ]; do sleep 0.1; done";
 
 fn main() -> ExitCode {
     common::run(CASES)
@@ -110,10 +114,12 @@ fn preempted(accel: Accel) -> Result<(), Failed> {
     pin(thread, cpu)?;
     let hog = Hog::on(cpu)?;
     let mut record = trace_cmd();
-    record
-        .args(["record", "-q", "-b", "8000", "-e", "sched", "-o"])
-        .arg(&path)
-        .args(["sleep", "2"]);
+    record.args(["record", "-q", "-b", "8000", "-e", "sched", "-o"]).arg(&path).args([
+        "sh",
+        "-c",
+        UNTIL_PREEMPTED,
+        &format!("/proc/{}/task/{thread}/status", guest.pid()),
+    ]);
     success(&mut record)?;
     drop(hog);
 

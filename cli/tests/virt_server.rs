@@ -37,8 +37,10 @@ const QEMU_DIR: &str = "TRACE_TEST_QEMU_DIR";
 const QEMU_OWN: &str = "TRACE_TEST_QEMU_OWN";
 /// Set for one whose guest has more events than others.
 const QEMU_EVENTS: &str = "TRACE_TEST_QEMU_EVENTS";
+/// What there is once a guest that records itself has sent all.
+const SENT: &str = "sent";
 /// Generous, as the machine may be busy.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(240);
 
 const CASES: &[Case] = &[
     Case { name: "status_is_a_table_and_json", needs: nothing, test: status },
@@ -138,7 +140,10 @@ impl GuestRecorder for Generated {
             let bytes = bytes.clone();
             // The host takes more than a FIFO holds only once it has the head.
             std::thread::spawn(move || {
-                stream.write_all(&bytes, trace_transport::Deadline::after(SOON))
+                let written = stream.write_all(&bytes, trace_transport::Deadline::after(SOON));
+                if let (Ok(()), Some(dir)) = (written, std::env::var_os(QEMU_DIR)) {
+                    let _ = File::create(Path::new(&dir).join(SENT));
+                }
             });
         }
         Ok(ReadyRecording::new(workload().page_size, || Ok(Box::new(Sent(sent)))))
@@ -265,6 +270,7 @@ impl Lab {
         let mut qemu = Command::new(std::env::current_exe()?);
         qemu.args(["-name", "guest1"]).env(QEMU_DIR, self.temp.path()).env(QEMU_OWN, command);
         qemu.env(QEMU_EVENTS, events.to_string());
+        let _ = fs::remove_file(self.temp.path().join(SENT));
         Ok(qemu.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
     }
 
@@ -327,7 +333,7 @@ fn status() -> Result<(), Failed> {
     let mut session = guest.start(&StartRequest::default())?;
     let sink = File::create(lab.temp.path().join("data"))?;
     session.collect(vec![Sink { to: sink.into(), offset: None }], None)?;
-    lab.wait_for("4096")?;
+    lab.wait_for("\"bytes\":4096,")?;
     let json = lab.status()?;
     let me = std::process::id();
     for part in [format!("{me}"), qemu.pid().to_string(), "\"not connected\"".to_owned()] {
@@ -381,12 +387,12 @@ fn names() -> Result<(), Failed> {
         eventually(&line, || lab.log_text().contains(&line))?;
     }
     let json = lab.status()?;
-    check(json.contains(&first.pid().to_string()), || json.clone())?;
-    check(!json.contains(&twin.pid().to_string()), || json.clone())?;
+    let is_qemu = |process: &Running| format!("\"qemu_pid\":{},", process.pid());
+    check(json.contains(&is_qemu(&first)), || json.clone())?;
+    check(!json.contains(&is_qemu(&twin)), || json.clone())?;
     // Its place is free as soon as it is gone.
     drop((stranger, nameless, first));
-    let word = twin.pid().to_string();
-    lab.wait_for(&word)
+    lab.wait_for(&is_qemu(&twin))
 }
 
 /// Off unless the server was started for it; then into one file of the guest's name, up to a size.
@@ -422,8 +428,9 @@ fn own() -> Result<(), Failed> {
         fs::remove_file(&file)?;
     }
     // Its command waits for standard input, and both go away.
+    let has_sent = || file.exists() && lab.temp.path().join(SENT).exists();
     let dying = lab.record_itself("cat")?;
-    eventually("it is recorded", || file.exists())?;
+    eventually("it is recorded", has_sent)?;
     let mut dying = Running(dying);
     dying.0.kill()?;
     drop(dying);
@@ -434,7 +441,7 @@ fn own() -> Result<(), Failed> {
     // The other way round: the server is stopped.
     fs::remove_file(&file)?;
     let left = lab.record_itself("cat")?;
-    eventually("it is recorded", || file.exists())?;
+    eventually("it is recorded", has_sent)?;
     let status = server.end(Signal::SIGTERM)?;
     check(status.success() && times("recorded in") == 4, || lab.log_text())?;
     let said = common::stderr(&left.wait_with_output()?);

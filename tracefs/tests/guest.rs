@@ -21,8 +21,8 @@ use tracefs::{
 /// Tells this program that it is in the guest.
 const INSIDE: &str = "TRACEFS_IN_GUEST";
 
-const BOOT: Duration = Duration::from_secs(120);
-const TESTS_TAKE: Duration = Duration::from_secs(240);
+const BOOT: Duration = Duration::from_secs(240);
+const TESTS_TAKE: Duration = Duration::from_secs(600);
 
 type Test = fn(&TracingDir);
 

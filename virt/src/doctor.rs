@@ -29,7 +29,7 @@ use vm::Vm;
 
 pub use fault::Fault;
 
-const QMP_TIME: Duration = Duration::from_secs(5);
+const QMP_TIME: Duration = Duration::from_secs(30);
 
 /// What to examine, and where to look.
 #[derive(Debug, Clone)]

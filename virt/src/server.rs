@@ -60,10 +60,13 @@ pub use event::ServerEvent;
 const MAX_LINKS: usize = 400;
 /// How long nobody is accepted after that failed: descriptors may be used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// How long a guest's client has to say that it is there.
-const HELLO_TIME: Duration = Duration::from_secs(3);
-/// How long after its start the server expects guests that run already: QEMU tries again once a second.
-const GATHER_TIME: Duration = Duration::from_secs(3);
+/// How long a guest's client has to say that it is there, where none has answered so far.
+const HELLO_TIME: Duration = Duration::from_secs(5);
+/// The same of one that has answered before: its machine may stand still for a while.
+const KNOWN_HELLO_TIME: Duration = Duration::from_secs(30);
+/// How long after its start the server expects guests that run already: QEMU tries again once a second, on a machine that
+/// may have much else to do.
+const GATHER_TIME: Duration = Duration::from_secs(10);
 /// How long a host tool has to say what it wants.
 const OPEN_TIME: Duration = Duration::from_secs(10);
 
@@ -419,8 +422,10 @@ impl Server {
         }
         match answer {
             Ok(guest_id) => {
+                let has_client = self.guests.get(&guest_id).is_some_and(|guest| guest.has_client);
                 tool.state = ToolState::Asking(guest_id);
-                tool.deadline = Deadline::after(HELLO_TIME);
+                let patience = if has_client { KNOWN_HELLO_TIME } else { HELLO_TIME };
+                tool.deadline = Deadline::after(patience);
                 self.ask(guest_id);
             }
             Err(code) => tool.refuse(code, ""),
@@ -547,7 +552,12 @@ impl Server {
             let Some(tool) = self.tools.get_mut(&id) else { continue };
             match tool.state {
                 ToolState::Waiting => tool.refuse(RefuseCode::NOT_CONNECTED, ""),
-                ToolState::Asking(_) => tool.refuse(RefuseCode::NO_CLIENT, ""),
+                ToolState::Asking(guest) => {
+                    tool.refuse(RefuseCode::NO_CLIENT, "");
+                    if let Some(guest) = self.guests.get_mut(&guest) {
+                        guest.has_client = false;
+                    }
+                }
                 ToolState::Relay(_) => {}
                 // Silent at the start, or not taking its last message.
                 ToolState::New | ToolState::Leaving => {

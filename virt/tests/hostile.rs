@@ -6,13 +6,14 @@ mod common;
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{
-    FakeRecorder, Lab, Running, assert_clean, check_data, eventually, high_water, name, soon,
+    FakeRecorder, Lab, PATIENCE, Running, assert_clean, check_data, eventually, high_water, name,
+    soon,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -96,7 +97,7 @@ impl Scene {
         let sink = File::create(self.path()).unwrap();
         session.collect(vec![Sink { to: sink.into(), offset: None }], Some(QUOTA))?;
         // Nobody takes its events.
-        let until = Deadline::after(Duration::from_secs(10));
+        let until = Deadline::after(PATIENCE);
         while !until.has_passed()
             && !matches!(session.events().try_iter().last(), Some(host::SessionEvent::Gone))
         {
@@ -159,7 +160,7 @@ fn answer_until_asked(evil: &mut Connection) -> Option<Vec<u8>> {
 /// Sends any bytes; false when nobody takes them.
 fn raw(evil: &mut Connection, bytes: &[u8]) -> bool {
     let mut stream = Stream::new(evil.as_fd().try_clone_to_owned().unwrap(), "evil").unwrap();
-    stream.write_all(bytes, Deadline::after(Duration::from_secs(2))).is_ok()
+    stream.write_all(bytes, soon()).is_ok()
 }
 
 fn send(evil: &mut Connection, message: &Message<'_>) -> bool {
@@ -262,10 +263,8 @@ fn beginnings_that_make_no_sense_name_the_guest() {
 fn who_says_nothing_is_given_up() {
     let scene = Scene::new();
     let _silent = scene.evil();
-    let start = Instant::now();
     let error = scene.connect().unwrap_err();
     assert!(matches!(error, HostError::NoClient { .. }), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(30));
     assert_named(&error);
     scene.end(MEMORY);
 }
@@ -402,6 +401,7 @@ fn whatever_a_guest_sends_costs_its_own_recording_only() {
     runner
         .run(&session, |(before, starts, after)| {
             let mut evil = scene.evil();
+            let line = evil.as_fd().try_clone_to_owned().unwrap();
             let guest = Running::start(move |_| {
                 for bytes in before {
                     raw(&mut evil, &bytes);
@@ -421,7 +421,9 @@ fn whatever_a_guest_sends_costs_its_own_recording_only() {
                 Ok(finished) => finished.problems.iter().for_each(assert_named),
                 Err(error) => assert_named(&error),
             }
-            drop(guest);
+            // It may still wait for a question that does not come.
+            let _ = nix::sys::socket::shutdown(line.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+            drop((guest, line));
             eventually("it is gone", || !scene.is_connected());
             scene.is_alive();
             Ok(())

@@ -6,10 +6,13 @@ mod common;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use common::{FakeRecorder, Lab, Running, assert_clean, check_data, eventually, name, soon};
+use common::{
+    FakeRecorder, Lab, PATIENCE, Running, assert_clean, check_data, eventually, name, soon,
+};
 use trace_transport::message::{
     Hello, HelloKind, Message, ParameterId, Parameters, ProtocolName, WordList, Words,
 };
@@ -245,9 +248,9 @@ fn the_server_tells_how_its_guests_and_sessions_are() {
         })
         .unwrap();
     lab.collect(&mut session, Some(50_000));
-    // What is beyond the quota comes, and is counted as lost.
+    // What is beyond the quota comes, and is counted as lost. A comparison of clocks may have been too slow.
     let told = || host::status(&lab.dir).unwrap().remove(0).session.unwrap();
-    eventually("the totals are told", || told().lost > 0);
+    eventually("the totals are told", || told().lost > 0 && told().clock_error.is_some());
     let status = told();
     assert_eq!(status.pid, std::process::id().cast_signed());
     assert!((1..=50_000).contains(&status.bytes), "{status:?}");
@@ -322,7 +325,7 @@ fn run_command(lab: &Lab, command: &[&str]) -> (Vec<u8>, Vec<u8>, ExecStatus) {
     session.exec();
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let status = loop {
-        match session.events().recv_timeout(Duration::from_secs(10)).unwrap() {
+        match session.events().recv_timeout(PATIENCE).unwrap() {
             SessionEvent::Output { stream: 1, bytes } => stdout.extend(bytes),
             SessionEvent::Output { bytes, .. } => stderr.extend(bytes),
             SessionEvent::Exited(status) => break status,
@@ -398,7 +401,7 @@ fn a_command_that_still_runs_is_ended_with_the_session() {
     let exec = Some(command.iter().map(|&word| word.to_owned()).collect());
     let (mut session, _) = lab.start(&StartRequest { exec, ..Default::default() });
     session.exec();
-    let event = session.events().recv_timeout(Duration::from_secs(10)).unwrap();
+    let event = session.events().recv_timeout(PATIENCE).unwrap();
     assert!(matches!(event, SessionEvent::Output { .. }), "{event:?}");
     let finished = session.close().unwrap();
     assert_clean(&finished);
@@ -423,7 +426,7 @@ fn a_command_is_asked_to_end_before_it_is_killed() {
     let (mut session, _) = lab.start(&StartRequest { exec, ..Default::default() });
     session.exec();
     let events = session.events().clone();
-    let event = events.recv_timeout(Duration::from_secs(10)).unwrap();
+    let event = events.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(event, SessionEvent::Output { .. }), "{event:?}");
     let finished = session.close().unwrap();
     assert_clean(&finished);
@@ -443,7 +446,7 @@ fn a_guest_that_dies_costs_only_what_it_had_not_sent() {
     eventually("some data", || session.bytes() > 20_000);
     drop(client);
     assert_eq!(recorder.aborted.load(Ordering::SeqCst), 1, "the guest put everything back");
-    assert_eq!(session.events().recv_timeout(Duration::from_secs(5)).unwrap(), SessionEvent::Gone);
+    assert_eq!(session.events().recv_timeout(PATIENCE).unwrap(), SessionEvent::Gone);
     let finished = session.close().unwrap();
     assert!(matches!(finished.problems[0], HostError::Gone { .. }), "{:?}", finished.problems);
     assert!(finished.cpus[0].bytes > 20_000);
@@ -541,13 +544,16 @@ fn garbage_and_flooding_cost_the_guest_its_own_session_only() {
         "a process without a guest's name is closed"
     );
 
+    // They go on until the good guest is recorded.
+    let is_over = Arc::new(AtomicBool::new(false));
     let evil = |garbage: Vec<u8>| {
-        let mut stream = lab.qemu();
+        let (mut stream, is_over) = (lab.qemu(), is_over.clone());
         Running::start(move |_| {
-            let until = Deadline::after(Duration::from_millis(1500));
-            while !until.has_passed()
-                && stream.write_all(&garbage, Deadline::after(Duration::from_millis(200))).is_ok()
-            {
+            while !is_over.load(Ordering::SeqCst) {
+                match stream.write_all(&garbage, Deadline::after(Duration::from_millis(200))) {
+                    Ok(()) | Err(trace_transport::Error::TimedOut { .. }) => {}
+                    Err(_) => return,
+                }
             }
         })
     };
@@ -559,13 +565,12 @@ fn garbage_and_flooding_cost_the_guest_its_own_session_only() {
         evil(announce.repeat(100)),
         evil(announce.iter().copied().cycle().take(47_001).collect()),
     ];
-    let start = Instant::now();
     let (session, paths) = lab.start(&StartRequest::default());
     eventually("some data", || session.bytes() > 50_000);
     let finished = session.close().unwrap();
+    is_over.store(true, Ordering::SeqCst);
     assert_clean(&finished);
     check_data(&paths, &finished);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -629,7 +634,8 @@ fn the_quota_holds_and_the_rest_is_counted() {
     let _client = lab.client(ExecPolicy::Deny, FakeRecorder::default());
     let mut session = lab.connect().unwrap().start(&StartRequest::default()).unwrap();
     let paths = lab.collect(&mut session, Some(100_000));
-    std::thread::sleep(Duration::from_millis(300));
+    let lost = || host::status(&lab.dir).unwrap().remove(0).session.unwrap().lost;
+    eventually("the quota is used up", || lost() > 0);
     let finished = session.close().unwrap();
     assert_clean(&finished);
     let kept: u64 = finished.cpus.iter().map(|cpu| cpu.bytes).sum();

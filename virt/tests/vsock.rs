@@ -13,8 +13,8 @@ use trace_virt::lab::{Guest, GuestOptions, VsockDevice, requirements};
 /// Tells this program that it is in the guest, and what to do there.
 const INSIDE: &str = "TRACE_VSOCK_IN_GUEST";
 
-const BOOT: Duration = Duration::from_secs(120);
-const WORK: Duration = Duration::from_secs(120);
+const BOOT: Duration = Duration::from_secs(240);
+const WORK: Duration = Duration::from_secs(300);
 
 const GUEST_PORT: u32 = 823;
 const HOST_PORT: u32 = 1234;
@@ -52,7 +52,7 @@ fn find_device() -> Result<(), String> {
 }
 
 fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(60))
+    Deadline::after(Duration::from_secs(240))
 }
 
 fn accept(listener: &Listener) -> (Stream, Peer) {

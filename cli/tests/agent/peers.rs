@@ -1,7 +1,6 @@
 //! Agents that end with the test.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -13,9 +12,9 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use trace_virt::lab::requirements;
 
-use crate::common::{check, trace_cmd};
+use crate::common::{check, free_port, trace_cmd};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(240);
 
 /// Waits for a condition.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Failed> {
@@ -96,7 +95,7 @@ pub(crate) struct ReferenceAgent {
 
 impl ReferenceAgent {
     pub(crate) fn start(dir: &Path) -> Result<Self, Failed> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let mut agent = requirements::reference()?.exact()?.recorder()?;
         agent.args(["agent", "-N", "127.0.0.1", "-p", &port.to_string()]).process_group(0);
         let log = File::create(dir.join("reference.log"))?;

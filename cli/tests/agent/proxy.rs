@@ -85,7 +85,7 @@ pub(crate) fn recorded() -> Result<(), Failed> {
     // More rounds in between.
     let words = ["--tsync-interval", "50", "-q"];
     let mut often = record(&bench, &[&words, &OWN[..]].concat(), &agent.address(), "often");
-    let wait = format!("{LOAD}; sleep 1");
+    let wait = format!("{LOAD}; sleep 3");
     success(often.args(["sh", "-c", &wait]))?;
     let options = success(trace_cmd().args(["dump", "--options", "-i"]).arg(own_file(&bench)))?;
     let rounds = options.matches("scaling >> fraction").count();

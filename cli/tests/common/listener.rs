@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::{check, trace_cmd};
 
 /// How long a loaded machine may take for what takes no time.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A listener on a port of its own, with a directory of its own.
 pub(crate) struct Listener {

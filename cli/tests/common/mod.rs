@@ -14,8 +14,10 @@ pub(crate) mod tracefs_state;
 pub(crate) mod virt;
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::unistd::Pid;
@@ -100,6 +102,21 @@ pub(crate) fn second_quarter(json: &str) -> [String; 4] {
         format!("{}.{:09}", time / 1_000_000_000, time % 1_000_000_000)
     };
     ["--from".into(), time(times.len() / 4), "--to".into(), time(times.len() / 2)]
+}
+
+/// A port of loopback for who cannot be asked which one it got: beyond those that the kernel gives out, so that nobody else
+/// gets it before it is used.
+pub(crate) fn free_port() -> Result<u16, Failed> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() as u16;
+    for _ in 0..1000 {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + first.wrapping_mul(7).wrapping_add(next) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no port is free".into())
 }
 
 /// A claim, and what to say when it does not hold.

@@ -77,13 +77,20 @@ impl Stream {
 
     /// The next line with this in it.
     pub(crate) fn wait_for(&self, part: &str) -> Result<(Instant, String), Failed> {
-        let until = Instant::now() + Duration::from_secs(30);
+        let mut lines = self.lines_until(part)?;
+        lines.pop().ok_or_else(|| "no line".into())
+    }
+
+    /// All lines up to the next with this in it.
+    pub(crate) fn lines_until(&self, part: &str) -> Result<Vec<(Instant, String)>, Failed> {
+        let until = Instant::now() + Duration::from_secs(240);
+        let mut lines = Vec::new();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let next = self.lines.recv_timeout(left);
-            let (at, line) = next.map_err(|_| format!("no line with '{part}': {}", self.said()))?;
-            if line.contains(part) {
-                return Ok((at, line));
+            lines.push(next.map_err(|_| format!("no line with '{part}': {}", self.said()))?);
+            if lines.last().is_some_and(|(_, line)| line.contains(part)) {
+                return Ok(lines);
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Where the commands of a task are run.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +14,7 @@ use trace_virt::lab::{Guest, GuestFile, GuestOptions, VsockDevice};
 
 use crate::common::listener::eventually;
 use crate::common::virt::Server;
-use crate::common::{check, stderr};
+use crate::common::{check, free_port, stderr};
 use crate::tasks::{Line, Task};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_trace-cmd");
@@ -44,7 +43,7 @@ impl Stage {
             fs::create_dir(dir.path().join(name))?;
         }
         symlink(BINARY, dir.path().join("bin/trace-cmd"))?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let names = vec![
             ("./program", "ls".to_owned()),
             ("| less", "| cat".to_owned()),

@@ -25,9 +25,9 @@ const STEP: usize = 1 << 20;
 /// What the pipe holds, where the system allows it.
 const PIPE: i32 = 1 << 20;
 /// How long a host may take to connect or to take anything once the recording has ended.
-const LAST: Duration = Duration::from_secs(10);
+const LAST: Duration = Duration::from_secs(30);
 /// How long a connection may take to prove that it belongs to the session.
-const TOKEN: Duration = Duration::from_secs(5);
+const TOKEN: Duration = Duration::from_secs(20);
 
 /// What tells threads of a session to end.
 #[derive(Debug)]

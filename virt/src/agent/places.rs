@@ -6,7 +6,7 @@ use std::time::Duration;
 use trace_transport::Peer;
 
 /// How long a new host waits for one that has all and is about to leave the top-level buffer.
-const LEAVING: Duration = Duration::from_secs(10);
+const LEAVING: Duration = Duration::from_secs(30);
 
 /// All places that there are, and who has them.
 pub(super) struct Places {

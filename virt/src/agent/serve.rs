@@ -27,10 +27,12 @@ use crate::setup::{DATA_PORTS, MAX_CPUS};
 use crate::time_sync;
 use crate::waiting::{Ready, Waiting};
 
+/// How long a host may take for each step of the set-up: its machine may stand still for a while.
+const STEP: Duration = Duration::from_secs(30);
 /// How long a recorder has to put everything back when the session breaks.
-const LAST_ABORT: Duration = Duration::from_secs(20);
+const LAST_ABORT: Duration = Duration::from_secs(60);
 /// How long a command has to end when it is asked to.
-const EXEC_GRACE: Duration = Duration::from_secs(1);
+const EXEC_GRACE: Duration = Duration::from_secs(5);
 /// How long a host may stay to compare clocks a last time, once it has all.
 const LAST_SYNC: Duration = Duration::from_secs(90);
 /// Ports behind a monitor's socket that nobody has a use for; as many as are tried for one that is free.
@@ -116,7 +118,7 @@ impl<'a> Session<'a> {
             |usual| options.patience.map_or(Duration::MAX, |patience| patience.min(usual));
         let usual = Timeouts::default();
         let timeouts = Timeouts {
-            step: patient(usual.step),
+            step: patient(STEP),
             metadata: patient(usual.metadata),
             finish: patient(usual.finish),
         };
@@ -171,9 +173,10 @@ impl<'a> Session<'a> {
             if ready.host {
                 self.read();
             }
+            self.take_events(turn)?;
+            // What is here by now is in time.
             let timed = self.agent.on_time(Instant::now());
             timed.map_err(|error| error.to_string())?;
-            self.take_events(turn)?;
             self.take_reports()?;
             self.watch_exec();
             self.end_if_sent(turn);

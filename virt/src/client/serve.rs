@@ -26,9 +26,9 @@ use crate::wish::Wish;
 /// How long part of a message may wait for the rest before a new one is looked for.
 const PARTIAL_TIME: Duration = Duration::from_secs(1);
 /// How long a recorder has to put everything back when the client itself ends.
-const LAST_ABORT: Duration = Duration::from_secs(20);
+const LAST_ABORT: Duration = Duration::from_secs(60);
 /// How long a command has to end when it is asked to.
-const EXEC_GRACE: Duration = Duration::from_secs(1);
+const EXEC_GRACE: Duration = Duration::from_secs(5);
 
 pub(super) enum End {
     Stop,
@@ -193,12 +193,6 @@ impl<'a> Serving<'a> {
             let is_new = wishing.phase == Phase::Asking;
             self.end = Some(if is_new { End::Silent } else { End::HostGone });
         }
-        if self.partial.has_passed() {
-            // The rest of it was lost with an earlier connection.
-            self.partial = Deadline::NEVER;
-            self.searching = true;
-            self.decoder.resync(true);
-        }
         loop {
             if self.searching && !self.decoder.resync(false) {
                 self.partial = Deadline::NEVER;
@@ -211,6 +205,13 @@ impl<'a> Serving<'a> {
                         self.partial = Deadline::NEVER;
                     } else if self.partial == Deadline::NEVER {
                         self.partial = Deadline::after(PARTIAL_TIME);
+                    } else if self.partial.has_passed() {
+                        // The rest of it was lost with an earlier connection: it is not here by now, however late it is
+                        // looked for.
+                        self.partial = Deadline::NEVER;
+                        self.searching = true;
+                        self.decoder.resync(true);
+                        continue;
                     }
                     return Ok(());
                 }

@@ -9,9 +9,9 @@ use super::{ClientError, OwnRecording};
 use crate::wish::OWN_RECORDING;
 
 /// How long the host has to answer a wish.
-const ANSWER_TIME: Duration = Duration::from_secs(20);
+const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// How long it has to end a recording whose command has ended, or to say that it has all.
-const END_TIME: Duration = Duration::from_secs(60);
+const END_TIME: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {

@@ -18,7 +18,7 @@ use super::{
 use crate::time_sync::Clock;
 
 /// How long a data port may be full before anything was recorded: nobody reads it at the host.
-const MARK_TIME: Duration = Duration::from_secs(10);
+const MARK_TIME: Duration = Duration::from_secs(60);
 /// Pieces of the head that are read ahead.
 const AHEAD: usize = 8;
 

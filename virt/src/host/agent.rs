@@ -24,9 +24,9 @@ use crate::time_sync::{Clock, Ping};
 pub(crate) use sync::{EndingSync, Sync};
 
 /// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT: Duration = Duration::from_secs(30);
 /// How long an agent may take to start: enabling all events of an emulated guest takes seconds.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 
 /// Agents of the C version turn events on once they have sent the head, and do not say when they have.
 const SETTLE: Duration = Duration::from_millis(250);

@@ -26,7 +26,9 @@ const FIRST_ROUNDS: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
 /// How long a guest that stops is waited for.
 const PATIENCE: Patience =
-    Patience { ask_after: Duration::from_secs(2), unanswered: Duration::from_secs(10) };
+    Patience { ask_after: Duration::from_secs(2), unanswered: Duration::from_secs(20) };
+/// A machine that stood still, this one included, is asked so often before it counts as silent.
+const QUESTIONS: u32 = 3;
 /// How long stopping may take in all, however lively the guest is.
 const CLOSE_TIME: Duration = Duration::from_secs(180);
 /// Largest tail of a guest's trace.
@@ -369,7 +371,7 @@ impl Thread {
             return self.fail(error);
         }
         let all = Deadline::after(CLOSE_TIME);
-        let mut heard = Instant::now();
+        let (mut heard, mut asked) = (Instant::now(), 0);
         while !self.gone {
             // One that stops its tracers says nothing for long, but answers probes.
             let probes = self.link.compares_clocks();
@@ -381,15 +383,18 @@ impl Thread {
                     break;
                 }
                 Ok(incoming) => {
-                    heard = Instant::now();
+                    (heard, asked) = (Instant::now(), 0);
                     self.take(incoming, Step::Close);
                 }
-                Err(HostError::TimedOut { .. }) if probes && heard.elapsed() < silence => {
+                Err(HostError::TimedOut { .. })
+                    if probes && (asked < QUESTIONS || heard.elapsed() < silence) =>
+                {
                     let rounds = self.link.rounds();
+                    asked += 1;
                     if let Err(error) = self.link.compare_clocks() {
                         self.fail(error);
                     } else if self.link.rounds() > rounds {
-                        heard = Instant::now();
+                        (heard, asked) = (Instant::now(), 0);
                     }
                 }
                 Err(error) => self.fail(error),

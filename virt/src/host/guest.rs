@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use trace_transport::message::{Hello, Message, ParameterId, ParameterList};
 use trace_transport::{Deadline, MessageError, fifo};
 
-use super::SILENCE;
 use super::collect::{Collector, Totals};
 use super::control::Control;
 use super::error::{HostError, Step};
@@ -19,10 +18,10 @@ use crate::protocol::{MARK_SIZE, RefuseCode, clean};
 use crate::setup::{GuestName, MAX_CPUS, SetupError, VirtDir};
 use crate::time_sync::{Clock, NotComparable, Ping};
 
-/// Enabling all events of an emulated guest takes seconds.
-const START_TIME: Duration = Duration::from_secs(60);
+/// Enabling all events of an emulated guest takes seconds, and minutes where much else goes on.
+const START_TIME: Duration = Duration::from_secs(180);
 /// How long a guest that is ready may take to begin.
-const BEGIN_TIME: Duration = Duration::from_secs(20);
+const BEGIN_TIME: Duration = Duration::from_secs(60);
 /// No kernel has larger sub-buffers.
 const MAX_SUB_BUFFER: u32 = 1 << 20;
 
@@ -313,7 +312,7 @@ impl ReadyGuest {
         let guest_time = if is_held { asked.let_begin()? } else { None };
         let started =
             Started { asked_at, ready_at, told_at: is_held.then_some(told_at), guest_time };
-        let head = asked.link.receive_head(SILENCE)?;
+        let head = asked.link.receive_head(BEGIN_TIME)?;
 
         let Guest { name, link, info, .. } = asked;
         let guest = name.to_string();

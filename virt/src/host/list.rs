@@ -11,8 +11,8 @@ use super::link;
 use crate::protocol::clean;
 use crate::setup::VirtDir;
 
-/// The server asks the guest's client, which gets 3 s.
-pub(super) const CONNECT_TIME: Duration = Duration::from_secs(8);
+/// The server asks the guest's client, which gets up to 30 s.
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(60);
 
 /// A guest that a server knows.
 #[derive(Debug, Clone, PartialEq, Eq)]

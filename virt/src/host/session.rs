@@ -18,7 +18,7 @@ use crate::agent::SyncPort;
 use crate::time_sync::{ClockSample, Sample};
 
 /// How long data may be on its way after the guest said how much it is.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
+const DRAIN_TIME: Duration = Duration::from_secs(20);
 /// How long what is on its way is taken from a guest that is gone.
 const LAST_DATA: Duration = Duration::from_millis(500);
 

@@ -22,8 +22,8 @@ use super::shell::{Output, Shell, ShellError};
 use super::stale_code::Watch;
 use crate::setup::{GuestName, SetupError, SetupOptions, VirtDir};
 
-const STARTING: Duration = Duration::from_secs(10);
-const RUN_LIMIT: Duration = Duration::from_secs(120);
+const STARTING: Duration = Duration::from_secs(120);
+const RUN_LIMIT: Duration = Duration::from_secs(240);
 const CONSOLE_TAIL: usize = 4000;
 
 /// A running guest. Dropping it kills QEMU and removes the guest's files.
@@ -63,18 +63,20 @@ impl Guest {
         files.disable_cleanup(std::env::var_os("TRACE_LAB_KEEP").is_some());
         let directory = GuestDir::new(files.path());
 
-        if let Some(kernel) = &kernel {
-            write_initramfs(&options, kernel, &directory.initramfs())?;
-        }
         let trace_ports = match &options.virt_dir {
             Some(virt_dir) => set_up(virt_dir, &options)?,
             None => Vec::new(),
         };
+        let image = kernel.as_ref().map(Kernel::image);
+        let arguments = qemu::arguments(&options, trace_ports, image, &directory);
+        if let Some(kernel) = &kernel {
+            let ports = qemu::port_names(&arguments);
+            write_initramfs(&options, kernel, ports, &directory.initramfs())?;
+        }
         let messages = directory.messages();
         let log = File::create(&messages).map_err(file("creating", &messages))?;
-        let image = kernel.as_ref().map(Kernel::image);
         let child = Command::new(&qemu)
-            .args(qemu::arguments(&options, trace_ports, image, &directory))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(file("copying", &messages))?)
             .stderr(log)
@@ -118,7 +120,7 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// Also when it does not end with 0, or not within 30 seconds.
+    /// Also when it does not end with 0, or not within four minutes.
     pub fn run(&self, command: &str) -> Result<String, LabError> {
         let output = self.output(command, RUN_LIMIT)?;
         if output.status == 0 {
@@ -196,8 +198,8 @@ impl Guest {
     ///
     /// When that takes longer than the deadline; QEMU is killed all the same.
     pub fn power_off(self, deadline: Duration) -> Result<ExitStatus, LabError> {
-        // Its answer never comes: a short limit keeps this from waiting for it.
-        let _ = self.output("sync; poweroff -f", Duration::from_secs(1));
+        // Its answer never comes: QEMU closes the port. The guest must not give it up before it has begun.
+        let _ = self.output("sync; poweroff -f", deadline);
         self.wait(deadline)
     }
 
@@ -299,16 +301,26 @@ fn console(directory: &GuestDir) -> String {
         .join("\n")
 }
 
-fn write_initramfs(options: &GuestOptions, kernel: &Kernel, path: &Path) -> Result<(), LabError> {
-    let initramfs = initramfs(options, kernel)?;
+fn write_initramfs(
+    options: &GuestOptions,
+    kernel: &Kernel,
+    ports: Vec<String>,
+    path: &Path,
+) -> Result<(), LabError> {
+    let initramfs = initramfs(options, kernel, ports)?;
     let mut out = BufWriter::new(File::create(path).map_err(file("creating", path))?);
     initramfs.write_to(&mut out).and_then(|()| out.flush()).map_err(file("writing", path))
 }
 
-/// The first file system that the options ask for.
-pub(super) fn initramfs(options: &GuestOptions, kernel: &Kernel) -> Result<Initramfs, LabError> {
+/// The first file system that the options ask for, of a guest that starts with these ports.
+pub(super) fn initramfs(
+    options: &GuestOptions,
+    kernel: &Kernel,
+    ports: Vec<String>,
+) -> Result<Initramfs, LabError> {
     let mut initramfs = Initramfs::new(kernel, &options.modules)?;
     initramfs.lifetime(options.lifetime);
+    initramfs.ports(ports);
     if let Some(binary) = &options.trace_cmd {
         let data = fs::read(binary).map_err(file("reading", binary))?;
         initramfs.add(GuestFile { path: "/usr/bin/trace-cmd".into(), mode: 0o755, data });

@@ -18,16 +18,25 @@ while read -r module; do
 	insmod "/lab/modules/$module.ko" || echo "lab: cannot insert $module" >/dev/console
 done </lab/modules/order
 
-# Ends the guest when whoever started it is gone.
-( sleep "$(cat /lab/lifetime)"; echo 'lab: lifetime over' >/dev/console; poweroff -f ) &
+# Through the kernel, which prints all of it before it ends.
+last_words() {
+	echo "<0>lab: $1" >/dev/kmsg
+	poweroff -f
+}
 
+# Ends the guest when whoever started it is gone.
+( sleep "$(cat /lab/lifetime)"; last_words 'lifetime over' ) &
+
+# Ports get their names one after the other, and who opens one that has none yet makes a plain file.
+missing_port() {
+	while read -r port; do
+		[ -e "/dev/virtio-ports/$port" ] || { echo "$port"; return; }
+	done </lab/ports
+}
 tries=0
-until link-ports; [ -e /dev/virtio-ports/lab-shell ]; do
+while link-ports; missing=$(missing_port); [ -n "$missing" ]; do
 	tries=$((tries + 1))
-	if [ "$tries" -gt 100 ]; then
-		echo 'lab: no port lab-shell' >/dev/console
-		poweroff -f
-	fi
+	[ "$tries" -le 2400 ] || last_words "no port $missing"
 	sleep 0.05
 done
 
@@ -49,6 +58,9 @@ while :; do
 	echo "$script" | base64 -d >/run/lab/script
 	timeout -s KILL "$seconds" sh /run/lab/script </dev/null >/run/lab/out 2>/run/lab/err 3>&-
 	status=$?
-	echo "$id $status $(stat -c %s /run/lab/out) $(stat -c %s /run/lab/err)" >&3
-	cat /run/lab/out /run/lab/err >&3
+	# Just what was told, even if one of its children writes on.
+	out=$(stat -c %s /run/lab/out) err=$(stat -c %s /run/lab/err)
+	echo "$id $status $out $err" >&3
+	head -c "$out" /run/lab/out >&3
+	head -c "$err" /run/lab/err >&3
 done

@@ -23,6 +23,7 @@ pub struct Initramfs {
     busybox: Vec<u8>,
     modules: Vec<Module>,
     lifetime: Duration,
+    ports: Vec<String>,
     files: Vec<GuestFile>,
 }
 
@@ -39,7 +40,8 @@ impl Initramfs {
         let mut initramfs = Self {
             busybox: fs::read(&busybox).map_err(file("reading", &busybox))?,
             modules: kernel.modules().in_order(&wanted)?,
-            lifetime: Duration::from_secs(600),
+            lifetime: Duration::from_secs(1800),
+            ports: Vec::new(),
             files: Vec::new(),
         };
         // The static one has none, but the other package gives its program the same name.
@@ -50,6 +52,11 @@ impl Initramfs {
     /// Sets after how long the guest powers itself off.
     pub fn lifetime(&mut self, lifetime: Duration) {
         self.lifetime = lifetime;
+    }
+
+    /// Sets the virtio-serial ports that the guest waits for before anything in it uses one.
+    pub fn ports(&mut self, names: Vec<String>) {
+        self.ports = names;
     }
 
     /// Adds a file.
@@ -111,6 +118,8 @@ impl Initramfs {
         )?;
         tree.file("/etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n")?;
         tree.file("/lab/lifetime", 0o644, self.lifetime.as_secs().to_string().as_bytes())?;
+        let ports: String = self.ports.iter().map(|name| format!("{name}\n")).collect();
+        tree.file("/lab/ports", 0o644, ports.as_bytes())?;
 
         let mut order = String::new();
         for module in &self.modules {
@@ -187,6 +196,7 @@ mod tests {
 
     fn empty() -> Initramfs {
         Initramfs {
+            ports: Vec::new(),
             busybox: b"busybox".to_vec(),
             modules: vec![Module { name: "virtio_pci".into(), object: b"module".to_vec() }],
             lifetime: Duration::from_secs(1),

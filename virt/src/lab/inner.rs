@@ -25,10 +25,6 @@ const FIRMWARE_DIRS: [&str; 2] = ["/usr/share/seabios", "/usr/share/qemu"];
 /// [`LabError::Missing`] when the machine lacks QEMU, its firmware, or a kernel.
 pub fn add_inner(outer: &mut GuestOptions, inner: &GuestOptions) -> Result<(), LabError> {
     let kernel = Kernel::fetch(&super::cache_dir(), inner.kernel)?;
-    let mut initramfs = Vec::new();
-    guest::initramfs(inner, &kernel)?
-        .write_to(&mut initramfs)
-        .map_err(file("writing", "the inner guest's first file system"))?;
     let trace_ports = match &inner.virt_dir {
         Some(dir) => VirtDir::new(dir).qemu_args(&GuestName::new(&inner.name)?, inner.cpus)?,
         None => Vec::new(),
@@ -37,8 +33,13 @@ pub fn add_inner(outer: &mut GuestOptions, inner: &GuestOptions) -> Result<(), L
     let image = Path::new(DIRECTORY).join("kernel");
     let options = GuestOptions { accel: Accel::Kvm, ..inner.clone() };
     let qemu = requirements::qemu()?;
+    let arguments = qemu::arguments(&options, trace_ports, Some(&image), &directory);
+    let mut initramfs = Vec::new();
+    guest::initramfs(inner, &kernel, qemu::port_names(&arguments))?
+        .write_to(&mut initramfs)
+        .map_err(file("writing", "the inner guest's first file system"))?;
     let mut script = format!("#!/bin/sh\nexec {}", quoted(&qemu.to_string_lossy()));
-    for argument in qemu::arguments(&options, trace_ports, Some(&image), &directory) {
+    for argument in arguments {
         script.push(' ');
         script.push_str(&quoted(&argument.to_string_lossy()));
     }

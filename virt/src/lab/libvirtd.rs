@@ -14,8 +14,8 @@ use super::command;
 use super::error::{LabError, file};
 use super::requirements;
 
-const STARTING: Duration = Duration::from_secs(60);
-const ENDING: Duration = Duration::from_secs(20);
+const STARTING: Duration = Duration::from_secs(240);
+const ENDING: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running libvirtd. Dropping it ends the VMs that it started, and then itself.

@@ -71,7 +71,7 @@ pub struct GuestOptions {
 }
 
 impl GuestOptions {
-    /// One vCPU, 512 MiB, TCG, no trace ports, no `trace-cmd`, ten minutes to live.
+    /// One vCPU, 512 MiB, TCG, no trace ports, no `trace-cmd`, half an hour to live.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -91,7 +91,7 @@ impl GuestOptions {
             qemu_args: Vec::new(),
             reboot: false,
             firmware_only: false,
-            lifetime: Duration::from_secs(600),
+            lifetime: Duration::from_secs(1800),
         }
     }
 }

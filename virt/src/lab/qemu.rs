@@ -103,6 +103,16 @@ pub(super) fn arguments(
     arguments
 }
 
+/// Returns the names of all virtio-serial ports that the guest starts with.
+pub(super) fn port_names(arguments: &[OsString]) -> Vec<String> {
+    let words = arguments.iter().filter_map(|word| word.to_str());
+    let ports = words.filter_map(|word| word.strip_prefix("virtserialport,"));
+    ports
+        .filter_map(|port| port.split(',').find_map(|property| property.strip_prefix("name=")))
+        .map(str::to_owned)
+        .collect()
+}
+
 fn add_words(arguments: &mut Vec<OsString>, words: impl IntoIterator<Item = String>) {
     arguments.extend(words.into_iter().map(OsString::from));
 }
@@ -132,6 +142,15 @@ mod tests {
         let expected = "id=trace-serial0 -device virtio-serial-pci,id=lab-serial ";
         assert!(line.contains(expected), "{line}");
         assert!(line.contains("bus=lab-serial.0,nr=2,chardev=lab2,name=marker"), "{line}");
+    }
+
+    #[test]
+    fn all_ports_have_names_to_be_waited_for() {
+        let mut options = GuestOptions::new("guest1");
+        options.extra_ports = vec!["marker".into()];
+        options.qemu_args = vec!["-device".into(), "virtserialport,nr=9,name=pipe0".into()];
+        let words = arguments(&options, Vec::new(), None, &GuestDir::new("/tmp"));
+        assert_eq!(port_names(&words), [SHELL_PORT, "marker", "pipe0"]);
     }
 
     #[test]

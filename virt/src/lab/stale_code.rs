@@ -15,7 +15,7 @@ use crate::qmp::{Qmp, QmpError};
 
 const PERIOD: Duration = Duration::from_millis(250);
 /// For each command; a QEMU that is stopped says nothing.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Looks at once after the first that saw a vCPU there, and how many of them must see it as well: it is there a tenth of its time.
 const MORE_LOOKS: usize = 40;
 const ENOUGH: usize = 2;

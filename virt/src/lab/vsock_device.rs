@@ -13,7 +13,7 @@ use super::options::GuestOptions;
 const PROGRAM: &str = "vhost-device-vsock";
 
 /// How long its socket may take.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(240);
 
 /// The device's process, ended when it is dropped.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl VsockDevice {
             .map_err(file("running", Path::new(PROGRAM)))?;
         let mut device = Self { child, directory };
         let until = Instant::now() + START;
-        while !device.directory.path().join("vhost").exists() {
+        while !listens(&device.directory.path().join("vhost")) {
             let has_ended = !matches!(device.child.try_wait(), Ok(None));
             if has_ended || Instant::now() > until {
                 let log = std::fs::read_to_string(device.directory.path().join("log"));
@@ -90,6 +90,19 @@ impl VsockDevice {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+}
+
+/// Whether a UNIX socket takes connections, which its path alone does not say; to connect would be taken for the guest's
+/// monitor.
+fn listens(path: &Path) -> bool {
+    /// The kernel's flag of sockets that do.
+    const ACCEPTS: &str = "00010000";
+    let table = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let path = path.to_string_lossy();
+    table.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.nth(3) == Some(ACCEPTS) && words.nth(3) == Some(&*path)
+    })
 }
 
 impl Drop for VsockDevice {

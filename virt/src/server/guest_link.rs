@@ -77,6 +77,8 @@ pub(super) struct GuestLink {
     /// The client's last answer, to be passed on.
     pub(super) hello: Vec<u8>,
     pub(super) cpus: u32,
+    /// Its client has answered, and left no question unanswered since.
+    pub(super) has_client: bool,
     decoder: Decoder,
     state: State,
     nonce: u64,
@@ -100,6 +102,7 @@ impl GuestLink {
             session: None,
             hello: Vec::new(),
             cpus: 0,
+            has_client: false,
             decoder: Decoder::new(),
             state: State::Searching,
             nonce: 0,
@@ -259,6 +262,7 @@ impl GuestLink {
         match kind {
             HelloKind::ANSWER if nonce == self.nonce && self.state == State::Searching => {
                 self.state = State::Ready;
+                self.has_client = true;
                 self.questions = 0;
                 self.may_wish = true;
                 self.cpus = cpus.min(MAX_CPUS);

@@ -10,7 +10,7 @@ use super::{CONTROL_PORT, GuestName, SetupError, VirtDir, vm};
 use crate::qmp::{Qmp, QmpError};
 
 /// How long a removed port may keep its character device.
-const RELEASE_TIME: Duration = Duration::from_secs(5);
+const RELEASE_TIME: Duration = Duration::from_secs(60);
 const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why ports could not be added to a running VM.

@@ -18,7 +18,7 @@ use crate::exit_code::Exit;
 use crate::output;
 
 /// How long QEMU gets for each step.
-const QMP_TIME: Duration = Duration::from_secs(10);
+const QMP_TIME: Duration = Duration::from_secs(30);
 
 /// The options of the set-up.
 pub(super) fn args() -> Vec<Arg> {
