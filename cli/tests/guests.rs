@@ -44,7 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PATIENCE_AT_START: u64 = 10_000_000;
 /// Makes enough events for data to leave the guest. Not of `/proc`: a process that ends between
 /// being listed and being looked at makes `ls` fail.
-const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do ls -l /sys/module /dev >/dev/null; done";
+const WORK: &str =
+    "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do ls -l /sys/module /dev >/dev/null; done";
 
 fn main() -> ExitCode {
     common::run(CASES)

@@ -13,8 +13,10 @@ pub(crate) mod tracefs_state;
 pub(crate) mod virt;
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::unistd::Pid;
@@ -54,6 +56,20 @@ pub(crate) fn made_trace(dir: &Path, name: &str, seed: u64) -> Result<PathBuf, F
     let path = dir.join(name);
     fs::write(&path, TraceBuilder::new(Workload::new(seed)).build())?;
     Ok(path)
+}
+
+/// A port of loopback for who cannot be asked which one he got. The kernel gives it to nobody who asks for any: its own
+/// choice would be free only until the next one asks.
+pub(crate) fn free_port() -> Result<u16, Failed> {
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 1000) as u16 * 20;
+    for _ in 0..1000 {
+        let port = first + TRIED.fetch_add(1, Ordering::Relaxed) % 2000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no port is free".into())
 }
 
 /// What a program wrote, if it ended well.

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::listener::PATIENCE;
 use super::{check, trace_cmd};
 
 /// Its lines, each with the time it came.
@@ -77,7 +78,7 @@ impl Stream {
 
     /// The next line with this in it.
     pub(crate) fn wait_for(&self, part: &str) -> Result<(Instant, String), Failed> {
-        let until = Instant::now() + Duration::from_secs(30);
+        let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let next = self.lines.recv_timeout(left);
