@@ -68,6 +68,8 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// Markers of this length: seven of them fill a sub-buffer of 4 KiB.
 const MARKER_LEN: usize = 500;
 const MARKERS_OF_SUB_BUFFER: u64 = 7;
+/// Sub-buffers that may wait for their turn where each is compressed by itself.
+const WAITING: u64 = 4;
 /// What is compressed together.
 const SUB_BUFFERS_OF_CHUNK: u64 = 10;
 
@@ -425,8 +427,8 @@ fn is_whole(place: &Place, plan: &Plan, markers: &Markers) -> Result<(), Failed>
         // The first may have been written before the buffer got its size, which empties it.
         Moment::Never => markers.written - numbers.first().copied().unwrap_or(0),
         _ if plan.format == 0 => {
-            // A chunk that is not full has not been compressed yet.
-            let waits = if plan.is_capped { 1 } else { SUB_BUFFERS_OF_CHUNK };
+            // A chunk that is not full has not been compressed yet, nor have the last ones.
+            let waits = if plan.is_capped { WAITING } else { SUB_BUFFERS_OF_CHUNK };
             let waits = waits * MARKERS_OF_SUB_BUFFER;
             markers.written_out().saturating_sub(waits)
         }

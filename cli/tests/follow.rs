@@ -163,7 +163,9 @@ fn flood() -> Result<(), Failed> {
     let times: Vec<u64> = text.lines().filter_map(time).collect();
     check(times.len() > 1000, || format!("{} lines only", times.len()))?;
     let backwards = times.windows(2).filter(|pair| pair[0] > pair[1]).count();
-    check(backwards == 0, || format!("{backwards} of {} lines are late", times.len()))?;
+    // Where the machine keeps one CPU's reader from its work for too long, its lines are late, and told.
+    let is_told = stderr(&output).contains("events came late");
+    check(backwards == 0 || is_told, || format!("{backwards} of {} lines are late", times.len()))?;
     bench.is_as_before("stream")
 }
 
