@@ -823,7 +823,7 @@ fn same_text_of_guest() -> Result<(), Failed> {
     run(SET_UP)?;
     let ours_left = reset(ours)?;
     same("reset", &theirs, &ours_left)?;
-    guest.power_off(Duration::from_secs(60))?;
+    guest.power_off(Duration::from_secs(240))?;
     Ok(())
 }
 

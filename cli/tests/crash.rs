@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -62,13 +63,13 @@ const CAP: [&str; 2] = ["-m", "8"];
 
 /// Between two markers.
 const TICK: Duration = Duration::from_millis(10);
-/// What was taken from the kernel so long before the end has been written.
-const ON_ITS_WAY: Duration = Duration::from_millis(200);
 /// Longest that is waited for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Markers of this length: seven of them fill a sub-buffer of 4 KiB.
 const MARKER_LEN: usize = 500;
 const MARKERS_OF_SUB_BUFFER: u64 = 7;
+/// Sub-buffers that may wait for their turn where each is compressed by itself.
+const WAITING: u64 = 4;
 /// What is compressed together.
 const SUB_BUFFERS_OF_CHUNK: u64 = 10;
 
@@ -315,7 +316,11 @@ fn follow(
             let since = Instant::now();
             match plan.moment {
                 Moment::Closing(after) => std::thread::sleep(after),
-                _ => while recorder.try_wait()?.is_none() && since.elapsed() < PATIENCE {},
+                _ => {
+                    while recorder.try_wait()?.is_none() && since.elapsed() < PATIENCE {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
             }
             return Ok(Times { to_start, to_close: since.elapsed() });
         }
@@ -328,16 +333,35 @@ fn follow(
     }
 }
 
-/// Markers in the first instance, and how much of its buffer was taken when.
+/// Markers in the first instance, and how much was taken of the buffers of its CPUs.
 struct Markers {
     instance: PathBuf,
     written: u64,
-    taken: Vec<(Instant, u64)>,
+    taken: BTreeMap<PathBuf, Taken>,
+}
+
+/// What was taken of the buffer of a CPU: the numbers of events that were seen, from the last on.
+#[derive(Default)]
+struct Taken([u64; 4]);
+
+impl Taken {
+    fn see(&mut self, events: u64) {
+        let [last, before, earlier, _] = self.0;
+        if events > last {
+            self.0 = [events, last, before, earlier];
+        }
+    }
+
+    /// So many have been written: what comes out of the kernel goes to the file before more is taken. What is taken at
+    /// once may be seen in two parts, and the next is on its way as well.
+    fn written_out(&self) -> u64 {
+        self.0[3]
+    }
 }
 
 impl Markers {
     fn new(place: &Place) -> Self {
-        Self { instance: place.instance(0), written: 0, taken: Vec::new() }
+        Self { instance: place.instance(0), written: 0, taken: BTreeMap::new() }
     }
 
     fn write(&mut self) -> Result<(), Failed> {
@@ -346,21 +370,18 @@ impl Markers {
         if fs::write(self.instance.join("trace_marker"), text).is_ok() {
             self.written += 1;
         }
-        let mut taken = 0;
         for cpu in fs::read_dir(self.instance.join("per_cpu")).into_iter().flatten().flatten() {
             let stats = fs::read_to_string(cpu.path().join("stats")).unwrap_or_default();
             let read = stats.lines().find_map(|line| line.strip_prefix("read events: "));
-            taken += read.map_or(Ok(0), |text| text.trim().parse::<u64>())?;
+            let read = read.map_or(Ok(0), |text| text.trim().parse::<u64>())?;
+            self.taken.entry(cpu.path()).or_default().see(read);
         }
-        self.taken.push((Instant::now(), taken));
         Ok(())
     }
 
-    /// Events that were taken from the kernel for long enough to be in the file.
+    /// Events that were taken from the kernel and have to be in the file.
     fn written_out(&self) -> u64 {
-        let end = self.taken.last().map(|(at, _)| *at);
-        let old = self.taken.iter().filter(|(at, _)| end.is_some_and(|end| *at + ON_ITS_WAY < end));
-        old.map(|(_, taken)| *taken).max().unwrap_or(0)
+        self.taken.values().map(Taken::written_out).sum()
     }
 }
 
@@ -372,7 +393,7 @@ fn nobody_is_left(group: u32) -> Result<(), Failed> {
         if left.is_empty() {
             return Ok(());
         }
-        check(since.elapsed() < Duration::from_secs(5), || format!("left running: {left:?}"))?;
+        check(since.elapsed() < PATIENCE, || format!("left running: {left:?}"))?;
         std::thread::sleep(TICK);
     }
 }
@@ -406,8 +427,8 @@ fn is_whole(place: &Place, plan: &Plan, markers: &Markers) -> Result<(), Failed>
         // The first may have been written before the buffer got its size, which empties it.
         Moment::Never => markers.written - numbers.first().copied().unwrap_or(0),
         _ if plan.format == 0 => {
-            // A chunk that is not full has not been compressed yet.
-            let waits = if plan.is_capped { 1 } else { SUB_BUFFERS_OF_CHUNK };
+            // A chunk that is not full has not been compressed yet, nor have the last ones.
+            let waits = if plan.is_capped { WAITING } else { SUB_BUFFERS_OF_CHUNK };
             let waits = waits * MARKERS_OF_SUB_BUFFER;
             markers.written_out().saturating_sub(waits)
         }

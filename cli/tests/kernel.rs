@@ -3,9 +3,9 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
 
 use common::load::{LOAD, losing_record};
 use common::{
@@ -166,13 +166,17 @@ fn filters() -> Result<(), Failed> {
         "-e",
         "sched_process_exit",
     ]);
-    record.args(["-f", "comm == \"ls\"", "-o"]).arg(&file).args(["sh", "-c", LOAD]);
+    // A name that nobody else on this machine has.
+    let program = out.path().join("eight-times");
+    std::os::unix::fs::symlink("/bin/sh", &program)?;
+    let load = format!("for i in 1 2 3 4 5 6 7 8; do {} -c :; done", program.display());
+    record.args(["-f", "comm == \"eight-times\"", "-o"]).arg(&file).args(["sh", "-c", &load]);
     let said = success(&mut record)?;
     check(said.is_empty(), || format!("-q, and yet: {said}"))?;
     let report = success(trace_cmd().arg("report").arg(&file))?;
     let exits: Vec<&str> =
         report.lines().filter(|line| line.contains("sched_process_exit:")).collect();
-    check(exits.len() == 8 && exits.iter().all(|line| line.contains("comm=ls")), || {
+    check(exits.len() == 8 && exits.iter().all(|line| line.contains("comm=eight-times")), || {
         format!("{exits:#?}")
     })?;
     check(report.contains("filename=/"), || report.clone())
@@ -238,17 +242,15 @@ fn ctrl_c() -> Result<(), Failed> {
     let file = out.path().join("trace.dat");
     let mut record = trace_cmd();
     record.args(["record", "-e", "sched", "-o"]).arg(&file).stdout(Stdio::piped());
-    let child = record.spawn()?;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while fs::read_to_string(dir.join("events/sched/enable"))?.trim() != "1" {
-        check(Instant::now() < deadline, || "sched was never enabled".to_owned())?;
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    std::thread::sleep(Duration::from_millis(300));
+    let mut child = record.spawn()?;
+    let mut out = BufReader::new(child.stdout.take().ok_or("no output")?);
+    // Said once it records.
+    let mut said = String::new();
+    while !said.contains("Hit Ctrl^C") && out.read_line(&mut said)? > 0 {}
     Command::new("ls").arg("/").stdout(Stdio::null()).status()?;
     kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGINT)?;
+    out.read_to_string(&mut said)?;
     let output = child.wait_with_output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
     check(output.status.success(), || format!("{}: {said}", output.status))?;
     check(said.contains("Hit Ctrl^C to stop recording"), || said.clone())?;
     let after = tracing_state(&dir);
@@ -325,7 +327,9 @@ fn copy_of_binary(dir: &Path) -> Result<PathBuf, Failed> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
     let copy = dir.join("trace-cmd");
-    fs::copy(env!("CARGO_BIN_EXE_trace-cmd"), &copy)?;
+    // By another process: what this one has open to write, a child of another test may have too, and then nobody can
+    // run it.
+    success(Command::new("cp").arg(env!("CARGO_BIN_EXE_trace-cmd")).arg(&copy))?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
     Ok(copy)
 }

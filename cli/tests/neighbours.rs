@@ -5,8 +5,8 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
 
+use common::listener::eventually;
 use common::tracefs_state::WritableFiles;
 use common::{Case, check, stderr, success, trace_cmd, with_tracefs};
 use libtest_mimic::Failed;
@@ -43,11 +43,7 @@ impl Recording {
         record.args(["record", "-q"]).args(words).arg("-o").arg(file);
         record.stdin(Stdio::null()).stderr(Stdio::piped());
         let recording = Self(Some(record.spawn()?));
-        let since = Instant::now();
-        while !(file.exists() && seen()) {
-            check(since.elapsed() < Duration::from_secs(20), || format!("{words:?}: no start"))?;
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        eventually(&format!("{words:?}: no start"), || Ok(file.exists() && seen()))?;
         Ok(recording)
     }
 

@@ -45,14 +45,13 @@ fn once() -> Result<(), Failed> {
     let _lock = TracefsLock::take()?;
     let out = TempDir::new()?;
     let small = record(out.path(), 50_000, &[])?;
-    let large = record(out.path(), 500_000, &[])?;
+    let large = large(out.path(), &[])?;
     for Taken { size, written, ending, .. } in [&small, &large] {
         let [size, written] = [size, written].map(|&bytes| bytes as f64 / 1e6);
         println!(
             "{size:.1} MB: {written:.1} MB written, {ending:?} from the command's end to exit"
         );
     }
-    check(large.size >= 100 << 20, || format!("{} bytes show nothing", large.size))?;
     // Nobody writes a tmpfs to a disk.
     if statfs(out.path())?.filesystem_type() != TMPFS_MAGIC {
         check(large.written >= large.size / 2, || "writes are not counted".to_owned())?;
@@ -68,7 +67,7 @@ fn capped() -> Result<(), Failed> {
     let _lock = TracefsLock::take()?;
     let out = TempDir::new()?;
     let small = record(out.path(), 50_000, &CAP)?;
-    let large = record(out.path(), 500_000, &CAP)?;
+    let large = large(out.path(), &CAP)?;
     for Taken { size, recorded, most, written, ending } in [&small, &large] {
         let [size, recorded, most, written] =
             [size, recorded, most, written].map(|&bytes| bytes as f64 / 1e6);
@@ -77,13 +76,26 @@ fn capped() -> Result<(), Failed> {
              {ending:?} from the command's end to exit"
         );
     }
-    check(large.recorded >= 100 << 20, || format!("{} bytes show nothing", large.recorded))?;
     check(large.size < large.recorded / 4, || format!("{} bytes are kept", large.size))?;
     check(large.most < large.recorded / 2, || format!("{} bytes of the disk", large.most))?;
     // Pages that were given back before they were written are counted, too.
     check(large.written as f64 <= 1.05 * (large.recorded + large.size) as f64, || {
         format!("{} bytes written for {}", large.written, large.recorded)
     })
+}
+
+/// Records so much that the beginning and the end of the file do not count.
+fn large(dir: &Path, way: &[&str]) -> Result<Taken, Failed> {
+    const ENOUGH: u64 = 100 << 20;
+    // Where the disk is slow or the machine busy, part of it is lost.
+    for count in [500_000, 2_000_000, 8_000_000] {
+        let taken = record(dir, count, way)?;
+        if taken.recorded >= ENOUGH {
+            return Ok(taken);
+        }
+        println!("only {} bytes of {count} writes were recorded", taken.recorded);
+    }
+    Err("that shows nothing".into())
 }
 
 /// Records in a way that is given, too.

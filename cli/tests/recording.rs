@@ -5,14 +5,16 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode, Stdio};
 
+use common::listener::eventually;
 use common::load::{LOAD, losing_record};
 use common::{
     Case, check, complaint, stderr, success, trace_cmd, values, with_reference, with_tracefs,
 };
 use libtest_mimic::Failed;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 use trace_virt::lab::requirements;
 
@@ -208,15 +210,27 @@ fn only_command() -> Result<(), Failed> {
 
 fn tasks() -> Result<(), Failed> {
     let bench = Bench::new()?;
-    let mut task = Command::new("sleep").arg("1").spawn()?;
+    // It ends when it has nothing more to read.
+    let mut task = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     let pid = task.id().to_string();
-    let started = Instant::now();
-    bench.record(&["-q", "-e", "sched", "-P", &pid], &[])?;
-    let took = started.elapsed();
+    let mut record = trace_cmd();
+    record.args(["record", "-q", "-e", "sched", "-P", &pid, "-o"]).arg(bench.file());
+    let mut recording = record.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    // The file gets its name when tracing is on.
+    let begun = eventually("it does not record", || {
+        Ok(bench.file().exists() || recording.try_wait()?.is_some())
+    });
+    drop(task.stdin.take());
     task.wait()?;
-    check(took < Duration::from_secs(20), || format!("{took:?}"))?;
+    let ended = eventually("it outlives its tasks", || Ok(recording.try_wait()?.is_some()));
+    if ended.is_err() {
+        kill(Pid::from_raw(recording.id().cast_signed()), Signal::SIGINT)?;
+    }
+    let output = recording.wait_with_output()?;
+    begun.and(ended)?;
+    check(output.status.success(), || format!("{}: {}", output.status, stderr(&output)))?;
     let report = success(trace_cmd().arg("report").arg(bench.file()))?;
-    check(report.contains(&format!("sleep-{pid}")), || report.clone())?;
+    check(report.contains(&format!("cat-{pid}")), || report.clone())?;
     bench.is_as_before("-P")
 }
 
@@ -299,12 +313,8 @@ fn daemon() -> Result<(), Failed> {
     let noted = fs::read_to_string("/run/trace-cmd-record.pid")?;
     check(noted.trim() == pid.to_string(), || format!("{noted:?} noted, {said:?} said"))?;
     success(Command::new("sh").args(["-c", LOAD]))?;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGINT)?;
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while Path::new("/run/trace-cmd-record.pid").exists() {
-        check(Instant::now() < deadline, || "it goes on".to_owned())?;
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    kill(Pid::from_raw(pid), Signal::SIGINT)?;
+    eventually("it goes on", || Ok(!Path::new("/run/trace-cmd-record.pid").exists()))?;
     let report = success(trace_cmd().arg("report").arg(bench.file()))?;
     check(report.contains("sched_switch:"), || report.clone())?;
     bench.is_as_before("--daemonize")?;

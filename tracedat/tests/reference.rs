@@ -13,7 +13,7 @@ use tracedat::write::{BufferData, CpuSource, Head, Settings, TextData, Version, 
 use tracedat::{Abi, ByteOrder};
 
 /// Longer than any of these files takes on a slow machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(240);
 
 /// What only the recorder knows of a CPU.
 const RECORDER: RecorderStat<'_> = RecorderStat {

@@ -91,15 +91,18 @@ fn options(way: Way) -> RecorderOptions {
     let mut options = RecorderOptions::default();
     options.way = way;
     options.interval = Duration::from_millis(20);
-    options.stop_timeout = Duration::from_millis(200);
+    options.stop_timeout = PATIENCE;
     options
 }
+
+/// How long a loaded machine may take for what takes no time.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn record(fake: &Fake, sinks: Vec<(u32, Sink)>, way: Way) -> Ledger {
     let recorder = Recorder::start(&fake.top(), sinks, &options(way)).unwrap();
     let started = Instant::now();
     let ledger = recorder.stop();
-    assert!(started.elapsed() < Duration::from_secs(20), "stopping took {:?}", started.elapsed());
+    assert!(started.elapsed() < PATIENCE, "stopping took {:?}", started.elapsed());
     ledger
 }
 
@@ -382,12 +385,16 @@ fn what_is_left_is_taken_up_to_the_size_of_the_ring_buffer() {
     let recorder =
         Recorder::start(&fake.top(), vec![(0, Sink::Fd(pipe.into()))], &options(Way::Read))
             .unwrap();
+    let (stopping, is_stopping) = mpsc::channel();
     let consumer = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
+        // It is told to stop at the next moment.
+        is_stopping.recv().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
         let mut all = Vec::new();
         reader.read_to_end(&mut all).unwrap();
         all.len()
     });
+    stopping.send(()).unwrap();
     let ledger = recorder.stop();
     assert!(ledger.cpus[0].error.is_none(), "{ledger:?}");
     // Twice what fits and four more; and the round that was under way, if one was.
@@ -442,12 +449,17 @@ fn a_pipe_nobody_reads_is_given_up_after_the_timeout() {
     for way in [Way::Splice, Way::Read] {
         fake.cpu(0, &sub_buffers(100));
         let (reader, pipe) = std::io::pipe().unwrap();
-        let ledger = record(&fake, vec![(0, Sink::Fd(pipe.into()))], way);
+        let timeout = Duration::from_millis(200);
+        let mut options = options(way);
+        options.stop_timeout = timeout;
+        let sinks = vec![(0, Sink::Fd(pipe.into()))];
+        let ledger = Recorder::start(&fake.top(), sinks, &options).unwrap().stop();
         let Some(SinkError::Stalled { waited, .. }) = ledger.cpus[0].error else {
             panic!("{ledger:?}");
         };
-        // By the thread itself: one that had to be left behind is given a second more.
-        assert!(waited < Duration::from_secs(1), "{waited:?}");
+        assert!(waited >= timeout, "{waited:?}");
+        // By the thread itself: of one that is left behind it is not known what it discarded.
+        assert!(ledger.cpus[0].discarded_bytes > 0, "{ledger:?}");
         assert!(ledger.bytes() > 0 && ledger.bytes() < 100 * SUB_BUFFER as u64);
         drop(reader);
     }
@@ -493,9 +505,10 @@ fn a_sink_that_takes_its_time_stalls_the_recorder() {
     let (told, taken) = mpsc::channel();
     let sinks = vec![(0, Sink::Writer(Box::new(Slow(told))))];
     let recorder = Recorder::start(&fake.top(), sinks, &options(Way::Auto)).unwrap();
-    taken.recv_timeout(Duration::from_secs(20)).unwrap();
+    taken.recv_timeout(PATIENCE).unwrap();
     let stalls = recorder.stop().cpus[0].stalls;
-    assert!(stalls.count == 1 && stalls.longest >= Stalls::LIMIT, "{stalls:?}");
+    // The machine may stall it as well.
+    assert!(stalls.count >= 1 && stalls.longest >= Stalls::LIMIT, "{stalls:?}");
 }
 
 #[test]
@@ -576,7 +589,7 @@ fn what_wakes_the_recorder_is_read_into_lent_memory() {
     let lends = Lends::default();
     let sinks = vec![(0, Sink::Lender(Box::new(lends.clone())))];
     let recorder = Recorder::start(&fake.top(), sinks, &options(Way::Auto)).unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     let mut written = Vec::new();
     // What is there when the recorder has not slept yet, it splices.
     while lends.taken.lock().unwrap().1 == 0 {
@@ -615,7 +628,7 @@ fn a_follower_is_told_when_it_has_all() {
     let told = Told::default();
     let sinks = vec![(0, Sink::Follower(Box::new(told.clone())))];
     let recorder = Recorder::start(&fake.top(), sinks, &options(Way::Read)).unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     while told.0.lock().unwrap().1.len() < 2 {
         assert!(Instant::now() < until, "never told");
         std::thread::sleep(Duration::from_millis(1));

@@ -276,7 +276,7 @@ fn killed() {
 
     victim.kill().unwrap();
     // Not waited for yet: a zombie is dead as well.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(240);
     let journal = loop {
         let mut found = Journal::stale(&kernel.dir(), journals.path()).unwrap();
         if let Some(journal) = found.journals.pop() {
@@ -360,7 +360,7 @@ fn be_killed(place: &OsStr) {
     changes.create_instance(&dir, "mine").unwrap();
     println!("changed");
     std::io::stdout().flush().unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(60));
+    std::thread::sleep(std::time::Duration::from_secs(600));
 }
 
 fn kept() {

@@ -128,7 +128,7 @@ mod tests {
     use crate::MessageError;
 
     fn soon() -> Deadline {
-        Deadline::after(Duration::from_secs(5))
+        Deadline::after(Duration::from_secs(240))
     }
 
     #[test]

@@ -14,7 +14,7 @@ use trace_transport::session::{
 };
 
 /// Longer than any step takes on a slow machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(240);
 
 fn main() -> ExitCode {
     let is_there = Command::new("trace-cmd").arg("--help").output().is_ok();

@@ -48,7 +48,7 @@ fn trial_if(
 }
 
 fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(60))
+    Deadline::after(Duration::from_secs(240))
 }
 
 fn accept(listener: &Listener) -> (Stream, Peer) {

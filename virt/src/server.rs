@@ -63,7 +63,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a guest's client has to say that it is there, where none has answered so far.
 const HELLO_TIME: Duration = Duration::from_secs(5);
 /// The same of one that has answered before: its machine may stand still for a while.
-const KNOWN_HELLO_TIME: Duration = Duration::from_secs(30);
+const KNOWN_HELLO_TIME: Duration = Duration::from_secs(15);
 /// How long after its start the server expects guests that run already: QEMU tries again once a second, on a machine that
 /// may have much else to do.
 const GATHER_TIME: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -24,6 +24,8 @@ pub(crate) struct Listener {
     child: Child,
     dir: TempDir,
     said: Arc<Said>,
+    /// Who hears what it says.
+    hearing: Vec<JoinHandle<()>>,
     /// Where it listens, as it says.
     pub(crate) address: String,
 }
@@ -53,13 +55,10 @@ impl Listener {
         command.arg("-d").arg(dir.path()).stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let said = Arc::new(Said::default());
-        if let Some(out) = child.stdout.take() {
-            said.hear(out);
-        }
-        if let Some(err) = child.stderr.take() {
-            said.hear(err);
-        }
-        let mut listener = Self { child, dir, said, address: String::new() };
+        let out = child.stdout.take().map(|out| said.hear(out));
+        let err = child.stderr.take().map(|err| said.hear(err));
+        let hearing = out.into_iter().chain(err).collect();
+        let mut listener = Self { child, dir, said, hearing, address: String::new() };
         let line = listener.wait_for("Listening on ")?;
         listener.address = line.trim_start_matches("Listening on ").to_owned();
         Ok(listener)
@@ -138,13 +137,16 @@ impl Listener {
         Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all is heard that it said.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus, Failed> {
         let mut status = None;
         eventually("the listener does not end", || {
             status = self.child.try_wait()?;
             Ok(status.is_some())
         })?;
+        for hearing in self.hearing.drain(..) {
+            hearing.join().map_err(|_| "what it says was not heard")?;
+        }
         status.ok_or_else(|| "no status".into())
     }
 
@@ -170,14 +172,14 @@ impl Drop for Listener {
 }
 
 impl Said {
-    fn hear(self: &Arc<Self>, from: impl Read + Send + 'static) {
+    fn hear(self: &Arc<Self>, from: impl Read + Send + 'static) -> JoinHandle<()> {
         let said = Arc::clone(self);
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
                 said.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                 said.more.notify_all();
             }
-        });
+        })
     }
 }
 

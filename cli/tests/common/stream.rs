@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::listener::PATIENCE;
 use super::{check, trace_cmd};
 
 /// Its lines, each with the time it came.
@@ -83,7 +84,7 @@ impl Stream {
 
     /// All lines up to the next with this in it.
     pub(crate) fn lines_until(&self, part: &str) -> Result<Vec<(Instant, String)>, Failed> {
-        let until = Instant::now() + Duration::from_secs(240);
+        let until = Instant::now() + PATIENCE;
         let mut lines = Vec::new();
         loop {
             let left = until.saturating_duration_since(Instant::now());

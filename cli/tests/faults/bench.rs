@@ -15,7 +15,7 @@ use crate::common::tracefs_state::WritableFiles;
 use crate::common::{check, stderr, success, trace_cmd, tracing_state};
 
 /// Nothing takes longer, whatever fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
 
 const JOURNALS: &str = "/run/trace-cmd/journals";
 const STEP: Duration = Duration::from_millis(5);

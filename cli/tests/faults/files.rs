@@ -56,7 +56,8 @@ const REFUSED: &str =
 
 /// Each file fails with EIO whatever is done.
 pub(crate) fn failing() -> Result<(), Failed> {
-    let mut sleeper = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn()?;
+    // It waits for words that never come, however long this takes.
+    let mut sleeper = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     let tried = each_of(FAILING, &sleeper.id().to_string());
     sleeper.kill()?;
     sleeper.wait()?;

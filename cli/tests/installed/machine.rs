@@ -50,6 +50,11 @@ impl Machine {
                 machine.init = children.trim().parse().unwrap_or_default();
                 return Ok(false);
             }
+            // Before that it looks as this machine does, which may have a systemd as well.
+            let name = fs::read_to_string(format!("/proc/{}/comm", machine.init))?;
+            if name.trim() != "systemd" {
+                return Ok(false);
+            }
             Ok(machine.output(&["systemctl", "is-active", "basic.target"])?.status.success())
         })?;
         Ok(machine)

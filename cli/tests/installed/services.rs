@@ -103,7 +103,9 @@ fn virt_client(machine: &Machine, client: &str) -> Result<(), Failed> {
     machine.run(&["systemctl", "start", client])?;
     eventually("it does not open its port", || {
         let pid = machine.run(&["systemctl", "show", "--value", "-p", "MainPID", client])?;
-        let files = fs::read_dir(machine.path(&format!("/proc/{}/fd", pid.trim())))?;
+        // It may have gone, or not be there yet.
+        let files = fs::read_dir(machine.path(&format!("/proc/{}/fd", pid.trim())));
+        let Ok(files) = files else { return Ok(false) };
         // Seen from here it has no /dev.
         let mut links = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
         Ok(links.any(|link| link.ends_with("virtio-ports/agent-ctl-path")))

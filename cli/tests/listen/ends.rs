@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::common::listener::{Listener, eventually};
-use crate::common::{check, success, trace_cmd};
+use crate::common::{check, free_port, success, trace_cmd};
 use crate::recorder::{Kind, Recorder, record};
 use crate::trace::Trace;
 
@@ -56,8 +56,9 @@ fn traces() -> Result<Vec<Trace>, Failed> {
 /// Signals are taken for the end of all recordings.
 pub(crate) fn signals() -> Result<(), Failed> {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut listener = Listener::start(&[])?;
-        let port = listener.port()?;
+        let port = free_port()?;
+        let words = ["--bind", &format!("127.0.0.1:{port}")];
+        let mut listener = Listener::start_in(TempDir::new()?, &words)?;
         let halves: Result<Vec<_>, _> =
             traces()?.into_iter().map(|trace| Half::start(&listener, trace)).collect();
         let mut halves = halves?;
@@ -74,7 +75,6 @@ pub(crate) fn signals() -> Result<(), Failed> {
         }
         check(listener.names()?.len() == halves.len(), || format!("{:?}", listener.names()))?;
         // Though connections to it are still open.
-        let words = ["--bind", &format!("127.0.0.1:{port}")];
         let mut again = Listener::start_in(TempDir::new()?, &words)?;
         record(port, &halves[0].trace, &Kind::default())?;
         again.end(Signal::SIGTERM)?;
@@ -85,8 +85,9 @@ pub(crate) fn signals() -> Result<(), Failed> {
 
 /// A listener that is killed leaves files with all that was written.
 pub(crate) fn kill() -> Result<(), Failed> {
-    let mut listener = Listener::start(&[])?;
-    let port = listener.port()?;
+    let port = free_port()?;
+    let words = ["--bind", &format!("127.0.0.1:{port}")];
+    let mut listener = Listener::start_in(TempDir::new()?, &words)?;
     let trace = Trace::new(23)?;
     let before = record(port, &trace, &Kind::default())?;
     let half = Half::start(&listener, Trace::new(24)?)?;
@@ -101,7 +102,6 @@ pub(crate) fn kill() -> Result<(), Failed> {
     half.trace.is_cut_in(&file, &half.counts)?;
     let names = listener.names()?;
     check(names.len() == 2, || format!("{names:?}"))?;
-    let words = ["--bind", &format!("127.0.0.1:{port}")];
     let mut again = Listener::start_in(TempDir::new()?, &words)?;
     record(port, &trace, &Kind::default())?;
     again.end(Signal::SIGTERM)

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use trace_virt::lab::requirements::{self, TracefsLock};
 
 use crate::common::listener::{Listener, eventually};
-use crate::common::{check, success};
+use crate::common::{check, free_port, success, trace_cmd};
 use crate::recorder::{Kind, record};
 use crate::trace::{Trace, report_of_both};
 
@@ -63,8 +63,7 @@ pub(crate) fn records() -> Result<(), Failed> {
 pub(crate) fn names() -> Result<(), Failed> {
     let dir = TempDir::new()?;
     let mut command = requirements::reference()?.exact()?.reader();
-    // A port that is free now.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port()?;
     command.args(["listen", "--debug", "-p", &port.to_string(), "-d"]).arg(dir.path());
     let mut theirs = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let trace = Trace::new(100)?;
@@ -99,13 +98,11 @@ pub(crate) fn killed() -> Result<(), Failed> {
 
 fn kill_it(listener: &Listener, child: &mut Child) -> Result<(), Failed> {
     let grown = eventually("no data comes", || {
-        // Sparse, so its blocks tell.
-        let blocks =
-            |path: PathBuf| std::os::unix::fs::MetadataExt::blocks(&path.metadata().ok()?).into();
-        let names = listener.names()?;
-        let blocks: Option<u64> = names.first().and_then(|name| blocks(listener.dir().join(name)));
         thread::sleep(Duration::from_millis(50));
-        Ok(blocks.is_some_and(|blocks| blocks > 0))
+        let names = listener.names()?;
+        let Some(name) = names.first() else { return Ok(false) };
+        let report = trace_cmd().args(["report", "-i"]).arg(listener.dir().join(name)).output()?;
+        Ok(String::from_utf8_lossy(&report.stdout).contains(": sched_"))
     });
     kill(Pid::from_raw(-i32::try_from(child.id())?), Signal::SIGKILL)?;
     child.wait()?;

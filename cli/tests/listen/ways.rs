@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use trace_transport::{Deadline, Stream, unix};
 
 use crate::common::listener::{Listener, PATIENCE, eventually};
-use crate::common::{check, complaint, trace_cmd};
+use crate::common::{check, complaint, free_port, trace_cmd};
 use crate::recorder::{Kind, Recorder, record};
 use crate::trace::Trace;
 
@@ -21,7 +21,7 @@ pub(crate) fn files() -> Result<(), Failed> {
     let log = log.path().join("log");
     let log_name = log.to_string_lossy().into_owned();
     let dir = TempDir::new()?;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port()?;
     let mut listen = trace_cmd();
     listen.args(["listen", "--bind", "127.0.0.1", "-p", &port.to_string(), "-o", "base"]);
     listen.args(["--verbose", "-l", &log_name, "-d"]).arg(dir.path());
@@ -84,7 +84,7 @@ pub(crate) fn daemon() -> Result<(), Failed> {
     const PID_FILE: &str = "/run/trace-cmd-net.pid";
     let dir = TempDir::new()?;
     let log = dir.path().join("log");
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port()?;
     let mut listen = trace_cmd();
     listen.args(["listen", "-D", "--bind", "127.0.0.1", "-p", &port.to_string(), "-l"]).arg(&log);
     listen.arg("-d").arg(dir.path());

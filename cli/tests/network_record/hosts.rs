@@ -116,7 +116,7 @@ fn end_of(mut child: Child) -> Result<Output, Failed> {
 pub(crate) fn gone() -> Result<(), Failed> {
     let bench = Bench::new()?;
     let hosts = Hosts::new()?;
-    let patience = ["--peer-timeout", "2"];
+    let patience = ["--peer-timeout", "5"];
     let mut listener = hosts.listen(&patience)?;
     let child = hosts.record(&listener, &[&patience[..], &["-t"]].concat())?;
     let marks = Marks::start(&bench.dir, Pace::Slow)?;

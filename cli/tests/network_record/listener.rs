@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libtest_mimic::Failed;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -12,6 +12,8 @@ use trace_transport::session::{
     Extensions, Protocol, Received, Receiver, ReceiverConfig, ReceiverEvent, Sequence,
 };
 use trace_transport::{Deadline, Stream, tcp, udp};
+
+use crate::common::listener::PATIENCE;
 
 /// What happens to datagrams before the listener has them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,7 @@ fn accept(listener: &tcp::Listener) -> io::Result<Stream> {
             return Ok(stream);
         }
         let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, Deadline::after(Duration::from_secs(60)).poll_timeout())?;
+        poll(&mut fds, Deadline::after(PATIENCE).poll_timeout())?;
     }
 }
 
@@ -227,7 +229,7 @@ impl Session {
 
     fn flush(&mut self) -> io::Result<()> {
         let bytes = self.receiver.output();
-        let soon = Deadline::after(Duration::from_secs(60));
+        let soon = Deadline::after(PATIENCE);
         self.control.write_all(bytes, soon).map_err(io::Error::other)?;
         let count = bytes.len();
         self.receiver.sent(count);
@@ -237,7 +239,7 @@ impl Session {
     fn wait(&self) -> io::Result<()> {
         let fds = self.streams.iter().filter_map(Way::fd).chain([self.control.as_fd()]);
         let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        match poll(&mut fds, Deadline::after(Duration::from_secs(60)).poll_timeout())? {
+        match poll(&mut fds, Deadline::after(PATIENCE).poll_timeout())? {
             0 => Err(io::ErrorKind::TimedOut.into()),
             _ => Ok(()),
         }

@@ -13,9 +13,9 @@ mod stall;
 
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use common::bench::Bench;
+use common::listener::PATIENCE;
 use common::{Case, check, stderr, success, trace_cmd, with_reference, with_tracefs};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
@@ -101,7 +101,9 @@ fn c_listener() -> Result<(), Failed> {
         for words in [&["-t"][..], &[]] {
             let listener = ReferenceListener::start()?;
             let mut record = record(&listener.address(), &["--file-version", version]);
-            let said = success(record.args(words).args(EVENTS).args(["sh", "-c", LOAD]))?;
+            // Datagrams that the C listener has no time for are lost: so few that the kernel keeps them.
+            let events = if words.is_empty() { &EVENTS[..2] } else { &EVENTS[..] };
+            let said = success(record.args(words).args(events).args(["sh", "-c", LOAD]))?;
             let lines = said.lines().filter(|line| line.contains("data sent to")).count();
             check(lines > 0, || format!("nothing is said of what was sent: {said}"))?;
             let unseen = said.contains("cannot be seen with this listener");
@@ -151,7 +153,7 @@ fn ends(child: std::process::Child) -> Result<Output, Failed> {
     let pid = Pid::from_raw(child.id().cast_signed());
     let (done, is_done) = std::sync::mpsc::channel::<()>();
     let watch = thread::spawn(move || {
-        let late = is_done.recv_timeout(Duration::from_secs(60)).is_err();
+        let late = is_done.recv_timeout(PATIENCE).is_err();
         late.then(|| kill(pid, Signal::SIGKILL))
     });
     let output = child.wait_with_output()?;
@@ -231,6 +233,9 @@ fn refusals() -> Result<(), Failed> {
     ];
     for (listener, part) in cases {
         let mut record = record(&listener, &["-t"]);
+        if part.starts_with("timed out") {
+            record.args(["--peer-timeout", "5"]);
+        }
         let line = common::complaint(record.args(EVENTS).args(["sh", "-c", LOAD]))?;
         check(line.contains(part), || format!("{part}: {line}"))?;
     }

@@ -1,7 +1,6 @@
 //! The listener of the C version.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -13,9 +12,8 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use trace_virt::lab::requirements;
 
-use crate::common::check;
-
-const SOON: Duration = Duration::from_secs(60);
+use crate::common::listener::PATIENCE;
+use crate::common::{check, free_port};
 
 /// A listener in a process group of its own, as it leaves processes behind.
 pub(crate) struct ReferenceListener {
@@ -26,7 +24,7 @@ pub(crate) struct ReferenceListener {
 
 impl ReferenceListener {
     pub(crate) fn start() -> Result<Self, Failed> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let dir = TempDir::new()?;
         let mut listen = requirements::reference()?.exact()?.reader();
         listen.args(["listen", "-p", &port.to_string(), "-d"]).arg(dir.path()).process_group(0);
@@ -108,7 +106,7 @@ fn has_socket(port: u16, state: &str) -> bool {
 pub(crate) fn until(what: &str, holds: impl Fn() -> bool) -> Result<(), Failed> {
     let since = Instant::now();
     while !holds() {
-        check(since.elapsed() < SOON, || format!("waited in vain: {what}"))?;
+        check(since.elapsed() < PATIENCE, || format!("waited in vain: {what}"))?;
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())

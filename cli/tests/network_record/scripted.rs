@@ -3,10 +3,12 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use libtest_mimic::Failed;
 use trace_transport::message::Message;
+
+use crate::common::free_port;
+use crate::common::listener::PATIENCE;
 
 /// A listener and what it brings.
 pub(crate) struct Scripted<T> {
@@ -31,7 +33,7 @@ fn listen<T: Send + 'static>(
 
 fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let (stream, _) = listener.accept()?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
 
@@ -59,8 +61,8 @@ pub(crate) fn refuses(reason: &'static str) -> io::Result<String> {
 }
 
 /// An address where nobody listens.
-pub(crate) fn nobody() -> io::Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+pub(crate) fn nobody() -> Result<String, Failed> {
+    Ok(format!("127.0.0.1:{}", free_port()?))
 }
 
 fn word(stream: &mut TcpStream) -> io::Result<String> {

@@ -87,10 +87,13 @@ pub(crate) fn passes() -> Result<(), Failed> {
 pub(crate) fn stays() -> Result<(), Failed> {
     let bench = Bench::new()?;
     let mut listener = Listener::start(&[])?;
-    let mut child = start(&listener, &["--peer-timeout", "1"])?;
-    let marks = Marks::start(&bench.dir, Pace::Flood)?;
+    let mut child = start(&listener, &["--peer-timeout", "5"])?;
+    let marks = Marks::start(&bench.dir, Pace::Slow)?;
     let file = file_with_marks(&listener)?;
+    drop(marks);
     listener.signal(Signal::SIGSTOP)?;
+    // Not before: nobody has to keep up with these.
+    let marks = Marks::start(&bench.dir, Pace::Flood)?;
     let ended = eventually("the recorder goes on", || Ok(child.try_wait()?.is_some()));
     drop(marks);
     if ended.is_err() {

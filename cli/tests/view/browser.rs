@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// However busy the machine is, an answer comes by then.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// One page in a browser of its own.
 pub(crate) struct Browser {
@@ -145,7 +145,13 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // It ends its own processes.
-        if self.call("Browser.close", &json!({})).is_err() {
+        let until = Instant::now() + DEADLINE;
+        let mut ends = self.call("Browser.close", &json!({})).is_ok();
+        while ends && matches!(self.child.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(10));
+            ends = Instant::now() < until;
+        }
+        if !ends {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();

@@ -263,8 +263,9 @@ impl Drop for Recorder {
 
 impl CpuThread {
     fn finish(mut self, instance: &Instance, stop_timeout: Duration) -> CpuLedger {
-        // The thread gives up on its own after stop_timeout; this is for one that cannot.
-        let patience = stop_timeout.saturating_add(Duration::from_secs(1));
+        // The thread gives up on its own after stop_timeout; this is for one that cannot. One that only has to wait for
+        // its turn on a busy machine knows best what it took.
+        let patience = stop_timeout.saturating_add(Duration::from_secs(10));
         let mut seen = self.progress.load(Ordering::Relaxed);
         let mut error = None;
         while self.totals.is_none() && error.is_none() {

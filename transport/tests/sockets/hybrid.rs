@@ -96,5 +96,6 @@ fn silence() {
     let monitor = monitor(&path, |socket, _| socket);
     let error = connect(&path, Deadline::after(Duration::from_millis(100))).unwrap_err();
     assert!(matches!(error, Error::TimedOut { .. }), "{error}");
-    monitor.join().unwrap();
+    // On a busy machine the time may have passed before anybody connected: that it would wait for.
+    drop(monitor);
 }

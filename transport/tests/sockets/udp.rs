@@ -41,7 +41,7 @@ fn receive(receiver: &Receiver, count: usize) -> Vec<(SocketAddr, Vec<u8>)> {
     let mut slab = Slab::new();
     let mut got = Vec::new();
     while got.len() < count {
-        assert!(wait(receiver, Duration::from_secs(60)), "{} of {count} came", got.len());
+        assert!(wait(receiver, Duration::from_secs(240)), "{} of {count} came", got.len());
         let batch = receiver.receive(&mut slab).unwrap();
         for datagram in batch.datagrams() {
             assert!(!datagram.truncated);
@@ -115,17 +115,18 @@ fn drops() {
     }
     let mut slab = Slab::new();
     let mut received = 0;
-    // On loopback a datagram is in the buffer, or dropped, by the time its sender goes on.
-    loop {
-        let count = receiver.receive(&mut slab).unwrap().datagrams().count();
-        if count == 0 {
-            break;
+    let end = soon();
+    // On a busy machine some are on their way even on loopback when their sender goes on.
+    let dropped = loop {
+        received += receiver.receive(&mut slab).unwrap().datagrams().count();
+        let dropped = receiver.dropped().unwrap() as usize;
+        assert!(received + dropped <= sent, "{received} received, {dropped} dropped of {sent}");
+        if received + dropped == sent {
+            break dropped;
         }
-        received += count;
-    }
-    let dropped = receiver.dropped().unwrap();
+        assert!(!end.has_passed(), "{received} received, {dropped} dropped of {sent}");
+    };
     assert!(received > 0 && dropped > 0, "{received} received, {dropped} dropped");
-    assert_eq!(received + dropped as usize, sent);
 }
 
 fn one_sender() {

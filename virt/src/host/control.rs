@@ -512,7 +512,7 @@ mod tests {
             rounds: 0,
             patience: Patience {
                 ask_after: Duration::from_millis(50),
-                unanswered: Duration::from_secs(3),
+                unanswered: Duration::from_secs(8),
             },
             closed: Closed::new(1),
         };
@@ -524,7 +524,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_is_long_in_stopping_is_waited_for_while_it_answers() {
-        let closed = close(Duration::MAX, Duration::from_secs(5));
+        let closed = close(Duration::MAX, Duration::from_secs(10));
         assert_eq!(closed.end, SessionEnd::Complete, "{:?}", closed.problems);
         assert!(!closed.samples.is_empty());
     }

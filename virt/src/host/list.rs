@@ -11,7 +11,7 @@ use super::link;
 use crate::protocol::clean;
 use crate::setup::VirtDir;
 
-/// The server asks the guest's client, which gets up to 30 s.
+/// The server asks the guest's client, which gets up to 15 s.
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(60);
 
 /// A guest that a server knows.

@@ -138,7 +138,7 @@ fn download(directory: &Path, flavor: Flavor) -> Result<(), LabError> {
     for package in &packages {
         let mut apt = Command::new(command::find("apt-get", "apt")?);
         // As root, apt would give the download to a user who cannot write here.
-        apt.args(["-o", "APT::Sandbox::User=root", "-q", "download"]);
+        apt.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=5", "-q", "download"]);
         command::output(apt.arg(package).current_dir(&unfinished))?;
     }
     let reading = || file("reading", &unfinished);

@@ -28,6 +28,10 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long nothing may come of what was on its way when a recorder went away.
 const LAST_PATIENCE: Duration = Duration::from_millis(200);
 
+/// So often it is looked for more of it after that time: with a [turn](DataStream::turn) each, sockets hold no more. On a
+/// busy machine the time may have passed before this thread has looked at all.
+const LAST_TURNS: u32 = 8;
+
 /// After so long without a word the head of version 1 may be complete, of which nothing tells the end.
 const V1_QUIET: Duration = Duration::from_millis(100);
 
@@ -176,6 +180,7 @@ impl<'a> Client<'a> {
     fn take_all(&mut self) -> Result<(), ClientError> {
         loop {
             let now = Instant::now();
+            let mut is_late = false;
             self.send().map_err(ClientError::Control)?;
             if let Some(since) = self.closing {
                 self.take_silent(now)?;
@@ -183,15 +188,15 @@ impl<'a> Client<'a> {
                     return Ok(());
                 }
                 let progress = self.streams.iter().map(DataStream::last).max();
-                let progress = progress.map_or(since, |last| last.max(since));
-                if now.saturating_duration_since(progress) >= CLOSE_PATIENCE {
-                    return Err(ClientError::Incomplete);
-                }
+                is_late = progress.map_or(since, |last| last.max(since)) + CLOSE_PATIENCE <= now;
             }
             self.complete_quiet_head(now)?;
-            let ready = self.wait(now).map_err(ClientError::Control)?;
+            let ready = self.wait(now, is_late).map_err(ClientError::Control)?;
             if ready.stop {
                 return Err(ClientError::Stopped);
+            }
+            if is_late && ready.streams.is_empty() {
+                return Err(ClientError::Incomplete);
             }
             let now = Instant::now();
             if ready.control {
@@ -212,8 +217,8 @@ impl<'a> Client<'a> {
         self.turns(&silent, now)
     }
 
-    /// Waits until something is to be done.
-    fn wait(&self, now: Instant) -> io::Result<Ready> {
+    /// Waits until something is to be done; who is late only looks.
+    fn wait(&self, now: Instant, is_late: bool) -> io::Result<Ready> {
         let mut control = PollFlags::empty();
         if !self.control_ended {
             control |= PollFlags::POLLIN;
@@ -224,7 +229,8 @@ impl<'a> Client<'a> {
         let looks = self.closing.map(|_| self.streams.iter().filter_map(DataStream::next_look));
         let looks = looks.into_iter().flatten().chain(self.receiver.next_deadline());
         let quiet = self.waits_for_quiet().then(|| self.head_grew + V1_QUIET);
-        let patience = self.closing.map(|since| since.max(now) + CLOSE_PATIENCE);
+        let patience = if is_late { Duration::ZERO } else { CLOSE_PATIENCE };
+        let patience = self.closing.map(|since| since.max(now) + patience);
         let until = looks.chain(quiet).chain(patience).min();
         let mut fds = vec![PollFd::new(self.shared.stop.as_fd(), PollFlags::POLLIN)];
         // Of a connection that has ended the end would be told again and again.
@@ -473,7 +479,8 @@ impl<'a> Client<'a> {
         let start = Instant::now();
         let end = start + if is_stopped { LAST_PATIENCE } else { CLOSE_PATIENCE };
         let mut quiet = start + LAST_PATIENCE;
-        while self.file.is_some() {
+        let mut turns = 0;
+        while self.file.is_some() && turns < LAST_TURNS {
             let mut fds = Vec::new();
             let mut numbers = Vec::new();
             for (number, stream) in self.streams.iter().enumerate() {
@@ -482,11 +489,10 @@ impl<'a> Client<'a> {
                     numbers.push(number);
                 }
             }
-            let until = quiet.min(end);
-            if fds.is_empty() || Instant::now() >= until {
-                return;
+            if Instant::now() >= end {
+                turns += 1;
             }
-            if poll_until(&mut fds, Some(until)).is_err() {
+            if fds.is_empty() || poll_until(&mut fds, Some(quiet.min(end))).is_err() {
                 return;
             }
             let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());

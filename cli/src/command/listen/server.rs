@@ -233,7 +233,11 @@ fn start(
     let output =
         Output::open_plain(&settings.directory.join(format!("{}.{label}.dat", settings.base)))?;
     let failed = |error: ClientError| Error::failure("cannot serve it").because(error);
-    let client = Client::new(shared, stream, peer, config(settings)?, output).map_err(failed)?;
+    let mut config = config(settings)?;
+    if !is_one_too_many {
+        config.timeouts.step = settings.peer_timeout;
+    }
+    let client = Client::new(shared, stream, peer, config, output).map_err(failed)?;
     Ok(if is_one_too_many {
         client.send_away(RefuseCode::BUSY, "the listener has as many clients as it may have")
     } else {

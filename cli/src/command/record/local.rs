@@ -17,6 +17,7 @@ use tracefs::{
 use super::args::{Args, RecorderArgs};
 use super::status::Progress;
 use super::texts::{PendingSymbols, PendingTexts, Texts};
+use crate::command::peer_timeout;
 use crate::command::tracing_plan::{Applied, Choices, MachinePlan};
 use crate::error::Error;
 use crate::exit_code::Exit;
@@ -514,6 +515,8 @@ fn recorder_options(args: &RecorderArgs) -> Result<RecorderOptions, Error> {
     let mut options = RecorderOptions::default();
     options.way = args.way;
     options.priority = args.priority()?;
+    // At the end whoever takes the data has as long as before.
+    options.stop_timeout = peer_timeout::DEFAULT;
     if args.poll {
         options.interval = Duration::ZERO;
     } else if let Some(sleep) = args.sleep.filter(|sleep| !sleep.is_zero()) {

@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn tasks_are_waited_for_until_the_last_has_ended() {
-        let start = || std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let start = || std::process::Command::new("sleep").arg("3600").spawn().unwrap();
         let (mut one, mut other) = (start(), start());
         let pids = [one.id().cast_signed(), other.id().cast_signed()];
         let mut tasks = Tasks::open(&pids).unwrap();

@@ -274,7 +274,11 @@ fn config(args: &RemoteArgs, top: &Declared<'_>) -> Result<SenderConfig, Error> 
         version: Version::V3,
         extensions: Extensions::ALL,
         key: args.key_file.as_deref().map(session_key).transpose()?,
-        timeouts: Timeouts { finish: args.peer_timeout, ..Timeouts::default() },
+        timeouts: Timeouts {
+            step: args.peer_timeout,
+            finish: args.peer_timeout,
+            ..Timeouts::default()
+        },
     })
 }
 
