@@ -61,7 +61,8 @@ fn boot() -> Result<Guest, Failed> {
     .collect();
     inner.files.push(GuestFile { path: "/lab/set-tsc".into(), mode: 0o755, data: SET_TSC.into() });
     let mut outer = GuestOptions::new("host");
-    outer.cpus = 2;
+    // Several would freeze in code that KVM's own switches patch, time and again: see `lab/stale_code.rs`.
+    outer.cpus = 1;
     outer.memory_mb = 2048;
     outer.trace_cmd = Some(lab::static_binary()?);
     // An emulator does not say that the count it passes on is a constant one.
@@ -125,6 +126,9 @@ fn exactly() -> Result<(), Failed> {
     let _alone = alone();
     let out = TempDir::new()?;
     let host = boot()?;
+    let examined = "trace-cmd virt-server --doctor guest1 --qmp /lab/inner/qmp.sock --virt-dir";
+    let said = host.run(&format!("{examined} {VIRT_DIR}"))?;
+    check(said == "guest guest1 can be recorded\n", || said.clone())?;
     // Nobody says which clock: KVM tells how the counts of the two belong together.
     let said = record(&host, "-e kvm -e sched", ":")?;
     check(said.contains("wrong by 0 cycles at most"), || said.clone())?;
