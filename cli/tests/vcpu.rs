@@ -35,7 +35,7 @@ const FOREVER: [u8; 2] = [0xeb, 0xfe];
 
 /// Two seconds and until a thread has lost its processor often, by what its `/proc` file says: a busy machine takes longer.
 const UNTIL_PREEMPTED: &str = "count() { sed -n 's/^nonvoluntary_ctxt_switches:[[:space:]]*//p' $0; }; \
-    first=$(count); sleep 2; until [ $(count) -ge $((first + 20)) ]; do sleep 0.1; done";
+    first=$(count); sleep 2; until [ $(count) -ge $((first + 20)) ]; do [ -e $0 ] || exit 1; sleep 0.1; done";
 
 fn main() -> ExitCode {
     common::run(CASES)
