@@ -178,7 +178,7 @@ mod tests {
         shell.next_id = 7;
         let output = shell.run("foo", Duration::from_secs(240)).unwrap();
         assert_eq!(output, Output { status: 1, stdout: b"out".to_vec(), stderr: b"no".to_vec() });
-        assert_eq!(guest.join().unwrap(), "7 3 Zm9v\n");
+        assert_eq!(guest.join().unwrap(), "7 240 Zm9v\n");
     }
 
     #[test]
