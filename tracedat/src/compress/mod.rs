@@ -166,10 +166,23 @@ impl Compressor {
         result
     }
 
+    /// What decompressors pass over behind a compressed block; its last four bytes may become anything.
+    pub(crate) fn slack(&self) -> &'static [u8] {
+        match &self.0 {
+            Compress::None => &[],
+            // What is behind the checksum is not looked at.
+            #[cfg(feature = "zlib")]
+            Compress::Zlib(_) => &[0xff; 4],
+            #[cfg(feature = "zstd")]
+            Compress::Zstd(_) => &zstd::SKIPPABLE,
+        }
+    }
+
     /// Compresses from now on as well as `effort` says.
     ///
     /// # Errors
     /// [`CompressError::Failed`] with the library's reason.
+    #[cfg_attr(not(any(feature = "zlib", feature = "zstd")), allow(unused_variables))]
     pub fn set_effort(&mut self, effort: Effort) -> Result<(), CompressError> {
         match &mut self.0 {
             Compress::None => Ok(()),

@@ -13,6 +13,9 @@ pub(super) const MAX_RATIO: usize = 128 * 1024 / 4;
 /// How the library says that there is not enough room; it has no code for it that is stable.
 const TOO_SMALL: &str = "Destination buffer is too small";
 
+/// A frame that decompressors pass over, with four bytes in it.
+pub(super) const SKIPPABLE: [u8; 12] = *b"\x50\x2a\x4d\x18\x04\0\0\0\xff\xff\xff\xff";
+
 /// The version of the library.
 pub(super) fn version() -> &'static str {
     zstd_safe::version_string()

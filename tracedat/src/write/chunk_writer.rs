@@ -40,6 +40,9 @@ impl ChunkWriter {
         let start = self.out.len();
         self.out.resize(start + CompressedHeader::LEN, 0);
         compressor.compress_into(raw, &mut self.out)?;
+        if self.region.needs_slack() {
+            self.out.extend_from_slice(compressor.slack());
+        }
         let too_large = |_| WriteError::TooLarge {
             what: "chunk",
             size: raw.len() as u64,

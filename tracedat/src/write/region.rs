@@ -101,6 +101,12 @@ impl RegionFile {
         self
     }
 
+    /// Whether the number of chunks may come to lie where the last chunk of the half before ends. Whoever is killed
+    /// between that and telling the new start leaves both.
+    pub(super) fn needs_slack(&self) -> bool {
+        self.cap.is_some()
+    }
+
     pub(super) fn region(&self) -> &Region {
         &self.region
     }
@@ -149,6 +155,7 @@ impl RegionFile {
         if gone.size == 0 {
             return Ok(());
         }
+        // This goes to the slack of the last chunk that is given up.
         self.tell_chunks(self.older.chunks)?;
         self.tell_start()?;
         self.give_back(from, self.start());
@@ -338,6 +345,52 @@ mod tests {
         assert_eq!(recorded.size + recorded.overwritten, len);
     }
 
+    /// What so many chunks as told become.
+    #[cfg(feature = "zstd")]
+    fn unpacked(codec: Codec, data: &[u8]) -> Vec<u8> {
+        let (count, mut rest) = data.split_first_chunk().unwrap();
+        let mut raw = Vec::new();
+        for _ in 0..u32::from_le_bytes(*count) {
+            let (header, behind) = rest.split_at(8);
+            let [len, size] = [&header[..4], &header[4..]]
+                .map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()) as usize);
+            let mut chunk = Vec::new();
+            codec
+                .decompressor()
+                .unwrap()
+                .decompress_into(&behind[..len], size, &mut chunk)
+                .unwrap();
+            assert_eq!(chunk.len(), size);
+            raw.extend(chunk);
+            rest = &behind[len..];
+        }
+        assert!(rest.is_empty());
+        raw
+    }
+
+    #[cfg(all(feature = "zstd", feature = "zlib"))]
+    #[test]
+    fn who_is_killed_while_a_half_is_given_up_leaves_whole_chunks() {
+        for codec in [Codec::Zstd, Codec::Zlib] {
+            let file = tempfile::tempfile().unwrap();
+            let region = Region { buffer: 0, cpu: 0, offset: REGION, len: 1 << 20 };
+            // There the start cannot be told: all ends where it had to be.
+            let start_place = i64::MAX as u64;
+            let cap = Cap { max: 40 * PAGE as u64, start_place, release: zeros };
+            let region = RegionFile::new(file.try_clone().unwrap(), region, ByteOrder::Little)
+                .capped(cap, PAGE as u32);
+            let (mut sink, pending) =
+                ChunkSink::start(region, codec, PAGE as u32, 1, || {}).unwrap();
+            let sub_buffers: Vec<u8> = (0..41 * PAGE).map(|at| (at / 7 % 255) as u8 + 1).collect();
+            sink.write_all(&sub_buffers).unwrap();
+            drop(sink);
+            assert!(matches!(pending.finish().1, Err(WriteError::Io { .. })));
+            // As it was from the old start on, with what was written there for the new one.
+            let whole = unpacked(codec, &data(&file));
+            assert!(whole == sub_buffers[..40 * PAGE], "{codec}: {} bytes", whole.len());
+        }
+    }
+
     #[cfg(feature = "zstd")]
     #[test]
     fn the_end_is_kept_in_whole_chunks() {
@@ -354,20 +407,7 @@ mod tests {
             let least = written.len().min(cap as usize / 2 / PAGE * PAGE);
             assert!((least..=cap as usize).contains(&size), "{size} of {cap}");
             assert_eq!(data.len() as u64, recorded.size_on_disk);
-            let (count, mut rest) = data.split_first_chunk().unwrap();
-            let mut raw = Vec::new();
-            for _ in 0..u32::from_le_bytes(*count) {
-                let (header, behind) = rest.split_at(8);
-                let [len, size] = [&header[..4], &header[4..]]
-                    .map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()) as usize);
-                let mut chunk = Vec::new();
-                let mut codec = Codec::Zstd.decompressor().unwrap();
-                codec.decompress_into(&behind[..len], size, &mut chunk).unwrap();
-                assert_eq!(chunk.len(), size);
-                raw.extend(chunk);
-                rest = &behind[len..];
-            }
-            assert!(rest.is_empty());
+            let raw = unpacked(Codec::Zstd, &data);
             assert!(raw == written[written.len() - size..]);
         }
     }
