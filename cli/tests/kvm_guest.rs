@@ -36,6 +36,12 @@ for byte in 1 2 3 4 5 6 7 8; do printf \\x$(printf %02x $((now & 255))); now=$((
 dd if=/tmp/count of=/dev/cpu/0/msr bs=8 seek=2 count=1 2>/dev/null
 ";
 
+/// The guest answers its host over its port, and over vsock.
+const CLIENTS: &str = "#!/bin/busybox sh
+trace-cmd agent &
+exec trace-cmd virt-server --client --allow-exec
+";
+
 fn main() -> ExitCode {
     common::run(CASES)
 }
@@ -44,14 +50,14 @@ fn main() -> ExitCode {
 fn boot() -> Result<Guest, Failed> {
     let mut inner = GuestOptions::new("guest1");
     inner.memory_mb = 320;
-    inner.modules = vec!["msr".to_owned()];
+    inner.modules = ["msr", "vmw_vsock_virtio_transport"].map(str::to_owned).to_vec();
     inner.virt_dir = Some(VIRT_DIR.into());
     inner.trace_cmd = Some(lab::static_binary()?);
-    inner.client_args = Some(vec!["--allow-exec".to_owned()]);
     inner.qemu_args = [
         ["-name", "guest=guest1,debug-threads=on"],
         // With that register Linux finds out that the count was set, and sets it back.
         ["-cpu", "host,-arch-capabilities,-tsc-adjust"],
+        ["-device", "vhost-vsock-pci,guest-cid=3"],
         ["-chardev", "pipe,id=ping-pong,path=/run/ping-pong"],
         ["-device", "virtserialport,bus=lab-serial.0,nr=9,chardev=ping-pong,name=ping-pong"],
     ]
@@ -59,7 +65,9 @@ fn boot() -> Result<Guest, Failed> {
     .into_iter()
     .map(str::to_owned)
     .collect();
-    inner.files.push(GuestFile { path: "/lab/set-tsc".into(), mode: 0o755, data: SET_TSC.into() });
+    for (path, text) in [("/lab/set-tsc", SET_TSC), ("/lab/client", CLIENTS)] {
+        inner.files.push(GuestFile { path: path.into(), mode: 0o755, data: text.into() });
+    }
     let mut outer = GuestOptions::new("host");
     // Several would freeze in code that KVM's own switches patch, time and again: see `lab/stale_code.rs`.
     outer.cpus = 1;
@@ -67,6 +75,7 @@ fn boot() -> Result<Guest, Failed> {
     outer.trace_cmd = Some(lab::static_binary()?);
     // An emulator does not say that the count it passes on is a constant one.
     outer.kernel_args = "tsc=reliable clocksource=tsc".to_owned();
+    outer.modules.push("vhost_vsock".to_owned());
     lab::add_inner(&mut outer, &inner)?;
     let host = Guest::boot(outer)?;
     host.wait_ready(BOOT)?;
@@ -145,16 +154,33 @@ fn exactly() -> Result<(), Failed> {
     if let Ok(reference) = requirements::reference() {
         in_order(&report(reference.reader(), &files, &["-t"])?, ROUNDS)?;
     }
-    let in_guest = only_while_it_ran(&ours)?;
+    let in_guest = only_while_it_ran(&ours, 1000)?;
     let uses = success(trace_cmd().args(["report", "--vcpu", "--json", "-i"]).arg(&files[0]))?;
     let [told] = values(&uses, "\"in_guest\":")[..] else { return Err(uses.into()) };
     check(told.abs_diff(in_guest) * 1000 <= in_guest, || {
         format!("{told} ns in the guest, {in_guest} by its entries and exits: {uses}")
     })?;
     check(uses.contains("\"guest\":\"guest1\"") && uses.contains("EXIT_HLT"), || uses.clone())?;
+    by_its_agent(&host, out.path())?;
     a_count_that_is_set(&host, out.path())?;
     host.power_off(BOOT)?;
     Ok(())
+}
+
+/// Over vsock there are the same threads and counts: they are those of the process that has the CID.
+fn by_its_agent(host: &Guest, out: &Path) -> Result<(), Failed> {
+    let line = "cd /run && trace-cmd record -e kvm -e sched -A guest1@3 -e sched -e irq -e raw_syscalls sleep 2";
+    let output = host.output(line, BOOT)?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    check(output.status == 0 && said.contains("wrong by 0 cycles at most"), || said.clone())?;
+    let files = files(host, out)?;
+    let in_guest = only_while_it_ran(&report(trace_cmd(), &files, &["-t"])?, 100)?;
+    let uses = success(trace_cmd().args(["report", "--vcpu", "--json", "-i"]).arg(&files[0]))?;
+    let [told] = values(&uses, "\"in_guest\":")[..] else { return Err(uses.into()) };
+    check(
+        uses.contains("\"guest\":\"guest1\"") && told.abs_diff(in_guest) * 1000 <= in_guest,
+        || format!("{told} ns in the guest, {in_guest} by its entries and exits: {uses}"),
+    )
 }
 
 /// A guest that sets its count while it is recorded is not believed to be exact, and what is stated instead holds.
@@ -187,7 +213,7 @@ fn a_count_that_is_set(host: &Guest, out: &Path) -> Result<(), Failed> {
 }
 
 /// Whether each event of the guest came while its processor was entered, as the host saw it; returns the sum of those times.
-fn only_while_it_ran(report: &str) -> Result<u64, Failed> {
+fn only_while_it_ran(report: &str, least: u32) -> Result<u64, Failed> {
     let (mut entered, mut sum, mut inside) = (None, 0, 0);
     // Of the last ones nothing is known: the guest's recording ends after the host's.
     let (mut outside, mut last) = (Vec::new(), Vec::new());
@@ -214,7 +240,7 @@ fn only_while_it_ran(report: &str) -> Result<u64, Failed> {
         }
     }
     sum += entered.flatten().map_or(0, |entry| end - entry);
-    check(inside > 1000 && outside.is_empty(), || {
+    check(inside >= least && outside.is_empty(), || {
         let some = outside.iter().take(5).copied().collect::<Vec<_>>().join("\n");
         format!("{inside} events while it ran, {} while it did not: {some}", outside.len())
     })?;

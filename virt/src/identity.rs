@@ -1,8 +1,10 @@
 //! Which guest a QEMU process runs: from the process, never from the guest.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
 use trace_transport::unix::PeerProcess;
 
 use crate::setup::GuestName;
@@ -54,6 +56,43 @@ pub(crate) fn option_items(value: &str) -> Vec<String> {
     items
 }
 
+/// `HEAD,key=value,…` with doubled commas in values, or one JSON object, as libvirt writes devices.
+pub(crate) fn properties(value: &str) -> (String, BTreeMap<String, String>) {
+    if let Ok(Value::Object(object)) = serde_json::from_str(value) {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let pairs: BTreeMap<_, _> =
+            object.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+        return (pairs.get("driver").cloned().unwrap_or_default(), pairs);
+    }
+    let items = option_items(value);
+    let head = items.first().filter(|item| !item.contains('=')).cloned().unwrap_or_default();
+    let pairs = items.iter().filter_map(|item| item.split_once('='));
+    (head, pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+}
+
+/// The QEMU process of the machine with this vsock CID, by its command line; `None` where none or several claim it.
+#[must_use]
+pub fn process_of_cid(proc: &Path, cid: u32) -> Option<i32> {
+    let pids = fs::read_dir(proc).ok()?.flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let mut found = pids.filter(|pid| {
+        let line = fs::read(proc.join(pid.to_string()).join("cmdline")).unwrap_or_default();
+        has_cid(&line.split(|&b| b == 0).collect::<Vec<_>>(), cid)
+    });
+    let first = found.next();
+    first.filter(|_| found.next().is_none())
+}
+
+fn has_cid(words: &[&[u8]], cid: u32) -> bool {
+    words.windows(2).any(|pair| {
+        let [b"-device" | b"--device", value] = pair else { return false };
+        let Ok(value) = std::str::from_utf8(value) else { return false };
+        let (driver, properties) = properties(value);
+        let told = properties.get("guest-cid").and_then(|told| told.parse().ok());
+        driver.starts_with("vhost-vsock") && told == Some(cid)
+    })
+}
+
 fn libvirt_name(dir: &Path, pid: i32) -> Option<String> {
     fs::read_dir(dir).ok()?.flatten().find_map(|entry| {
         let path = entry.path();
@@ -92,5 +131,24 @@ mod tests {
         fs::write(dir.path().join("three.xml"), "42\n").unwrap();
         assert_eq!(libvirt_name(dir.path(), 42).as_deref(), Some("two"));
         assert_eq!(libvirt_name(dir.path(), 43), None);
+    }
+
+    #[test]
+    fn machines_are_found_by_their_cid() {
+        let proc = tempfile::tempdir().unwrap();
+        let process = |pid: i32, line: &str| {
+            let dir = proc.path().join(pid.to_string());
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("cmdline"), line.replace(' ', "\0")).unwrap();
+        };
+        process(7, "qemu-system-x86_64 -device vhost-vsock-pci,guest-cid=3,id=v -smp 2");
+        process(8, r#"qemu -device {"driver":"vhost-vsock-pci","guest-cid":33,"vhostfd":"9"}"#);
+        process(9, "grep -device guest-cid=4");
+        let found = |cid| process_of_cid(proc.path(), cid);
+        assert_eq!((found(3), found(33), found(4)), (Some(7), Some(8), None));
+        // Whose is it, then?
+        process(10, "qemu-system-x86_64 -device vhost-vsock-pci-non-transitional,guest-cid=3");
+        assert_eq!(found(3), None);
+        assert_eq!(process_of_cid(&proc.path().join("none"), 3), None);
     }
 }

@@ -5,8 +5,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use serde_json::Value;
-
 use crate::identity;
 use crate::setup::GuestName;
 
@@ -97,7 +95,7 @@ fn read(proc: &Path, pid: i32, guest: &GuestName) -> Option<Vm> {
 
 impl Vm {
     fn add_chardev(&mut self, value: &str) {
-        let (kind, mut properties) = properties(value);
+        let (kind, mut properties) = identity::properties(value);
         let reconnect = ["reconnect", "reconnect-ms"].map(|key| properties.remove(key));
         let reconnects = reconnect.into_iter().flatten().any(|time| time != "0");
         let chardev = Chardev { kind, path: properties.remove("path"), reconnects };
@@ -107,7 +105,7 @@ impl Vm {
     }
 
     fn add_device(&mut self, value: &str) {
-        let (driver, mut properties) = properties(value);
+        let (driver, mut properties) = identity::properties(value);
         if driver == "virtserialport"
             && let (Some(name), Some(chardev)) =
                 (properties.remove("name"), properties.remove("chardev"))
@@ -133,20 +131,6 @@ impl Vm {
     pub(super) fn has_open(&self, meta: &fs::Metadata) -> Option<bool> {
         self.open.as_ref().map(|open| open.contains(&(meta.dev(), meta.ino())))
     }
-}
-
-/// `HEAD,key=value,…` with doubled commas in values, or one JSON object, as libvirt writes devices.
-fn properties(value: &str) -> (String, BTreeMap<String, String>) {
-    if let Ok(Value::Object(object)) = serde_json::from_str(value) {
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let pairs: BTreeMap<_, _> =
-            object.iter().map(|(key, value)| (key.clone(), text(value))).collect();
-        return (pairs.get("driver").cloned().unwrap_or_default(), pairs);
-    }
-    let items = identity::option_items(value);
-    let head = items.first().filter(|item| !item.contains('=')).cloned().unwrap_or_default();
-    let pairs = items.iter().filter_map(|item| item.split_once('='));
-    (head, pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
 }
 
 fn user_in(status: &str) -> Option<User> {

@@ -2,6 +2,7 @@
 
 mod sync;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use super::link::{self, Link};
 use super::session::SessionSync;
 use super::{GuestInfo, GuestSession, HostError, StartRequest, Started, Step};
 use crate::agent::{MarkClock, SyncPort, session_key_of};
+use crate::identity;
 use crate::setup::{GuestName, MAX_CPUS, VirtDir};
 use crate::time_sync::{Clock, Ping};
 
@@ -87,6 +89,17 @@ impl AgentGuest {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.target.guest
+    }
+
+    /// Id of its QEMU's process, where the agent is a virtual machine of this one.
+    #[must_use]
+    pub fn qemu(&self) -> Option<i32> {
+        match self.target.address {
+            Address::Vsock { cid, .. } if self.target.proxy.is_none() => {
+                identity::process_of_cid(Path::new("/proc"), cid)
+            }
+            _ => None,
+        }
     }
 
     /// Starts a recording. When this returns, the guest records and the head of its trace is here. `clock` makes stamps

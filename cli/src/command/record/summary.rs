@@ -243,10 +243,10 @@ pub(crate) fn of_guest(guest: &FinishedGuest, quiet: bool) -> Result<(), Error> 
             writeln!(out, "{name}: {} CPUs in {}", guest.cpus.len(), path.display())?;
         }
         if let Some(worst) = guest.clock_error {
-            let (times, unit) = (guest.samples.len(), guest.unit);
+            let (times, unit) = (guest.samples.len() + guest.vcpu_samples, guest.unit);
             writeln!(out, "{name}: clock compared {times} times, wrong by {worst} {unit} at most")?;
         }
-        if guest.vcpu_samples > 0 {
+        if guest.clock_error.is_none() && guest.vcpu_samples > 0 {
             let times = guest.vcpu_samples;
             writeln!(out, "{name}: clock compared {times} times; its agent states no bound")?;
         }

@@ -6,6 +6,9 @@ use trace_virt::time_sync::{self, Sample};
 use trace_virt::vcpu::{KvmVm, TscToHost};
 use tracedat::clock::{ClockSample, ErrorSample, TimeError, TimeShift};
 
+/// Ticks by which no agent is wrong: some seconds.
+const ANOTHER_MACHINE: u64 = 1 << 33;
+
 /// What the host found out about a guest's clock.
 pub(crate) struct GuestClock {
     pub(crate) shift: TimeShift,
@@ -27,6 +30,16 @@ impl Counters {
         let of_cpu = |cpu| counters.iter().find(|(known, _)| *known == cpu)?.1.to_host();
         let cpus = (0..cpus).map(of_cpu).collect::<Option<_>>()?;
         Some(Self { process, cpus })
+    }
+
+    /// Whether they can be those of the CPUs whose clocks an agent compared; how wrong that may be nobody tells.
+    pub(crate) fn agree_with(&self, vcpu_samples: &[Vec<time_sync::ClockSample>]) -> bool {
+        self.cpus.iter().zip(vcpu_samples).all(|(counter, samples)| {
+            samples.iter().all(|sample| {
+                let measured = sample.time.wrapping_add_signed(sample.offset);
+                counter.apply(sample.time).abs_diff(measured) < ANOTHER_MACHINE
+            })
+        })
     }
 
     /// Whether they still are as they were, and agree with what was measured: a guest may set its counters.

@@ -21,6 +21,16 @@ pub(crate) enum Reached {
     Agent(Box<AgentGuest>),
 }
 
+impl Reached {
+    /// Id of its QEMU's process, where that is known.
+    pub(super) fn qemu(&self) -> Option<i32> {
+        match self {
+            Self::Server(guest) => guest.qemu(),
+            Self::Agent(guest) => guest.qemu(),
+        }
+    }
+}
+
 /// Reaches all guests of a plan through the running server, or their agents, side by side.
 ///
 /// # Errors
@@ -56,13 +66,16 @@ pub(crate) fn connect(
 /// Whether KVM tells of all that were reached, and of all their CPUs, how their ticks follow from those of this machine, so
 /// that no clocks need to be measured.
 pub(crate) fn have_exact_ticks(connected: &[Result<Reached, LostGuest>]) -> bool {
-    let is_exact = |guest: &Reached| match guest {
-        Reached::Server(guest) => {
-            let counts_ticks = guest.info().clocks.iter().any(|clock| clock == COUNTER);
-            let told = |pid| Counters::read(pid, guest.info().cpus).is_some();
-            counts_ticks && guest.qemu().is_some_and(told)
+    let is_exact = |guest: &Reached| {
+        let told = |cpus| guest.qemu().is_some_and(|pid| Counters::read(pid, cpus).is_some());
+        match guest {
+            Reached::Server(guest) => {
+                let counts_ticks = guest.info().clocks.iter().any(|clock| clock == COUNTER);
+                counts_ticks && told(guest.info().cpus)
+            }
+            // How many CPUs it has it tells when it records; which clocks, not at all.
+            Reached::Agent(_) => told(1),
         }
-        Reached::Agent(_) => false,
     };
     let mut reached = connected.iter().flatten().peekable();
     reached.peek().is_some() && reached.all(is_exact) && tsc::is_constant()

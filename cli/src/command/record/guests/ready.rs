@@ -21,8 +21,8 @@ use crate::exit_code::Exit;
 pub(super) struct ReadyGuest<S: GuestSink> {
     guest: Prepared,
     place: S::Place,
-    threads: VcpuThreads,
-    counters: Option<Counters>,
+    /// That of its virtual machine.
+    process: Option<i32>,
 }
 
 /// What is left to do is to ask.
@@ -64,21 +64,14 @@ impl<S: GuestSink> ReadyGuest<S> {
             guest_clock: plan.clock.clone(),
             ..StartRequest::default()
         };
-        let guest = match guest {
-            Reached::Server(guest) => guest,
-            Reached::Agent(guest) => {
-                let guest = Prepared::Agent(guest, request);
-                return Ok(Self { guest, place, threads: VcpuThreads::default(), counters: None });
-            }
-        };
-        let cpus = guest.info().cpus;
         let process = guest.qemu();
-        let threads =
-            process.map_or_else(VcpuThreads::default, |pid| VcpuThreads::of_process(pid, cpus));
-        let has_counters = plan.clock.as_deref() == Some(COUNTER);
-        let counters = process.filter(|_| has_counters).and_then(|pid| Counters::read(pid, cpus));
-        let guest = Prepared::Server(Box::new(guest.prepare(&request).map_err(guest_error)?));
-        Ok(Self { guest, place, threads, counters })
+        let guest = match guest {
+            Reached::Server(guest) => {
+                Prepared::Server(Box::new(guest.prepare(&request).map_err(guest_error)?))
+            }
+            Reached::Agent(guest) => Prepared::Agent(guest, request),
+        };
+        Ok(Self { guest, place, process })
     }
 
     /// Starts the recording in the guest and the flow of its data.
@@ -97,6 +90,13 @@ impl<S: GuestSink> ReadyGuest<S> {
                 return Err(error);
             }
         };
+        let cpus = session.cpus;
+        let threads = self
+            .process
+            .map_or_else(VcpuThreads::default, |pid| VcpuThreads::of_process(pid, cpus));
+        let counts_ticks = plan.clock.as_deref() == Some(COUNTER);
+        let counters =
+            self.process.filter(|_| counts_ticks).and_then(|pid| Counters::read(pid, cpus));
         let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros();
         let session_start = session.started;
         let started = Started {
@@ -110,9 +110,9 @@ impl<S: GuestSink> ReadyGuest<S> {
             session,
             proxy,
             sink,
-            threads: self.threads,
-            counters: self.counters,
-            counts_ticks: plan.clock.as_deref() == Some(COUNTER),
+            threads,
+            counters,
+            counts_ticks,
             has_command: plan.exec.is_some(),
             exec: Exec::None,
             started,

@@ -150,6 +150,7 @@ impl<S: GuestSink> RunningGuest<S> {
         let lost = |error| LostGuest { name: name.clone(), error };
         let (count, guest_time) = (session.cpus, session.started.guest_time);
         let end = session.close().map_err(|error| lost(guest_error(error)))?;
+        let counters = counters.filter(|counters| counters.agree_with(&end.vcpu_samples));
         let clock = GuestClock::new(&end.samples, counters.as_ref(), host.trace_id, count);
         let tracing_on = clock.as_ref().zip(guest_time).map(|(clock, time)| clock.to_host(time));
         let started = Started { tracing_on, ..started };
