@@ -130,13 +130,14 @@ fn guest_lets_its_client_talk_to_the_server() -> Result<(), Failed> {
     let mut options = GuestOptions::new("client");
     options.virt_dir = Some(virt_dir.path().into());
     options.client_args = Some(vec!["--allow-exec=one,two words".into()]);
-    options.files = vec![GuestFile {
-        path: "/usr/bin/trace-cmd".into(),
+    let script = |path: &str, text: &str| GuestFile {
+        path: path.into(),
         mode: 0o755,
-        data: b"#!/bin/sh\nfor word; do echo \"$word\"; done >/dev/virtio-ports/agent-ctl-path\n\
-                exit 9\n"
-            .to_vec(),
-    }];
+        data: format!("#!/bin/sh\n{text}\n").into_bytes(),
+    };
+    let answer = "for word; do echo \"$word\"; done >/dev/virtio-ports/agent-ctl-path\nexit 9";
+    options.files =
+        vec![script("/usr/bin/trace-cmd", answer), script("/tmp/a/b/program", "echo is there")];
     let guest = Guest::boot(options)?;
     guest.wait_ready(BOOT)?;
     let (stream, _) = server.accept()?;
@@ -144,6 +145,8 @@ fn guest_lets_its_client_talk_to_the_server() -> Result<(), Failed> {
     assert_eq!(read_soon(stream, expected.len())?, expected);
     guest.run("until [ -e /run/client.status ]; do sleep 0.05; done")?;
     assert_eq!(guest.read_file("/run/client.status")?, b"9\n");
+    // Where programs of a checkout may be; it is a place for other files, too.
+    assert_eq!(guest.run("echo x >/tmp/other && /tmp/a/b/program")?, "is there\n");
     Ok(())
 }
 

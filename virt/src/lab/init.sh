@@ -8,7 +8,11 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /tmp
+# Files that the guest was given may be below /tmp, as programs of a checkout there are.
+mv /tmp /lab/tmp && mkdir /tmp && mount -t tmpfs tmpfs /tmp
+for given in /lab/tmp/*; do
+	[ ! -e "$given" ] || ln -s "$given" /tmp/
+done
 mkdir -p /dev/pts /run/lab
 mount -t devpts devpts /dev/pts
 mount -t tracefs nodev /sys/kernel/tracing
