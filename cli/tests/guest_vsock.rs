@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use common::bench::Bench;
 use common::listener::{Listener, eventually};
+use common::virt::LIBGCC;
 use common::{Case, check, stderr, success, trace_cmd};
 use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
@@ -175,8 +176,6 @@ fn by_agent(guest: &Guest, device: &Path, virt_dir: &Path) -> Result<(), Failed>
     })
 }
 
-/// A library that the C version loads when it ends its threads.
-const LIBGCC: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
 /// Host and guest write a marker in turn, so often, and so far from each other: how wrong the C version's clocks are it does
 /// not say.
 const TURNS: usize = 8;

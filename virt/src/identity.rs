@@ -70,12 +70,16 @@ pub(crate) fn properties(value: &str) -> (String, BTreeMap<String, String>) {
     (head, pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
 }
 
+/// Ids of all processes.
+pub(crate) fn processes(proc: &Path) -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir(proc).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// The QEMU process of the machine with this vsock CID, by its command line; `None` where none or several claim it.
 #[must_use]
 pub fn process_of_cid(proc: &Path, cid: u32) -> Option<i32> {
-    let pids = fs::read_dir(proc).ok()?.flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let mut found = pids.filter(|pid| {
+    let mut found = processes(proc).filter(|pid| {
         let line = fs::read(proc.join(pid.to_string()).join("cmdline")).unwrap_or_default();
         has_cid(&line.split(|&b| b == 0).collect::<Vec<_>>(), cid)
     });

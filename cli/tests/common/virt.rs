@@ -23,6 +23,9 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A library that the C version loads when it ends its threads.
+pub(crate) const LIBGCC: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
+
 /// For what takes a moment, on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(240);
 

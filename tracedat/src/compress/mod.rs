@@ -182,7 +182,10 @@ impl Compressor {
     ///
     /// # Errors
     /// [`CompressError::Failed`] with the library's reason.
-    #[cfg_attr(not(any(feature = "zlib", feature = "zstd")), allow(unused_variables))]
+    #[cfg_attr(
+        not(any(feature = "zlib", feature = "zstd")),
+        allow(unused_variables, reason = "nothing is left that could take it")
+    )]
     pub fn set_effort(&mut self, effort: Effort) -> Result<(), CompressError> {
         match &mut self.0 {
             Compress::None => Ok(()),

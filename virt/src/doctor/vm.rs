@@ -57,8 +57,7 @@ impl User {
 
 /// All QEMU processes that run a guest of this name.
 pub(super) fn find(proc: &Path, guest: &GuestName) -> Vec<Vm> {
-    let pids = fs::read_dir(proc).into_iter().flatten().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let pids = identity::processes(proc);
     let mut vms: Vec<_> = pids.filter_map(|pid| read(proc, pid, guest)).collect();
     vms.sort_by_key(|vm| vm.pid);
     vms

@@ -69,6 +69,7 @@ pub struct AgentTarget {
 pub struct AgentGuest {
     target: AgentTarget,
     connection: Connection,
+    qemu: Option<i32>,
 }
 
 impl AgentGuest {
@@ -82,7 +83,13 @@ impl AgentGuest {
         let mut stream = connected
             .map_err(|source| link::stream_error(&target.guest, Step::Connect, CONNECT, source))?;
         stream.set_peer(format!("guest {}", target.guest));
-        Ok(Self { target, connection: Connection::new(stream) })
+        let qemu = match target.address {
+            Address::Vsock { cid, .. } if target.proxy.is_none() => {
+                identity::process_of_cid(Path::new("/proc"), cid)
+            }
+            _ => None,
+        };
+        Ok(Self { target, connection: Connection::new(stream), qemu })
     }
 
     /// The guest's name.
@@ -94,12 +101,7 @@ impl AgentGuest {
     /// Id of its QEMU's process, where the agent is a virtual machine of this one.
     #[must_use]
     pub fn qemu(&self) -> Option<i32> {
-        match self.target.address {
-            Address::Vsock { cid, .. } if self.target.proxy.is_none() => {
-                identity::process_of_cid(Path::new("/proc"), cid)
-            }
-            _ => None,
-        }
+        self.qemu
     }
 
     /// Starts a recording. When this returns, the guest records and the head of its trace is here. `clock` makes stamps
@@ -113,7 +115,7 @@ impl AgentGuest {
         request: &StartRequest,
         clock: Option<Box<dyn MarkClock>>,
     ) -> Result<GuestSession, HostError> {
-        let Self { target, mut connection } = self;
+        let Self { target, mut connection, .. } = self;
         let clock = clock.filter(|_| target.interval != SyncInterval::Off);
         let mut problems = Vec::new();
         let pings = target.interval != SyncInterval::Off && target.proxy.is_none();
